@@ -1,0 +1,174 @@
+"""Tornado's HTTP server, knowing what it is doing at any moment.
+
+Only documented hooks of `HTTPServer` are overridden. A request is in flight from the arrival
+of its headers until its response has been handed to the kernel, which is when Tornado begins
+to wait for the next request on the connection or gives the connection up.
+"""
+
+import dataclasses
+import logging
+import time
+import weakref
+from collections.abc import Awaitable
+from typing import Any, cast
+
+from tornado.http1connection import HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+
+GOING_AWAY = 1001  # RFC 6455: the server is going down
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InFlight:
+    """A request that has not been answered to its end yet."""
+
+    method: str
+    path: str
+    started: float
+    delegate: HTTPMessageDelegate
+
+    def __str__(self) -> str:
+        """Say which request it is, who handles it and for how long already."""
+        handler = _handler_of(self.delegate)
+        return (
+            f"{self.method} {self.path} in {type(handler).__name__ if handler else 'no handler'}, "
+            f"running for {time.monotonic() - self.started:.1f} s"
+        )
+
+
+class WorkerServer(HTTPServer):
+    """An HTTP server that can tell what is in flight, and can stop without cutting it.
+
+    Attributes:
+        requests_in_flight: By the connection on which they came.
+        requests_total: Requests whose headers have arrived since the start.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        """Take what `HTTPServer` takes."""
+        super().__init__(*args, **kwargs)
+        self.requests_in_flight: dict[object, InFlight] = {}
+        self.requests_total = 0
+        self._streams: set[IOStream] = set()
+        self._websockets: weakref.WeakSet[WebSocketHandler] = weakref.WeakSet()
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections, WebSockets included."""
+        return len(self._streams)
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to others, and have the open ones end with their next response.
+
+        Closing the listening sockets closes this process's copies only: systemd holds the
+        queue, from which the next worker accepts. Idle connections stay open: the client may be
+        putting a request on one at this very moment.
+        """
+        self.stop()
+        # Read by Tornado when the headers of a request have arrived.
+        self.conn_params.no_keep_alive = True
+
+    def close_websockets(self) -> None:
+        """Ask the client of every open WebSocket to close it and come again."""
+        for handler in list(self._websockets):
+            if handler.ws_connection is None:  # not accepted yet, or closed
+                continue
+            self._websockets.discard(handler)
+            try:
+                handler.close(GOING_AWAY, "restarting")
+            except Exception:
+                log.exception("cannot close the WebSocket of %s", type(handler).__name__)
+
+    def forget_closed_streams(self) -> None:
+        """Stop counting WebSockets that have closed: Tornado has no hook that says so."""
+        self._streams = {stream for stream in self._streams if not stream.closed()}
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Count the connection from the moment it is accepted."""
+        self._streams.add(stream)
+        super().handle_stream(stream, address)
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Wait for a request; the one before it on the connection has been answered."""
+        self.requests_in_flight.pop(server_conn, None)
+        return _TrackedRequest(self, server_conn, super().start_request(server_conn, request_conn))
+
+    def on_close(self, server_conn: object) -> None:
+        """Forget a connection that has closed, or that became something else than HTTP."""
+        super().on_close(server_conn)
+        self.requests_in_flight.pop(server_conn, None)
+        stream = cast(HTTP1ServerConnection, server_conn).stream
+        if stream.closed():
+            self._streams.discard(stream)
+
+    def request_began(self, server_conn: object, request: InFlight) -> None:
+        """Note that the headers of a request have arrived."""
+        self.requests_in_flight[server_conn] = request
+        self.requests_total += 1
+
+    def request_arrived(self, delegate: HTTPMessageDelegate) -> None:
+        """Note that a request has arrived whole and has its handler."""
+        handler = _handler_of(delegate)
+        if isinstance(handler, WebSocketHandler):
+            self._websockets.add(handler)
+
+
+class _TrackedRequest(HTTPMessageDelegate):
+    """Passes a request on to the application and tells the server about it."""
+
+    def __init__(
+        self, server: WorkerServer, server_conn: object, delegate: HTTPMessageDelegate
+    ) -> None:
+        self._server = server
+        self._server_conn = server_conn
+        self._delegate = delegate
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        line = cast(RequestStartLine, start_line)
+        # Without the query, which may hold what does not belong in a log.
+        path = line.path.partition("?")[0]
+        self._server.request_began(
+            self._server_conn, InFlight(line.method, path, time.monotonic(), self._delegate)
+        )
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        self._delegate.finish()
+        self._server.request_arrived(self._delegate)
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()
+
+
+def _handler_of(delegate: HTTPMessageDelegate) -> RequestHandler | None:
+    """Find the handler at the end of Tornado's chain of delegates, if it has been made yet.
+
+    The attributes are not documented; where they are missing, a log line lacks the handler's
+    name and a WebSocket is closed without a code.
+    """
+    link: object = delegate
+    while link is not None:
+        handler = getattr(link, "handler", None)
+        if isinstance(handler, RequestHandler):
+            return handler
+        link = getattr(link, "delegate", None)
+    return None

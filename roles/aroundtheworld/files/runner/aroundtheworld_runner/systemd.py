@@ -1,0 +1,136 @@
+"""The three things systemd and a service say to each other: sockets, notifications, log levels.
+
+Small enough to own, so that no dependency has to be added to the application's environment.
+"""
+
+import logging
+import os
+import socket
+import sys
+
+FIRST_PASSED_FD = 3
+
+log = logging.getLogger(__name__)
+
+
+class PassedSocketError(Exception):
+    """A file descriptor that systemd passed cannot be served from; the text says which and why."""
+
+
+def take_listening_sockets() -> list[socket.socket]:
+    """Return the listening sockets that systemd passed to this process, non-blocking.
+
+    The variables that announce them are removed from the environment and the descriptors are
+    closed on exec, so that programs which the application starts do not take them for theirs.
+
+    Returns:
+        The sockets in the order of the socket unit; empty when none were passed, or when the
+        variables are meant for another process.
+
+    Raises:
+        PassedSocketError: A descriptor is not a listening stream socket.
+    """
+    passed = {
+        name: os.environ.pop(name, "")
+        for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+    }
+    if passed["LISTEN_PID"] != str(os.getpid()) or not passed["LISTEN_FDS"].isdecimal():
+        return []
+    return [
+        _listening_socket(fd)
+        for fd in range(FIRST_PASSED_FD, FIRST_PASSED_FD + int(passed["LISTEN_FDS"]))
+    ]
+
+
+def _listening_socket(fd: int) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=fd)
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise PassedSocketError(f"file descriptor {fd} from systemd: {error.strerror}") from error
+    if sock.type != socket.SOCK_STREAM or not listening:
+        raise PassedSocketError(
+            f"file descriptor {fd} from systemd is not a listening stream socket; "
+            "the socket unit must use ListenStream= and Accept=no"
+        )
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    return sock
+
+
+def notify(*assignments: str) -> bool:
+    """Send assignments such as `READY=1` to the service manager.
+
+    A message that cannot be delivered is logged, never raised: the work that it speaks of
+    goes on.
+
+    Returns:
+        Whether it was sent; False without a service manager that listens.
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return False
+    if address.startswith("@"):  # a name in Linux's abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            # A stuck service manager must not hold up the event loop for long.
+            sock.settimeout(1)
+            sock.connect(address)
+            sock.sendall("\n".join(assignments).encode())
+    except OSError as error:
+        log.warning("cannot notify the service manager of %s: %s", assignments[0], error)
+        return False
+    return True
+
+
+def watchdog_seconds() -> float | None:
+    """Return the time within which systemd expects a sign of life, None if it expects none."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    meant_for = os.environ.get("WATCHDOG_PID") or str(os.getpid())
+    if not microseconds.isdecimal() or int(microseconds) == 0 or meant_for != str(os.getpid()):
+        return None
+    return int(microseconds) / 1_000_000
+
+
+def configure_logging() -> None:
+    """Log to standard error, without times, which the journal adds.
+
+    Of Tornado's access log only warnings and errors are kept: nginx has the rest.
+    """
+    handler = logging.StreamHandler()
+    if _stderr_is_journal():
+        handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("tornado.access").setLevel(logging.WARNING)
+
+
+def _stderr_is_journal() -> bool:
+    # The variable is inherited by programs whose output goes elsewhere, hence the comparison.
+    try:
+        stat = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
+
+
+# From Python's levels down to syslog's priorities; everything lower is debug, 7.
+_PRIORITIES = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+)
+
+
+class _JournalFormatter(logging.Formatter):
+    """Starts every line with the level in the notation of sd-daemon(3).
+
+    Every line, because the journal makes an entry of each line of a traceback.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((priority for level, priority in _PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
