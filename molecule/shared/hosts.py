@@ -1,0 +1,459 @@
+#!/usr/bin/env python3
+"""Makes and removes the test hosts: containers with systemd and sshd, used like servers.
+
+    hosts.py build   12 13                                   Debian roots into .cache/roots
+    hosts.py create  --name local --directory DIR PLATFORMS  hosts, running and answering over SSH
+    hosts.py destroy --name local --directory DIR            everything that create made
+    hosts.py urls    --directory DIR                         where the hosts' web servers are
+
+PLATFORMS is a JSON list such as `[{"name": "debian12", "debian": 12, "publish": ["80=8080?"]}]`.
+A published port is `80` (on any free port of 127.0.0.1), `80=8081` (on 8081) or `80=8080?` (on
+8080 if that is free). Port 22 is always published.
+
+DIR receives what a client needs: `ssh_config`, the key that it names, and `hosts.json`.
+
+Only the standard library is needed, and podman as root. What is made carries a label, so destroy
+finds it even when DIR is lost. The environment may change:
+
+    HOSTS_PREFIX  how the names of containers, images and the network begin;
+                  the default differs from checkout to checkout
+    HOSTS_SUBNET  the hosts' network, such as 10.77.0.0/24; podman chooses a free one by default
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import ipaddress
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROOTS = CHECKOUT / ".cache" / "roots"
+
+SUITES = {12: "bookworm", 13: "trixie"}
+# What the Debian installer or a provider's image puts on the smallest server that one can log in
+# to and that Ansible can manage, and nothing that the role has to bring.
+PACKAGES = (
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "libpam-systemd",
+    "openssh-server",
+    "procps",
+    "python3",
+    "systemd-sysv",
+)
+MMDEBSTRAP = (
+    "--quiet",
+    "--variant=minbase",
+    f"--include={','.join(PACKAGES)}",
+    # Every host gets a key of its own.
+    "--customize-hook=rm $1/etc/ssh/ssh_host_*",
+)
+ROOT_MAX_AGE = 7 * 24 * 3600  # seconds; then Debian's security updates are worth a rebuild
+
+LABEL = "aroundtheworld.test-hosts"
+READY_TIMEOUT = 60  # seconds from a container's start until it answers over SSH
+
+
+class HostError(Exception):
+    """Something a person must hear about, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running test host, as hosts.json describes it to clients."""
+
+    name: str
+    debian: int
+    container: str
+    address: str
+    """On the network that the hosts share; it survives a reboot."""
+    publish: list[str]
+    ports: dict[str, int]
+    """The host's own port, as text, to the port of 127.0.0.1 that leads to it."""
+
+
+def say(message: str) -> None:
+    """Reports progress at once."""
+    print(message, flush=True)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def as_root(command: Sequence[str]) -> list[str]:
+    """Returns the command as root has to run it.
+
+    Raises:
+        HostError: there is no such program.
+    """
+    if shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+        raise HostError(f"{command[0]} is missing: `scripts/bootstrap hosts` installs it.")
+    # Ansible's tasks have no terminal on which sudo could ask for a password.
+    return [*([] if os.geteuid() == 0 else ["sudo", "-n"]), *command]
+
+
+def run(*command: str, stdin: bytes | None = None, problem: str = "") -> str:
+    """Runs a command as root and returns what it printed.
+
+    Raises:
+        HostError: the command failed; the message is `problem` and what the command said.
+    """
+    result = subprocess.run(as_root(command), input=stdin, capture_output=True, check=False)
+    if result.returncode == 0:
+        return result.stdout.decode().strip()
+    said = result.stderr.decode(errors="replace").strip()
+    if said.startswith("sudo:"):
+        raise HostError(
+            f"Test hosts need root, and sudo did not give it without a password ({said}): "
+            "run make as root, or allow this user NOPASSWD in /etc/sudoers.d."
+        )
+    raise HostError(f"{problem or 'This failed: ' + ' '.join(command)}\n{said}")
+
+
+# --- roots ----------------------------------------------------------------------------------------
+
+
+def build_root(debian: int) -> Path:
+    """Returns the tar file of a bare Debian, built now if there is none of this recipe and week.
+
+    Raises:
+        HostError: there is none and it could not be built.
+    """
+    if debian not in SUITES:
+        raise HostError(f"There is no test host for Debian {debian}: known are {list(SUITES)}.")
+    machine = os.uname().machine
+    recipe = hashlib.sha256(repr((SUITES[debian], MMDEBSTRAP, machine)).encode()).hexdigest()[:12]
+    root = ROOTS / f"debian{debian}-{recipe}.tar"
+    if root.exists() and time.time() - root.stat().st_mtime < ROOT_MAX_AGE:
+        return root
+
+    say(f"Building the root of Debian {debian} (half a minute, once a week)")
+    ROOTS.mkdir(parents=True, exist_ok=True)
+    unfinished = root.with_suffix(f".{os.getpid()}")
+    try:
+        with unfinished.open("wb") as tar:
+            # No mirror is named: mmdebstrap knows Debian's own, with updates and security.
+            command = as_root(["mmdebstrap", *MMDEBSTRAP, SUITES[debian]])
+            build = subprocess.run(command, stdout=tar, stderr=subprocess.PIPE, check=False)
+        if build.returncode != 0:
+            said = build.stderr.decode(errors="replace").strip()
+            if not root.exists():
+                raise HostError(
+                    f"mmdebstrap could not build Debian {debian}; it needs Debian's mirror.\n{said}"
+                )
+            say(f"Keeping last week's root of Debian {debian}, as no new one can be had:\n{said}")
+            return root
+        for outdated in ROOTS.glob(f"debian{debian}-*.tar"):
+            outdated.unlink()
+        unfinished.replace(root)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return root
+
+
+# --- what this machine allows ---------------------------------------------------------------------
+
+
+def runtime_options() -> list[str]:
+    """Returns the options of `podman create` that depend on the machine."""
+    # podman asks for limits that a machine without CAP_SYS_RESOURCE may not set, and on the way
+    # lowers its own number of processes to the kernel's number of process ids.
+    files = min(_hard_limit(resource.RLIMIT_NOFILE), 2**20)
+    pids = int(Path("/proc/sys/kernel/pid_max").read_text())
+    processes = min(_hard_limit(resource.RLIMIT_NPROC), pids)
+    options = [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={processes}:{processes}"]
+    # On cgroup v1, also in its hybrid mode, crun gives a systemd no hierarchy that it may write.
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        options.append("--runtime=runc")
+    return options
+
+
+def _hard_limit(which: int) -> int:
+    hard = resource.getrlimit(which)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
+def is_free(port: int) -> bool:
+    """Tells whether a port of 127.0.0.1 can be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def choose_ports(publish: Iterable[str]) -> dict[str, int]:
+    """Chooses a port of 127.0.0.1 for each port that a host publishes.
+
+    Args:
+        publish: `80`, `80=8081` or `80=8080?`, as the module says.
+
+    Raises:
+        HostError: a wish is not of that form, or the port that it names is taken.
+    """
+    wishes = {"22": "22", **{re.split("=", wish)[0]: wish for wish in publish}}
+    ports = {}
+    with contextlib.ExitStack() as held:
+        for wish in wishes.values():
+            match = re.fullmatch(r"(\d+)(?:=(\d+)(\??))?", wish)
+            if match is None:
+                raise HostError(f"Cannot publish {wish!r}: say 80, 80=8081 or '80=8080?'.")
+            own, wanted, or_any = match.groups()
+            if wanted and is_free(int(wanted)):
+                ports[own] = int(wanted)
+            elif wanted and not or_any:
+                raise HostError(f"Port {wanted} of 127.0.0.1 is taken: choose another.")
+            else:
+                # Held until all are chosen, so that no two are the same.
+                probe = held.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", 0))
+                ports[own] = probe.getsockname()[1]
+    return ports
+
+
+# --- hosts ----------------------------------------------------------------------------------------
+
+
+class Group:
+    """The hosts that are created and destroyed together, with the network that they share."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        """Names the group; nothing is made yet.
+
+        Args:
+            name: tells groups of one checkout apart, such as a Molecule scenario's name.
+            directory: where clients find what they need.
+        """
+        checkout = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
+        self.prefix = f"{os.environ.get('HOSTS_PREFIX') or f'atw-{checkout}'}-{name}"
+        # Not the prefix: what was made is found and removed under another HOSTS_PREFIX too.
+        self.label = f"{LABEL}={checkout}-{name}"
+        self.directory = directory.resolve()
+
+    def hosts(self) -> dict[str, Host]:
+        """Returns the hosts that are known to exist, by name."""
+        known = self.directory / "hosts.json"
+        if not known.exists():
+            return {}
+        return {name: Host(**host) for name, host in json.loads(known.read_text()).items()}
+
+    def create(self, platforms: list[dict[str, Any]]) -> None:
+        """Makes sure that the hosts run and answer; those that do already are left alone.
+
+        Raises:
+            HostError: says what could not be made.
+        """
+        existing = self.hosts()
+        for platform in platforms:
+            known = existing.get(platform["name"])
+            if known and known.debian != platform["debian"]:
+                raise HostError(
+                    f"Host {known.name} exists and runs Debian {known.debian}, not "
+                    f"{platform['debian']}: `make down` removes it."
+                )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        key = self.directory / "id_ed25519"
+        if not key.exists():
+            _make_key(key, comment=self.prefix)
+        network = self._network()
+
+        def ensure(index: int, platform: dict[str, Any]) -> tuple[Host, bool]:
+            known = existing.get(platform["name"])
+            if known and self._exists("container", known.container):
+                run("podman", "start", known.container)
+                return known, False
+            # The first addresses of a network are its gateway's and podman's own choices.
+            return self._create(platform, str(network[index + 11])), True
+
+        with ThreadPoolExecutor() as pool:
+            made = list(pool.map(ensure, range(len(platforms)), platforms))
+            hosts = {host.name: host for host, _ in made}
+            self._describe(hosts)
+            list(pool.map(self._wait, hosts.values()))
+        for host, is_new in made:
+            say(f"{host.name}: Debian {host.debian}, {'created' if is_new else 'there already'}")
+
+    def destroy(self) -> None:
+        """Removes every container, image and network of the group, and its directory."""
+        matching = ("--filter", f"label={self.label}")
+        if containers := run("podman", "ps", "--all", "--quiet", *matching).split():
+            run("podman", "rm", "--force", "--volumes", "--time=0", *containers)
+            say(f"Removed {len(containers)} host(s)")
+        if images := run("podman", "images", "--all", "--quiet", *matching).split():
+            run("podman", "rmi", "--force", *sorted(set(images)))
+        if networks := run("podman", "network", "ls", "--quiet", *matching).split():
+            run("podman", "network", "rm", *networks)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _exists(self, kind: str, name: str) -> bool:
+        command = as_root(["podman", kind, "exists", name])
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def _network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """Returns the subnet of the group's network, which is made if there is none."""
+        if not self._exists("network", self.prefix):
+            subnet = os.environ.get("HOSTS_SUBNET")
+            run(
+                *("podman", "network", "create", "--disable-dns", f"--label={self.label}"),
+                *([f"--subnet={subnet}"] if subnet else []),
+                self.prefix,
+                problem=f"podman could not make the network {self.prefix}; HOSTS_SUBNET={subnet}",
+            )
+        network = json.loads(run("podman", "network", "inspect", self.prefix))[0]
+        return ipaddress.ip_network(network["subnets"][0]["subnet"])
+
+    def _create(self, platform: dict[str, Any], address: str) -> Host:
+        name, debian = platform["name"], platform["debian"]
+        publish = [str(wish) for wish in platform.get("publish", ["80"])]
+        container = f"{self.prefix}-{name}"
+        image = f"localhost/{container}"
+        root = build_root(debian)
+        ports = choose_ports(publish)
+        run("podman", "rm", "--force", "--ignore", "--volumes", "--time=0", container)
+        run("podman", "import", "--quiet", f"--change=LABEL {self.label}", str(root), image)
+        run(
+            *("podman", "create", f"--name={container}", f"--hostname={name}"),
+            f"--label={self.label}",
+            # systemd needs a writable cgroup tree of its own, and sandboxing needs mounts.
+            *("--privileged", "--systemd=always", "--cgroupns=private"),
+            # `reboot` inside ends the container; podman is the machine that powers it up again.
+            "--restart=always",
+            *(f"--network={self.prefix}", f"--ip={address}"),
+            *(f"--publish=127.0.0.1:{port}:{own}" for own, port in ports.items()),
+            *runtime_options(),
+            *(image, "/sbin/init"),
+        )
+        run("podman", "cp", "-", f"{container}:/", stdin=self._credentials(name))
+        run(
+            *("podman", "start", container),
+            problem=f"podman could not start the privileged container {container}: test hosts need "
+            "root on a machine that may run such containers.",
+        )
+        return Host(name, debian, container, address, publish, ports)
+
+    def _credentials(self, name: str) -> bytes:
+        """Returns a tar of the key that may log in and the key that the host shows."""
+        host_key = self.directory / f"host_{name}"
+        host_key.unlink(missing_ok=True)
+        _make_key(host_key, comment=name)
+        public_key = host_key.with_suffix(".pub")
+        files = {
+            "root/.ssh/authorized_keys": ((self.directory / "id_ed25519.pub").read_bytes(), 0o600),
+            "etc/ssh/ssh_host_ed25519_key": (host_key.read_bytes(), 0o600),
+            "etc/ssh/ssh_host_ed25519_key.pub": (public_key.read_bytes(), 0o644),
+        }
+        host_key.unlink()
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            ssh = tarfile.TarInfo("root/.ssh")
+            ssh.type, ssh.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(ssh)
+            for path, (content, mode) in files.items():
+                member = tarfile.TarInfo(path)
+                member.size, member.mode = len(content), mode
+                tar.addfile(member, io.BytesIO(content))
+        return archive.getvalue()
+
+    def _describe(self, hosts: dict[str, Host]) -> None:
+        """Writes what clients need to reach the hosts."""
+        known_hosts, sections = [], []
+        for host in hosts.values():
+            public_key = (self.directory / f"host_{host.name}.pub").read_text()
+            known_hosts.append(f"{host.container} {public_key}")
+            sections.append(
+                f"Host {host.name}\n  Port {host.ports['22']}\n  HostKeyAlias {host.container}\n"
+            )
+        (self.directory / "known_hosts").write_text("".join(known_hosts))
+        (self.directory / "ssh_config").write_text(
+            "# Written by molecule/shared/hosts.py: ssh -F this-file NAME\n"
+            + "".join(sections)
+            + "Host *\n  HostName 127.0.0.1\n  User root\n"
+            + f'  IdentityFile "{self.directory}/id_ed25519"\n  IdentitiesOnly yes\n'
+            + f'  UserKnownHostsFile "{self.directory}/known_hosts"\n'
+            + "  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n"
+            + "  BatchMode yes\n  ConnectTimeout 5\n  LogLevel ERROR\n"
+        )
+        described = {name: asdict(host) for name, host in hosts.items()}
+        (self.directory / "hosts.json").write_text(json.dumps(described, indent=2) + "\n")
+
+    def _wait(self, host: Host) -> None:
+        """Returns when the host answers over SSH and has started what it starts."""
+        ssh = ["ssh", "-F", str(self.directory / "ssh_config"), host.name]
+        give_up = time.monotonic() + READY_TIMEOUT
+        # A host that started only in part is a host all the same; the tests say what is wrong.
+        started = [*ssh, "systemctl is-system-running --wait || true"]
+        while True:
+            answer = subprocess.run(started, check=False, capture_output=True, text=True)
+            if answer.returncode == 0:
+                return
+            if time.monotonic() > give_up:
+                log = run("podman", "logs", "--tail=20", host.container)
+                raise HostError(
+                    f"{host.name} does not answer over SSH on port {host.ports['22']} of 127.0.0.1 "
+                    f"after {READY_TIMEOUT} seconds: {answer.stderr.strip()}\n{log}"
+                )
+            time.sleep(0.2)
+
+
+def _make_key(path: Path, comment: str) -> None:
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    subprocess.run(command, check=True)
+
+
+# --- command line ---------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Carries out one command; a failure is a sentence on standard error and exit status 1."""
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="build the roots that hosts start from")
+    build.add_argument("debian", type=int, nargs="+", help=f"one of {list(SUITES)}")
+    for name in ("create", "destroy", "urls"):
+        command = commands.add_parser(name)
+        command.add_argument("--directory", type=Path, required=True)
+        command.add_argument("--name", default="local", help="tells groups of hosts apart")
+        if name == "create":
+            command.add_argument("platforms", type=json.loads, help="JSON, as the module says")
+    arguments = parser.parse_args()
+
+    try:
+        if arguments.command == "build":
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(build_root, arguments.debian))
+            return
+        group = Group(arguments.name, arguments.directory)
+        if arguments.command == "create":
+            group.create(arguments.platforms)
+        elif arguments.command == "destroy":
+            group.destroy()
+        else:
+            for host in group.hosts().values():
+                say(f"{host.name} (Debian {host.debian}): http://127.0.0.1:{host.ports['80']}/")
+    except HostError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
