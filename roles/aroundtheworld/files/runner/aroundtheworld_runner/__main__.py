@@ -122,8 +122,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     module, attribute = options.factory
-    # An application that reads its command line must not find the runner's.
-    sys.argv[1:] = []
     systemd.configure_logging()
     if options.check:
         return _check(module, attribute)

@@ -79,6 +79,7 @@ class WorkerServer(HTTPServer):
         self.stop()
         # Read by Tornado when the headers of a request have arrived.
         self.conn_params.no_keep_alive = True
+        self.close_websockets()
 
     def close_websockets(self) -> None:
         """Ask the client of every open WebSocket to close it and come again."""

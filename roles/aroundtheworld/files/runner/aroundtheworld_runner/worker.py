@@ -93,7 +93,7 @@ class Worker:
         server.stop_accepting()
         said = ""
         quiet = 0.0
-        while server.connections and quiet < self._settings.linger:
+        while server.connections and (server.requests_in_flight or quiet < self._settings.linger):
             if time.monotonic() - began >= self._settings.drain_timeout:
                 for request in server.requests_in_flight.values():
                     log.error("cut at the end of the drain timeout: %s", request)
@@ -101,9 +101,9 @@ class Worker:
             if (left := self._left(server)) != said:
                 systemd.notify(f"STATUS=draining: {left}")
                 said = left
-            server.close_websockets()
             seen = server.requests_total
             await asyncio.sleep(DRAIN_TICK)
+            server.close_websockets()  # one may have been opened on an idle connection
             server.forget_closed_streams()
             # Counted in turns of the loop and not by the clock: what arrived while the loop was
             # blocked is read before the worker calls itself idle.

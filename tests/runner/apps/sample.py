@@ -1,0 +1,98 @@
+"""An application with one handler for each thing that a worker must get right."""
+
+import asyncio
+import os
+import time
+
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
+
+
+class Root(RequestHandler):
+    def get(self) -> None:
+        self.write(
+            {
+                "pid": os.getpid(),
+                "remote_ip": self.request.remote_ip,
+                "protocol": self.request.protocol,
+            }
+        )
+
+
+class Slow(RequestHandler):
+    async def post(self) -> None:
+        await asyncio.sleep(float(self.get_query_argument("seconds", "0.5")))
+        self.write({"pid": os.getpid(), "received": len(self.request.body)})
+
+    get = post
+
+
+class Blocking(RequestHandler):
+    def get(self) -> None:
+        pause(float(self.get_query_argument("seconds")))
+        self.write("done")
+
+
+class BlocksAfterwards(RequestHandler):
+    """Answers at once and blocks the loop a little later, outside any request."""
+
+    def get(self) -> None:
+        asyncio.get_running_loop().call_later(0.3, pause, 1.0)
+        self.write("done")
+
+
+class NeverEnds(RequestHandler):
+    """Leaves a thread behind that nothing can stop."""
+
+    def get(self) -> None:
+        asyncio.get_running_loop().run_in_executor(None, pause, 60)
+        self.write("done")
+
+
+class Environment(RequestHandler):
+    def get(self) -> None:
+        self.write(
+            {
+                "announced": [name for name in os.environ if name.startswith("LISTEN_")],
+                "inheritable": os.get_inheritable(3),
+            }
+        )
+
+
+class Echo(WebSocketHandler):
+    async def on_message(self, message: str | bytes) -> None:
+        await self.write_message(message)
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def make_app() -> Application:
+    return Application(
+        [
+            ("/", Root),
+            ("/slow", Slow),
+            ("/blocking", Blocking),
+            ("/blocks-afterwards", BlocksAfterwards),
+            ("/never-ends", NeverEnds),
+            ("/environment", Environment),
+            ("/echo", Echo),
+        ]
+    )
+
+
+async def make_app_slowly() -> Application:
+    await asyncio.sleep(0.5)
+    return make_app()
+
+
+def make_nothing() -> None:
+    """Forgets to return the application."""
+
+
+def make_trouble() -> Application:
+    raise ValueError("COOKIE_SECRET_FILE is not set")
+
+
+not_callable = "make_app"

@@ -1,0 +1,7 @@
+"""Takes its time to be imported."""
+
+import time
+
+from sample import make_app  # noqa: F401
+
+time.sleep(1.5)

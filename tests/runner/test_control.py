@@ -1,0 +1,108 @@
+"""The private socket: it answers whatever the event loop does."""
+
+import socket
+import stat
+import time
+
+import harness
+
+
+def test_a_blocked_worker_says_what_blocks_it(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/blocking?seconds=1.5")
+        time.sleep(1.0)
+        asked = time.monotonic()
+        status, health = worker.health()
+        assert time.monotonic() - asked < 0.2
+        assert harness.read(client) == "done"
+        assert (status, health["busy_in"]) == (200, "Blocking.get")
+        assert 0.5 <= health["busy_seconds"] <= 1.0
+        assert (health["requests_in_flight"], health["requests_total"]) == (1, 1)
+        time.sleep(0.3)
+        health = worker.health()[1]
+        assert (health["busy_seconds"], health["busy_in"]) == (0.0, None)
+        assert (health["connections"], health["requests_in_flight"]) == (1, 0)
+
+
+def test_a_block_outside_any_handler_has_a_name_too(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        harness.get(client, "/blocks-afterwards")
+        time.sleep(1.1)
+        assert worker.health()[1]["busy_in"] == "sample.pause"
+
+
+def test_it_answers_while_the_application_is_still_being_imported(start):
+    worker = start("slow_import:make_app")
+    worker.wait_state("starting")
+    time.sleep(1.0)
+    status, health = worker.health()
+    assert (status, health["state"], health["busy_in"]) == (503, "starting", "slow_import.<module>")
+    worker.ready()
+    assert worker.health()[0] == 200
+
+
+def test_a_draining_worker_is_not_healthy(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/slow?seconds=0.5")
+        time.sleep(0.1)
+        worker.drain()
+        status, health = worker.health()
+        assert (status, health["state"], health["requests_in_flight"]) == (503, "draining", 1)
+        harness.read(client)
+
+
+def test_a_client_that_says_nothing_holds_up_nobody(start):
+    worker = start().ready()
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as half:
+        silent.connect(str(worker.control))
+        half.connect(str(worker.control))
+        half.sendall(b"GET /hea")
+        assert worker.health()[0] == 200
+        worker.terminate()
+        assert worker.wait(2) == 0
+
+
+def test_an_unknown_path_is_answered_with_the_known_ones(start):
+    worker = start().ready()
+    assert harness.ask(worker.control, "/nothing") == (
+        404,
+        {"error": "no /nothing", "paths": ["/health"]},
+    )
+
+
+def test_only_the_owner_may_ask_and_the_socket_goes_with_the_worker(start):
+    worker = start().ready()
+    assert stat.S_IMODE(worker.control.stat().st_mode) == 0o600
+    worker.terminate()
+    assert worker.wait() == 0
+    assert not worker.control.exists()
+
+
+def test_a_socket_left_by_a_killed_worker_is_replaced(start, directory):
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(directory / "w1.control"))
+    assert start().ready().health()[0] == 200
+
+
+def test_a_socket_that_a_later_worker_has_put_there_stays(start, directory):
+    worker = start().ready()
+    worker.control.unlink()
+    with socket.socket(socket.AF_UNIX) as later:
+        later.bind(str(worker.control))
+        worker.terminate()
+        assert worker.wait() == 0
+        assert worker.control.exists()
+
+
+def test_a_file_in_its_place_is_not_removed(start, directory):
+    (directory / "w1.control").write_text("precious")
+    worker = start()
+    assert worker.wait() == 1
+    assert (directory / "w1.control").read_text() == "precious"
+    assert worker.stderr() == (
+        f"CRITICAL aroundtheworld_runner: cannot start: the control socket {worker.control} "
+        "cannot be made: Address already in use\n"
+    )

@@ -1,0 +1,192 @@
+"""A worker that ends loses nothing that it has been given."""
+
+import asyncio
+import http.client
+import re
+import select
+import threading
+import time
+
+import harness
+import pytest
+from tornado.websocket import websocket_connect
+
+
+def test_without_connections_it_ends_at_once(start):
+    worker = start().ready()
+    begun = time.monotonic()
+    worker.terminate()
+    assert worker.wait() == 0
+    assert time.monotonic() - begun < 1
+
+
+def test_requests_in_flight_are_answered(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        client.request("POST", "/slow?seconds=0.8", body=b"x" * 300_000)
+        time.sleep(0.2)
+        worker.drain()
+        worker.terminate()  # a second one changes nothing
+        assert harness.read(client)["received"] == 300_000
+    assert worker.wait() == 0
+
+
+def test_a_body_that_is_still_arriving_is_waited_for(start, listening):
+    worker = start("sample:make_app", "--linger", "0.2").ready()
+    with harness.client(listening) as client:
+        client.putrequest("POST", "/slow?seconds=0")
+        client.putheader("Content-Length", "2")
+        client.endheaders(b"x")
+        time.sleep(0.1)
+        worker.drain()
+        time.sleep(0.6)
+        client.send(b"y")
+        assert harness.read(client)["received"] == 2
+
+
+def test_headers_that_are_still_arriving_are_waited_for(start, listening):
+    worker = start("sample:make_app", "--linger", "1").ready()
+    with harness.client(listening) as client:
+        client.connect()
+        client.sock.sendall(b"GET / HTTP/1.1\r\n")
+        time.sleep(0.1)
+        worker.drain()
+        time.sleep(0.3)
+        client.sock.sendall(b"Host: here\r\n\r\n")
+        answer = http.client.HTTPResponse(client.sock)
+        answer.begin()
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+
+
+def test_the_next_request_on_a_connection_is_answered_and_the_last(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        harness.get(client)
+        worker.drain()
+        client.request("GET", "/")
+        answer = client.getresponse()
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        begun = time.monotonic()
+        assert worker.wait() == 0
+        assert time.monotonic() - begun < 1  # no connection is left to linger for
+
+
+def test_idle_connections_are_left_to_the_client(start, listening):
+    worker = start("sample:make_app", "--linger", "1").ready()
+    with harness.client(listening) as client:
+        harness.get(client)
+        worker.drain()
+        assert select.select([client.sock], [], [], 0.8)[0] == []
+        assert worker.process.poll() is None
+        assert worker.wait() == 0
+
+
+def test_what_arrives_while_the_loop_is_blocked_counts_as_arrived(start, listening):
+    worker = start("sample:make_app", "--linger", "0.5").ready()
+    with harness.client(listening) as client, harness.client(listening) as other:
+        harness.get(other)
+        harness.get(client, "/blocks-afterwards")
+        worker.drain()
+        time.sleep(0.7)  # blocked now, until long after the linger time
+        assert harness.get(other)["pid"] == worker.process.pid
+
+
+@pytest.mark.parametrize("linger", ["0", "2"])
+def test_a_client_that_is_slow_to_be_answered_does_not_need_linger(start, listening, linger):
+    worker = start("sample:make_app", "--linger", linger).ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/slow?seconds=0.5")
+        time.sleep(0.1)
+        worker.drain()
+        assert harness.read(client)["pid"] == worker.process.pid
+
+
+def test_the_drain_timeout_cuts_and_says_what(start, listening):
+    worker = start("sample:make_app", "--drain-timeout", "0.4").ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/slow?seconds=30&token=secret")
+        time.sleep(0.1)
+        begun = time.monotonic()
+        worker.drain()
+        assert worker.wait() == 0
+        assert 0.4 <= time.monotonic() - begun < 2
+    # Tornado's own line about the request follows; this one must not repeat the query.
+    assert re.search(
+        r"^ERROR aroundtheworld_runner\.worker: cut at the end of the drain timeout: "
+        r"GET /slow in Slow, running for 0\.[4-9] s$",
+        worker.stderr(),
+        re.MULTILINE,
+    )
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_worker(start, listening):
+    worker = start("sample:make_app", "--linger", "0").ready()
+    with harness.client(listening) as client:
+        harness.get(client, "/never-ends")
+    worker.terminate()
+    assert worker.wait(5) == 0
+    assert "exiting although tasks or threads" in worker.stderr()
+
+
+def test_a_websocket_is_told_that_the_server_goes_away(start, listening):
+    worker = start().ready()
+
+    async def talk() -> tuple[object, object, int | None]:
+        url = f"ws://127.0.0.1:{listening.getsockname()[1]}/echo"
+        connection = await websocket_connect(url)
+        await connection.write_message("still there?")
+        echo = await connection.read_message()
+        assert worker.health()[1]["connections"] == 1
+        worker.terminate()
+        end = await connection.read_message()
+        connection.close()
+        return echo, end, connection.close_code
+
+    assert asyncio.run(talk()) == ("still there?", None, 1001)
+    begun = time.monotonic()
+    assert worker.wait() == 0
+    assert time.monotonic() - begun < 1
+
+
+def test_handover_loses_no_request(start, listening):
+    """Three workers, one after the other, on one socket, under steady requests."""
+    answered_by: list[int] = []
+    failures: list[str] = []
+    done = threading.Event()
+
+    def visit(method: str, path: str) -> None:
+        # As nginx does: keep the connection, open another one where it was told to close.
+        with harness.client(listening) as client:
+            while not done.is_set():
+                try:
+                    client.request(method, path, body=b"x" * 1000 if method == "POST" else None)
+                    answered_by.append(harness.read(client)["pid"])
+                except Exception as error:
+                    failures.append(f"{method} {path}: {error!r}")
+                    client.close()
+                time.sleep(0.004)
+
+    visitors = [
+        threading.Thread(target=visit, args=arguments)
+        for arguments in [("GET", "/")] * 3
+        + [("POST", "/slow?seconds=0")]
+        + [("POST", "/slow?seconds=0.5")] * 3
+    ]
+    worker = start().ready()
+    for visitor in visitors:
+        visitor.start()
+    try:
+        workers = [worker]
+        for _ in range(2):
+            time.sleep(0.2)
+            workers.append(start().ready())
+            workers[-2].terminate()
+            assert workers[-2].wait() == 0
+        time.sleep(0.2)
+    finally:
+        done.set()
+        for visitor in visitors:
+            visitor.join()
+    assert failures == []
+    assert len(answered_by) > 300
+    assert set(answered_by) == {worker.process.pid for worker in workers}
