@@ -65,6 +65,8 @@ MMDEBSTRAP = (
     f"--include={','.join(PACKAGES)}",
     # Every host gets a key of its own.
     "--customize-hook=rm $1/etc/ssh/ssh_host_*",
+    # The machine's kernel is not a container's to load modules into; Debian 13's would fail to.
+    "--customize-hook=ln -s /dev/null $1/etc/systemd/system/systemd-modules-load.service",
 )
 ROOT_MAX_AGE = 7 * 24 * 3600  # seconds; then Debian's security updates are worth a rebuild
 
@@ -392,6 +394,8 @@ class Group:
             + f'  UserKnownHostsFile "{self.directory}/known_hosts"\n'
             + "  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n"
             + "  BatchMode yes\n  ConnectTimeout 5\n  LogLevel ERROR\n"
+            # For clients that keep connections; Ansible makes this directory, for itself alone.
+            + "  ControlPath ~/.ansible/cp/%C\n  ServerAliveInterval 5\n"
         )
         described = {name: asdict(host) for name, host in hosts.items()}
         (self.directory / "hosts.json").write_text(json.dumps(described, indent=2) + "\n")

@@ -1,0 +1,166 @@
+"""What the tests of every scenario share.
+
+`molecule verify` runs pytest with these fixtures; testinfra's own `host` is each host of the
+scenario in turn, over SSH.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+REBOOT_TIMEOUT = 60  # seconds
+
+
+@dataclass(frozen=True)
+class PlaybookRun:
+    """What `ansible-playbook` did on one host."""
+
+    returncode: int
+    output: str
+    ok: int
+    changed: int
+    unreachable: int
+    failed: int
+    skipped: int
+
+
+def _scenario(variable: str) -> Path:
+    """Returns a path that Molecule tells its verifier."""
+    if variable not in os.environ:
+        raise pytest.UsageError(
+            "These tests need a scenario's hosts: `molecule verify -s default` runs them."
+        )
+    return Path(os.environ[variable])
+
+
+def _known_hosts() -> dict[str, dict[str, Any]]:
+    known: dict[str, dict[str, Any]]
+    known = json.loads((_scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "hosts.json").read_text())
+    return known
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Points testinfra at the scenario's hosts."""
+    config.option.hosts = ",".join(f"ssh://{name}" for name in _known_hosts())
+    config.option.ssh_config = str(_scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "ssh_config")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the tests of one host in one process, and refuses a scenario without tests."""
+    directory = _scenario("MOLECULE_SCENARIO_DIRECTORY")
+    if not any(item.path.is_relative_to(directory) for item in items):
+        raise pytest.UsageError(f"No test was found in {directory}/tests.")
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            testinfra_host = item.callspec.params.get("_testinfra_host")
+            if testinfra_host is not None:
+                item.add_marker(pytest.mark.xdist_group(_name(testinfra_host)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Shows, below a test that failed, what its host has to say."""
+    report: Any = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        journal = "journalctl --no-pager --lines=40 --output=short-precise"
+        said = host.run(f"systemctl --no-pager --failed; {journal} -u 'aroundtheworld*' -u nginx")
+        report.sections.append((f"journal of {_name(host)}", said.stdout))
+    return report
+
+
+def _name(host: Host) -> str:
+    name: str = host.backend.host.name
+    return name
+
+
+@pytest.fixture(scope="session")
+def inventory_path() -> Path:
+    """Returns the inventory of the scenario's hosts, as `ansible-playbook -i` wants it."""
+    return _scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "inventory"
+
+
+@pytest.fixture(scope="module")
+def name(host: Host) -> str:
+    """Returns the host's name in the inventory."""
+    return _name(host)
+
+
+@pytest.fixture(scope="module")
+def http(name: str) -> str:
+    """Returns the URL of the host's port 80 as seen from here, without a slash at the end."""
+    return f"http://127.0.0.1:{_known_hosts()[name]['ports']['80']}"
+
+
+@pytest.fixture(scope="module")
+def ansible_playbook(name: str, inventory_path: Path) -> Callable[..., PlaybookRun]:
+    """Returns a function that runs the operator's command on the host under test.
+
+    `ansible_playbook("--tags", "maintenance_on")` runs `ansible-playbook site.yml --tags
+    maintenance_on` in the checkout, limited to the host. Its result says what came of it: a run
+    that fails is for the test to judge.
+    """
+
+    def run(*arguments: str, playbook: str = "site.yml") -> PlaybookRun:
+        command = ["ansible-playbook", playbook, *arguments]
+        result = subprocess.run(
+            [*command, "--inventory", str(inventory_path), "--limit", name],
+            cwd=CHECKOUT,
+            # What Molecule sets for its own runs has no place in the operator's.
+            env={key: value for key, value in os.environ.items() if not _is_molecules(key)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        print(f"$ {' '.join(command)}\n{result.stdout}")  # pytest shows it when the test fails
+        recap = re.search(rf"^{re.escape(name)} +: (.+)$", result.stdout, re.MULTILINE)
+        counts = dict(re.findall(r"(\w+)=(\d+)", recap[1])) if recap else {}
+        wanted = ("ok", "changed", "unreachable", "failed", "skipped")
+        return PlaybookRun(
+            result.returncode, result.stdout, **{key: int(counts.get(key, 0)) for key in wanted}
+        )
+
+    return run
+
+
+def _is_molecules(variable: str) -> bool:
+    return variable.startswith(("ANSIBLE_", "MOLECULE_"))
+
+
+@pytest.fixture(scope="module")
+def reboot(host: Host) -> Callable[[], None]:
+    """Returns a function that reboots the host and returns when it has started everything."""
+
+    def run() -> None:
+        # A container has its machine's boot id, but a process 1 of its own.
+        started = "cut -d' ' -f22 /proc/1/stat"
+        before = host.check_output(started)
+        ssh = ["ssh", "-F", host.backend.ssh_config, "-o", "ControlPath=none", _name(host)]
+        subprocess.run([*ssh, "systemctl reboot"], check=False, capture_output=True)
+        give_up = time.monotonic() + REBOOT_TIMEOUT
+        while time.monotonic() < give_up:
+            probe = subprocess.run([*ssh, started], check=False, capture_output=True, text=True)
+            if probe.returncode == 0 and probe.stdout.strip() != before:
+                subprocess.run(
+                    [*ssh, "systemctl is-system-running --wait"], check=False, capture_output=True
+                )
+                return
+            time.sleep(0.3)
+        pytest.fail(f"{_name(host)} did not come back within {REBOOT_TIMEOUT} seconds")
+
+    return run
