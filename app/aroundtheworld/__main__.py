@@ -1,33 +1,141 @@
-"""Commands: `python -m aroundtheworld migrate`."""
+"""Commands of the application, for an operator and for development."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import getpass
 import os
+import secrets
+import sys
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
+import sqlalchemy as sa
+
+from aroundtheworld.app import make_app
+from aroundtheworld.config import Config, ConfigError, database_url
+from aroundtheworld.db import players
+from aroundtheworld.db.engine import Database
+from aroundtheworld.db.migrate import current_revision, migrate, newest_revision
+from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 
 
-def migrate(database_url: str) -> None:
-    """Bring the database at `database_url` to the newest revision."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["database_url"] = database_url
-    command.upgrade(config, "head")
+class CommandError(Exception):
+    """A command cannot do what was asked; its text says why."""
+
+
+def check() -> str:
+    """Say that the configuration is complete and the database fits this release."""
+    app = make_app()
+    try:
+        found = app.database.read(current_revision)
+    except sa.exc.OperationalError as error:
+        raise CommandError(f"The database cannot be read: {error.orig}") from error
+    finally:
+        app.database.close()
+    wanted = newest_revision()
+    if found != wanted:
+        raise CommandError(
+            f"The database is at revision {found or 'none'}, this release wants {wanted}:"
+            " run `python -m aroundtheworld migrate`"
+        )
+    return f"The configuration is complete and the database is at revision {found}."
+
+
+def create_admin(given: str) -> str:
+    """Make an administrator called `given`, with a password from the terminal or stdin."""
+    name = players.normalised_name(given)
+    if name is None:
+        raise CommandError(f"{given!r} cannot be a name; allowed are {players.NAME_RULE}")
+    database = Database(database_url())
+    try:
+        password_hash = Passwords().hashed(read_password())
+        existing = database.read(players.by_name, name)
+        if existing is not None:
+            database.write(players.make_admin, existing.id, password_hash)
+            return f"{name} is an administrator, with a new password."
+        database.write(players.add_admin, name, password_hash)
+    except sa.exc.OperationalError as error:
+        raise CommandError(
+            f"The database cannot be used: {error.orig}. Was it migrated?"
+        ) from error
+    finally:
+        database.close()
+    return f"The administrator {name} was added."
+
+
+def read_password() -> str:
+    """Return a new password, asked for twice, or the first line of stdin if that is no terminal."""
+    if sys.stdin.isatty():
+        password = getpass.getpass("New password: ")
+        if getpass.getpass("The same again: ") != password:
+            raise CommandError("The two passwords differ")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    if not MINIMUM_LENGTH <= len(password) <= MAXIMUM_LENGTH:
+        raise CommandError(
+            f"The password has {len(password)} characters;"
+            f" {MINIMUM_LENGTH} to {MAXIMUM_LENGTH} are allowed"
+        )
+    return password
+
+
+def prepare_for_development(directory: Path) -> None:
+    """Keep a database and a secret in `directory`, and let the environment say so."""
+    directory.mkdir(parents=True, exist_ok=True)
+    secret_file = directory / "cookie_secret"
+    if not secret_file.exists():
+        secret_file.touch(mode=0o600)
+        secret_file.write_text(secrets.token_urlsafe(48))
+    os.environ.setdefault("DATABASE_URL", f"sqlite:///{directory.resolve()}/aroundtheworld.db")
+    os.environ.setdefault("COOKIE_SECRET_FILE", str(secret_file))
+    print(migrate(database_url()))
+
+
+async def serve_for_development(port: int) -> None:
+    """Serve on 127.0.0.1 until interrupted."""
+    make_app(Config.from_environment()).listen(port, address="127.0.0.1")
+    print(f"Serving on http://127.0.0.1:{port}/ with DATABASE_URL={database_url()}")
+    await asyncio.Event().wait()
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m aroundtheworld", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("migrate", help="bring the database to this release's schema and world")
+    commands.add_parser("check", help="say whether configuration and database fit this release")
+    add = commands.add_parser("create-admin", help="add an administrator, or give one a password")
+    add.add_argument("name", metavar="NAME", help=players.NAME_RULE)
+    dev = commands.add_parser("dev", help="serve on 127.0.0.1 with a database of its own")
+    dev.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
+    dev.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("~/.local/state/aroundtheworld-dev").expanduser(),
+        help="where database and secret are kept (default: %(default)s)",
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Read the command line and do what it says."""
-    parser = argparse.ArgumentParser(prog="python -m aroundtheworld", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("migrate", help="bring the database to this release's schema")
-    parser.parse_args()
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        parser.error("DATABASE_URL is not set; for example sqlite:////var/lib/game/game.db")
-    migrate(url)
+    """Do what the command line says; end with one sentence if that is not possible."""
+    arguments = parse_arguments()
+    try:
+        match arguments.command:
+            case "migrate":
+                print(migrate(database_url()))
+            case "check":
+                print(check())
+            case "create-admin":
+                print(create_admin(arguments.name))
+            case "dev":
+                prepare_for_development(arguments.directory)
+                asyncio.run(serve_for_development(arguments.port))
+    except (CommandError, ConfigError) as error:
+        sys.exit(f"{error}.")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,76 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random, SystemRandom
+
 from tornado import web
 
+from aroundtheworld import world
+from aroundtheworld.config import Config
+from aroundtheworld.db.engine import Database
+from aroundtheworld.geo import project
+from aroundtheworld.handlers import admin, auth, pages, quiz
+from aroundtheworld.handlers.base import NotFoundHandler, StaticHandler
+from aroundtheworld.passwords import Passwords
 
-class PingHandler(web.RequestHandler):
-    """Answers at once: what it costs is what the framework costs."""
+PACKAGE = Path(__file__).parent
 
-    def get(self) -> None:
-        """Say that this worker answers."""
-        self.write({"ping": "pong"})
+Routes = list[tuple[str, type[web.RequestHandler]]]
+
+PUBLIC_ROUTES: Routes = [
+    (r"/", pages.HomeHandler),
+    (r"/quiz", quiz.QuizHandler),
+    (r"/quiz/([0-9]{1,15})", quiz.RoundHandler),
+    (r"/countries", pages.CountriesHandler),
+    (r"/countries/([a-z-]+)", pages.CountryHandler),
+    (r"/login", auth.LoginHandler),
+    (r"/logout", auth.LogoutHandler),
+    (r"/api/ping", pages.PingHandler),
+]
+
+ADMIN_ROUTES: Routes = [
+    (r"/admin/?", admin.DashboardHandler),
+    (r"/admin/reports/grand-tour", admin.GrandTourHandler),
+]
 
 
-class HomeHandler(web.RequestHandler):
-    """The first page."""
+class AroundTheWorld(web.Application):
+    """The application of one process, and what its handlers share.
 
-    def get(self) -> None:
-        """Greet."""
-        self.write("<!doctype html><title>Around The World</title><h1>Around The World</h1>\n")
+    Attributes:
+        config: what the environment says.
+        database: its connections; nothing is opened before the first query.
+        passwords: hashes and verifies them.
+        world: countries and cities.
+        capital_dots: x and y of every capital on the map.
+        random: where chance comes from.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Set everything up without touching the database."""
+        self.config = config
+        self.database = Database(config.database_url)
+        self.passwords = Passwords()
+        self.world = world.load()
+        self.capital_dots = [project(*country.capital.position) for country in self.world.countries]
+        self.random: Random = SystemRandom()
+        super().__init__(
+            [*PUBLIC_ROUTES, *(ADMIN_ROUTES if config.serves_admin else [])],
+            default_handler_class=NotFoundHandler,
+            template_path=str(PACKAGE / "templates"),
+            static_path=str(PACKAGE / "static"),
+            static_handler_class=StaticHandler,
+            cookie_secret=config.cookie_secret,
+            xsrf_cookies=True,
+            cross_origin_protection=True,
+        )
 
 
-def make_app() -> web.Application:
-    """Return the application, configured from the environment."""
-    return web.Application([(r"/", HomeHandler), (r"/api/ping", PingHandler)])
+def make_app(config: Config | None = None) -> AroundTheWorld:
+    """Return the application, configured from the environment unless a `config` is given.
+
+    Raises:
+        aroundtheworld.config.ConfigError: the environment does not say what is needed.
+    """
+    return AroundTheWorld(config or Config.from_environment())

@@ -1,11 +1,16 @@
-"""Alembic's entry: runs the migrations on the database that the caller names."""
+"""Alembic's entry: runs the migrations over the connection that `db.migrate` hands it."""
 
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import create_engine
 
-engine = create_engine(context.config.attributes["database_url"])
-with engine.begin() as connection:
-    context.configure(connection=connection, transaction_per_migration=False)
+from aroundtheworld.db.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # SQLite alters a table by making a new one; Alembic's batch mode does so.
+    render_as_batch=True,
+)
+with context.begin_transaction():
     context.run_migrations()

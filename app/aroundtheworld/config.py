@@ -1,0 +1,90 @@
+"""What the environment tells the application."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MINIMUM_SECRET_LENGTH = 32
+
+
+class ConfigError(Exception):
+    """The environment lacks something, or holds something that cannot be used."""
+
+
+def database_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the SQLAlchemy URL of the database, from `DATABASE_URL`."""
+    url = environ.get("DATABASE_URL", "")
+    if not url:
+        raise ConfigError(
+            "DATABASE_URL is not set. It is the URL of the database,"
+            " for example sqlite:////var/lib/game/game.db"
+        )
+    return url
+
+
+def cookie_secret(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the secret that signs cookies, from the file COOKIE_SECRET_FILE or COOKIE_SECRET.
+
+    There is no default: whoever knows the secret can log in as anybody.
+    """
+    path = environ.get("COOKIE_SECRET_FILE", "")
+    if path:
+        source = f"the file {path} (COOKIE_SECRET_FILE)"
+        try:
+            secret = Path(path).read_text("utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"COOKIE_SECRET_FILE cannot be read: {error}") from error
+    else:
+        source = "COOKIE_SECRET"
+        secret = environ.get("COOKIE_SECRET", "").strip()
+        if not secret:
+            raise ConfigError(
+                "Neither COOKIE_SECRET_FILE nor COOKIE_SECRET is set. One of them gives the secret"
+                f" that signs cookies: at least {MINIMUM_SECRET_LENGTH} random characters, the same"
+                " for every worker"
+            )
+    if len(secret) < MINIMUM_SECRET_LENGTH:
+        raise ConfigError(
+            f"The secret in {source} has {len(secret)} characters;"
+            f" at least {MINIMUM_SECRET_LENGTH} are needed"
+        )
+    return secret
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration of one process.
+
+    Attributes:
+        database_url: SQLAlchemy URL of the database.
+        cookie_secret: signs cookies; the same for every worker.
+        pool: name of the pool this worker belongs to; None in development.
+        release: id of the release it runs; None in development.
+    """
+
+    database_url: str
+    cookie_secret: str = field(repr=False)
+    pool: str | None = None
+    release: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
+        """Read the environment; raise `ConfigError` with a sentence if it is not enough."""
+        return cls(
+            database_url=database_url(environ),
+            cookie_secret=cookie_secret(environ),
+            pool=environ.get("AROUNDTHEWORLD_POOL") or None,
+            release=environ.get("AROUNDTHEWORLD_RELEASE") or None,
+        )
+
+    @property
+    def serves_admin(self) -> bool:
+        """Whether this process answers under /admin.
+
+        A worker of any pool but `admin` must not: a request that was routed wrongly is then seen
+        at once, and can never block a visitor.
+        """
+        return self.pool in (None, "admin")

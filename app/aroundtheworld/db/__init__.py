@@ -1,0 +1,1 @@
+"""The database: connections, schema and queries (SQLAlchemy Core)."""

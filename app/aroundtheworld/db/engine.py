@@ -1,0 +1,104 @@
+"""Connections, for callers that may block and for callers that may not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# How long SQLite waits for another process's write before it says "database is locked".
+BUSY_TIMEOUT_SECONDS = 5
+
+
+def create_engine(url: str) -> sa.Engine:
+    """Return an engine for `url`; SQLite's defaults are set to what a server needs.
+
+    Nothing is written, and nothing is opened before the first query, so any number of workers can
+    start at once. (SQLite's write-ahead log is a property of the file; `migrate` sets it.)
+    """
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: it would begin them too late.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    # Safe with a write-ahead log: a crash of the process loses nothing.
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A transaction that reads first and writes later fails at once if another wrote meanwhile,
+    # however long the time-out; one that announces its write waits its turn.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """The database of one process.
+
+    `read` and `write` are for code that may block, such as the admin pages and commands;
+    `read_async` and `write_async` run the same functions on threads, for the event loop.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare for the database at `url` without opening it."""
+        self.engine = create_engine(url)
+        self._writing_engine = self.engine.execution_options(writes=True)
+        # Threads of their own for writes: one that waits for another process's lock must not
+        # keep readers waiting. SQLite takes one writer at a time, so more would only queue.
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="database-read")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-write")
+
+    def read(
+        self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return what `query` returns, called with a connection in a read transaction."""
+        with self.engine.begin() as connection:
+            return query(connection, *args, **kwargs)
+
+    def write(
+        self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return what `query` returns, called in a write transaction that is then committed."""
+        with self._writing_engine.begin() as connection:
+            return query(connection, *args, **kwargs)
+
+    async def read_async(
+        self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `read`, on a thread."""
+        return await self._run(self._readers, lambda: self.read(query, *args, **kwargs))
+
+    async def write_async(
+        self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `write`, on a thread."""
+        return await self._run(self._writer, lambda: self.write(query, *args, **kwargs))
+
+    async def _run(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+
+    def close(self) -> None:
+        """Finish what runs and close every connection."""
+        self._readers.shutdown()
+        self._writer.shutdown()
+        self.engine.dispose()
+
+
+Row: TypeAlias = sa.Row[*tuple[Any, ...]]

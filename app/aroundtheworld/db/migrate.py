@@ -1,0 +1,76 @@
+"""Bringing a database to this release's schema and world: once per release, never at start-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from aroundtheworld import world
+from aroundtheworld.db import places
+from aroundtheworld.db.engine import create_engine
+
+SCRIPTS = Path(__file__).parent.parent / "migrations"
+
+
+def alembic_config(connection: sa.Connection | None = None) -> Config:
+    """Return Alembic's configuration, to run over `connection`."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def newest_revision() -> str | None:
+    """Return the schema's revision that this release wants."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """Return the schema's revision of the database; None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def migrate(url: str) -> str:
+    """Bring the database at `url` to this release, and say in a sentence what that took.
+
+    Schema and world change together or not at all (in SQLite as in PostgreSQL). A database that a
+    newer release has migrated is left as it is, so that an older release can be put back:
+    migrations only add, and what they add must not disturb the release before.
+    """
+    engine = create_engine(url)
+    try:
+        if engine.dialect.name == "sqlite":
+            _use_write_ahead_log(engine)
+        with engine.execution_options(writes=True).begin() as connection:
+            before, newest = current_revision(connection), newest_revision()
+            known = {
+                script.revision
+                for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+            }
+            if before is not None and before not in known:
+                return (
+                    f"The database is at revision {before}, which a newer release made;"
+                    f" this release knows up to {newest}. Nothing was changed."
+                )
+            command.upgrade(alembic_config(connection), "head")
+            changed = places.update(connection, world.load())
+    finally:
+        engine.dispose()
+    schema = (
+        f"is at revision {newest} already" if before == newest else f"now is at revision {newest}"
+    )
+    return f"The database {schema}; {changed} rows of the world were added or changed."
+
+
+def _use_write_ahead_log(engine: sa.Engine) -> None:
+    # Kept in the file, and not possible within a transaction: hence the driver's own connection.
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()

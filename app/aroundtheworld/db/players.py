@@ -1,0 +1,59 @@
+"""Queries about who plays."""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+
+from aroundtheworld.clock import now_ms
+from aroundtheworld.db.engine import Row
+from aroundtheworld.db.schema import players
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,29}")
+NAME_RULE = "2 to 30 of the letters a-z, digits, '-' and '_', beginning with a letter or a digit"
+
+
+def normalised_name(given: str) -> str | None:
+    """Return the name as it is stored, or None if no player can have it."""
+    name = given.strip().lower()
+    return name if NAME.fullmatch(name) else None
+
+
+def by_id(connection: sa.Connection, player_id: int) -> Row | None:
+    """Return the player, or None."""
+    return connection.execute(sa.select(players).where(players.c.id == player_id)).one_or_none()
+
+
+def by_name(connection: sa.Connection, name: str) -> Row | None:
+    """Return the player of that (normalised) name, or None."""
+    return connection.execute(sa.select(players).where(players.c.name == name)).one_or_none()
+
+
+def add_guest(connection: sa.Connection) -> int:
+    """Add a player without a name and return the id."""
+    return _added(connection, sa.insert(players).values(created_at=now_ms()))
+
+
+def add_admin(connection: sa.Connection, name: str, password_hash: str) -> int:
+    """Add an administrator and return the id."""
+    return _added(
+        connection,
+        sa.insert(players).values(
+            name=name, password_hash=password_hash, is_admin=True, created_at=now_ms()
+        ),
+    )
+
+
+def make_admin(connection: sa.Connection, player_id: int, password_hash: str) -> None:
+    """Give a player an administrator's rights and a new password."""
+    connection.execute(
+        sa.update(players)
+        .where(players.c.id == player_id)
+        .values(is_admin=True, password_hash=password_hash)
+    )
+
+
+def _added(connection: sa.Connection, insert: sa.Insert) -> int:
+    player_id: int = connection.execute(insert.returning(players.c.id)).scalar_one()
+    return player_id

@@ -1,0 +1,83 @@
+"""The tables. What creates and changes them is in `migrations`; the two are compared in a test.
+
+Times are whole milliseconds since the epoch: the same in every database, and cheap to subtract.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Whoever plays: a guest has no name. Signing up gives the same row a name and a password, so a
+# guest's progress is kept.
+players = sa.Table(
+    "players",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(30), unique=True),
+    sa.Column("password_hash", sa.String(200)),
+    sa.Column("is_admin", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("(name IS NULL) = (password_hash IS NULL)", name="named_has_password"),
+    sa.CheckConstraint("name IS NOT NULL OR NOT is_admin", name="admin_is_named"),
+)
+
+countries = sa.Table(
+    "countries",
+    metadata,
+    sa.Column("code", sa.String(2), primary_key=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("slug", sa.String(80), nullable=False, unique=True),
+    sa.Column("continent", sa.String(2), nullable=False),
+    sa.Column("population", sa.BigInteger, nullable=False),
+    sa.Column("area_km2", sa.Float, nullable=False),
+)
+
+cities = sa.Table(
+    "cities",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("country", sa.ForeignKey("countries.code"), nullable=False, index=True),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("latitude", sa.Float, nullable=False),
+    sa.Column("longitude", sa.Float, nullable=False),
+    sa.Column("population", sa.BigInteger, nullable=False),
+    sa.Column("is_capital", sa.Boolean, nullable=False),
+)
+
+rounds = sa.Table(
+    "rounds",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("player_id", sa.ForeignKey("players.id"), nullable=False, index=True),
+    sa.Column("started_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("finished_at", sa.BigInteger),
+    sa.Column("score", sa.Integer, nullable=False, server_default="0"),
+)
+
+# The questions of a round as they were asked, so that history stays true when questions change.
+round_questions = sa.Table(
+    "round_questions",
+    metadata,
+    sa.Column("round_id", sa.ForeignKey("rounds.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("country", sa.ForeignKey("countries.code"), nullable=False, index=True),
+    sa.Column("prompt", sa.String(200), nullable=False),
+    sa.Column("choices", sa.JSON, nullable=False),
+    sa.Column("answer", sa.SmallInteger, nullable=False),
+    sa.Column("fact", sa.String(200), nullable=False),
+    sa.Column("asked_at", sa.BigInteger),
+    sa.Column("answered_at", sa.BigInteger),
+    sa.Column("chosen", sa.SmallInteger),
+    sa.CheckConstraint("(chosen IS NULL) = (answered_at IS NULL)", name="answered_once"),
+)

@@ -1,0 +1,68 @@
+"""Logging in and out. Both sides of the site share it; the costly check is off the loop."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aroundtheworld.db import players
+from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler
+
+
+def local_path(given: str, otherwise: str) -> str:
+    r"""Return `given` if it is an address on this site, else `otherwise`.
+
+    Browsers take '//host' and, since they read a backslash as a slash, '/\host' for other sites;
+    and they drop control characters before they look.
+    """
+    is_local = (
+        given.startswith("/")
+        and not given.startswith("//")
+        and "\\" not in given
+        and given.isprintable()
+    )
+    return given if is_local else otherwise
+
+
+class LoginHandler(BaseHandler):
+    """The form to log in, and what it sends."""
+
+    def get(self) -> None:
+        """Show the form."""
+        self.show_form()
+
+    async def post(self) -> None:
+        """Log in and go where one wanted to go, or say that it did not work."""
+        given = self.get_body_argument("name", "")
+        password = self.get_body_argument("password", "", strip=False)
+        name = players.normalised_name(given)
+        player = await self.database.read_async(players.by_name, name) if name else None
+        password_hash = player.password_hash if player else None
+        if not await self.application.passwords.match(password_hash, password) or player is None:
+            # Which of the two was wrong is nobody's business.
+            self.set_status(HTTPStatus.FORBIDDEN)
+            self.show_form(given, "That name and password do not belong together.")
+            return
+        self.begin_session(player.id, player.name)
+        home = "/admin" if player.is_admin else "/"
+        self.redirect(
+            local_path(self.get_body_argument("next", ""), home), status=HTTPStatus.SEE_OTHER
+        )
+
+    def show_form(self, name: str = "", problem: str = "") -> None:
+        """Render the form."""
+        self.set_header("Cache-Control", "no-store")
+        self.render(
+            "login.html",
+            name=name,
+            problem=problem,
+            next_path=local_path(self.get_argument("next", ""), ""),
+        )
+
+
+class LogoutHandler(BaseHandler):
+    """Ends a session; by POST only, so that no link or picture can do it."""
+
+    def post(self) -> None:
+        """Forget who asks."""
+        self.clear_cookie(SESSION_COOKIE)
+        self.redirect("/", status=HTTPStatus.SEE_OTHER)

@@ -1,0 +1,182 @@
+"""What every page shares: who asks, the headers of every answer, and the pages for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import OperationalError
+from tornado import httputil, web
+from tornado.log import app_log
+
+from aroundtheworld.db.engine import Database
+
+if TYPE_CHECKING:
+    from aroundtheworld.app import AroundTheWorld
+
+SESSION_COOKIE = "session"
+SESSION_DAYS = 30
+
+# Everything a page needs comes from this server, and nothing is inline.
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+ERROR_SENTENCES: dict[int, str] = {
+    HTTPStatus.BAD_REQUEST: "Something in that request could not be understood.",
+    HTTPStatus.FORBIDDEN: (
+        "That was not allowed. If you sent a form, it may have been open for too long:"
+        " go back, reload the page and try again."
+    ),
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "That cannot be done at this address.",
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "The server is busy and could not do that just now. Nothing was changed;"
+        " please try again in a moment."
+    ),
+}
+UNEXPECTED = "Something went wrong on our side. It has been noted."
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the signed cookie says about who asks.
+
+    Attributes:
+        player_id: id of the player, a guest's too.
+        name: the player's name when they logged in; empty for a guest.
+    """
+
+    player_id: int
+    name: str
+
+
+class BaseHandler(web.RequestHandler):
+    """The base of every handler, public or admin."""
+
+    application: AroundTheWorld
+
+    def set_default_headers(self) -> None:
+        """Send the headers that every answer carries, errors included."""
+        self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "same-origin")
+        self.set_header("Cache-Control", "private, no-cache")
+        # Which server software answers helps nobody but an attacker.
+        self.clear_header("Server")
+
+    def head(self, *args: str) -> Awaitable[None] | None:
+        """Answer HEAD as GET is answered; Tornado leaves the body out."""
+        return self.get(*args)
+
+    # Who asks
+
+    @cached_property
+    def session(self) -> Session | None:
+        """Who asks, as the signed cookie says; None for a first visit."""
+        return self.session_since(SESSION_DAYS)
+
+    def session_since(self, days: float) -> Session | None:
+        """Return who asks if they logged in (or began to play) at most `days` ago, else None."""
+        value = self.get_signed_cookie(SESSION_COOKIE, max_age_days=days)
+        if value is None:
+            return None
+        player_id, _, name = value.decode().partition(":")
+        return Session(int(player_id), name)
+
+    def begin_session(self, player_id: int, name: str = "") -> None:
+        """Remember in a signed cookie who asks."""
+        self.set_signed_cookie(SESSION_COOKIE, f"{player_id}:{name}", expires_days=SESSION_DAYS)
+
+    def set_cookie(self, name: str, value: str | bytes, **kwargs: Any) -> None:  # noqa: ANN401
+        """Set a cookie that scripts and other sites cannot use, nor plain HTTP behind TLS."""
+        kwargs |= {
+            "httponly": True,
+            "samesite": "Lax",
+            "secure": self.request.protocol == "https",
+        }
+        super().set_cookie(name, value, **kwargs)
+
+    @property
+    def database(self) -> Database:
+        """The database; public handlers await its `read_async` and `write_async`."""
+        return self.application.database
+
+    # Pages
+
+    def get_template_namespace(self) -> dict[str, Any]:
+        """Return the names that every template may use."""
+        return super().get_template_namespace() | {
+            "session": self.session,
+            "release": self.application.config.release,
+        }
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:  # noqa: ANN401
+        """Answer an error; a database that is locked or gone is a 503."""
+        _, exception, _ = kwargs.get("exc_info", (None, None, None))
+        if isinstance(exception, OperationalError):
+            status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        super().send_error(status_code, **kwargs)
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log what went wrong; for the database one line says it all."""
+        if isinstance(value, OperationalError):
+            app_log.error("%s: database: %s", self._request_summary(), value.orig)
+        else:
+            super().log_exception(typ, value, tb)
+
+    def write_error(self, status_code: int, **_kwargs: Any) -> None:  # noqa: ANN401
+        """Answer with a page (or JSON under /api) that says what is wrong, and no more."""
+        title = httputil.responses.get(status_code, "Error")
+        sentence = ERROR_SENTENCES.get(status_code, UNEXPECTED)
+        if status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", "5")
+        if self.request.path.startswith("/api/"):
+            self.finish({"error": {"status": status_code, "title": title, "detail": sentence}})
+        else:
+            self.render("error.html", status=status_code, title=title, sentence=sentence)
+
+
+class NotFoundHandler(BaseHandler):
+    """Answers every address that no route knows."""
+
+    def prepare(self) -> None:
+        """Say so, for every method."""
+        raise web.HTTPError(HTTPStatus.NOT_FOUND)
+
+    def check_xsrf_cookie(self) -> None:
+        """Check nothing: there is nothing here to protect, and 404 is the truer answer."""
+
+    def check_trusted_origin(self, origin: str) -> bool:
+        """Allow every origin, for the same reason."""
+        return True
+
+
+class StaticHandler(BaseHandler, web.StaticFileHandler):
+    """Serves files under /static/, with the site's own headers and error pages."""
+
+    def head(self, path: str) -> Awaitable[None]:  # type: ignore[override]
+        """Answer HEAD without reading the file."""
+        return web.StaticFileHandler.head(self, path)
+
+    def set_default_headers(self) -> None:
+        """Leave caching to what Tornado says for files."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "public, no-cache")

@@ -1,0 +1,83 @@
+"""Playing a round."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from tornado import web
+
+from aroundtheworld import quiz
+from aroundtheworld.db import rounds
+from aroundtheworld.geo import project
+from aroundtheworld.handlers.base import BaseHandler
+
+
+class QuizHandler(BaseHandler):
+    """The way into a round."""
+
+    async def get(self) -> None:
+        """Go on with the round that is open, or offer to begin one."""
+        if self.session is not None:
+            round_id = await self.database.read_async(rounds.latest_open, self.session.player_id)
+            if round_id is not None:
+                self.redirect(f"/quiz/{round_id}")
+                return
+        self.render("quiz_start.html", questions=quiz.QUESTIONS_PER_ROUND)
+
+    async def post(self) -> None:
+        """Begin a round and go to its first question."""
+        questions = quiz.make_round(self.application.world, self.application.random)
+        player_id = self.session.player_id if self.session else None
+        new_id, round_id = await self.database.write_async(rounds.start, player_id, questions)
+        if new_id != player_id:
+            self.begin_session(new_id)
+        self.redirect(f"/quiz/{round_id}", status=HTTPStatus.SEE_OTHER)
+
+
+class RoundHandler(BaseHandler):
+    """A round: the question that is due, or the result. Other players' rounds do not exist."""
+
+    async def get(self, round_id: str) -> None:
+        """Show where the round stands."""
+        state = await self.database.read_async(rounds.load, int(round_id), self.player_id())
+        if state is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        if state.current is not None:
+            self.render("question.html", state=state, question=state.current)
+            return
+        world = self.application.world
+        self.render(
+            "result.html",
+            state=state,
+            dots=[
+                (*project(*world.by_code[q.country].capital.position), q.chosen == q.answer)
+                for q in state.questions
+                if q.country in world.by_code
+            ],
+        )
+
+    async def post(self, round_id: str) -> None:
+        """Take an answer; whether it counted or not, show where the round stands then."""
+        position, chosen = self.number("position"), self.number("choice")
+        try:
+            counted = await self.database.write_async(
+                rounds.answer, int(round_id), self.player_id(), position, chosen
+            )
+        except ValueError as error:
+            raise web.HTTPError(HTTPStatus.BAD_REQUEST, "%s", error) from error
+        if counted is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        self.redirect(f"/quiz/{round_id}", status=HTTPStatus.SEE_OTHER)
+
+    def player_id(self) -> int:
+        """Return who plays; without a session no round can be theirs."""
+        if self.session is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        return self.session.player_id
+
+    def number(self, name: str) -> int:
+        """Return a small whole number from the form, or answer 400."""
+        value = self.get_body_argument(name)
+        if not (value.isascii() and value.isdigit() and len(value) <= 3):
+            raise web.HTTPError(HTTPStatus.BAD_REQUEST, "%s is no number: %r", name, value)
+        return int(value)
