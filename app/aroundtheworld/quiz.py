@@ -90,10 +90,10 @@ def _ask_capital(rng: Random, world: World, country: Country) -> Question | None
         rng,
         Kind.CAPITAL,
         country,
-        f"What is the capital of {country.name}?",
+        f"What is the capital of {country.the_name}?",
         capital,
         wrong,
-        f"{capital} is the capital of {country.name}.",
+        f"{capital} is the capital of {country.the_name}.",
     )
 
 
@@ -109,7 +109,7 @@ def _ask_country(rng: Random, world: World, country: Country) -> Question | None
         f"{capital} is the capital of which country?",
         country.name,
         wrong,
-        f"{capital} is the capital of {country.name}.",
+        f"{capital} is the capital of {country.the_name}.",
     )
 
 
@@ -122,10 +122,10 @@ def _ask_continent(rng: Random, world: World, country: Country) -> Question | No
         rng,
         Kind.CONTINENT,
         country,
-        f"On which continent is {country.name}?",
+        f"On which continent is {country.the_name}?",
         right,
         wrong,
-        f"{country.name} is in {right}.",
+        f"{country.sentence_start} is in {right}.",
     )
 
 
@@ -154,7 +154,7 @@ def _ask_population(rng: Random, world: World, country: Country) -> Question | N
         "Which of these countries has the most people?",
         country.name,
         [other.name for other in smaller],
-        f"{country.name} has about {rounded(country.population)} people.",
+        f"{country.sentence_start} has about {rounded(country.population)} people.",
     )
 
 
@@ -169,7 +169,7 @@ def _ask_area(rng: Random, world: World, country: Country) -> Question | None:
         "Which of these countries is the largest?",
         country.name,
         [other.name for other in smaller],
-        f"{country.name} covers about {rounded(country.area_km2)} square kilometres.",
+        f"{country.sentence_start} covers about {rounded(country.area_km2)} square kilometres.",
     )
 
 
@@ -191,10 +191,10 @@ def _ask_neighbour(rng: Random, world: World, country: Country) -> Question | No
         rng,
         Kind.NEIGHBOUR,
         country,
-        f"Which of these countries borders {country.name}?",
+        f"Which of these countries borders {country.the_name}?",
         right.name,
         [other.name for other in rng.sample(nearer, CHOICES - 1)],
-        f"{right.name} shares a border with {country.name}.",
+        f"{right.sentence_start} shares a border with {country.the_name}.",
     )
 
 

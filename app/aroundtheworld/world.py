@@ -56,6 +56,7 @@ class Country:
     Attributes:
         code: ISO 3166 in two letters, which stays.
         name: in English.
+        article: "the " if the name takes one in a sentence, else empty.
         slug: the name as it appears in addresses.
         continents: codes of `CONTINENTS`; two for a country that lies on two.
         population: inhabitants.
@@ -66,12 +67,23 @@ class Country:
 
     code: str
     name: str
+    article: str
     slug: str
     continents: tuple[str, ...]
     population: int
     area_km2: float
     neighbours: tuple[str, ...]
     cities: tuple[City, ...]
+
+    @property
+    def the_name(self) -> str:
+        """The name within a sentence: 'the Netherlands'."""
+        return self.article + self.name
+
+    @property
+    def sentence_start(self) -> str:
+        """The name at the beginning of a sentence: 'The Netherlands'."""
+        return self.article.capitalize() + self.name
 
     @cached_property
     def capitals(self) -> tuple[City, ...]:

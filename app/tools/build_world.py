@@ -34,6 +34,11 @@ SR SS ST SV SY SZ TD TG TH TJ TL TM TN TO TR TT TV TZ UA UG US UY UZ VC VE VN VU
 # What the source spells in an old way, or with an article that sorts badly.
 NAMES = {"NL": "Netherlands", "TL": "Timor-Leste", "TR": "Türkiye"}
 
+# Countries whose name takes an article in a sentence.
+THE = {
+    "AE", "BS", "CD", "CF", "CG", "DO", "GB", "GM", "KM", "MH", "MV", "NL", "PH", "SB", "SC", "US",
+}  # fmt: skip
+
 # Where the source's capital has been renamed, or the cities' table spells it differently; and the
 # countries whose seats of government are several cities, of which the source knows one.
 CAPITALS = {
@@ -184,6 +189,7 @@ def build() -> list[Record]:
             {
                 "code": code,
                 "name": name,
+                "article": "the " if code in THE else "",
                 "slug": folded(name).replace(" ", "-"),
                 "continents": [c for c in continents if c],
                 "population": country["population"],

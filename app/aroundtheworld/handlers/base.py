@@ -6,11 +6,12 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from http.client import responses
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
-from tornado import httputil, web
+from tornado import web
 from tornado.log import app_log
 
 from aroundtheworld.db.engine import Database
@@ -100,14 +101,14 @@ class BaseHandler(web.RequestHandler):
         """Remember in a signed cookie who asks."""
         self.set_signed_cookie(SESSION_COOKIE, f"{player_id}:{name}", expires_days=SESSION_DAYS)
 
-    def set_cookie(self, name: str, value: str | bytes, **kwargs: Any) -> None:  # noqa: ANN401
+    def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Set a cookie that scripts and other sites cannot use, nor plain HTTP behind TLS."""
         kwargs |= {
             "httponly": True,
             "samesite": "Lax",
             "secure": self.request.protocol == "https",
         }
-        super().set_cookie(name, value, **kwargs)
+        super().set_cookie(name, value, *args, **kwargs)
 
     @property
     def database(self) -> Database:
@@ -144,7 +145,7 @@ class BaseHandler(web.RequestHandler):
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:  # noqa: ANN401
         """Answer with a page (or JSON under /api) that says what is wrong, and no more."""
-        title = httputil.responses.get(status_code, "Error")
+        title = responses.get(status_code, "Error")
         sentence = ERROR_SENTENCES.get(status_code, UNEXPECTED)
         if status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             self.set_header("Retry-After", "5")
