@@ -1,28 +1,97 @@
-# `make help` lists what there is. Every target sets up what it needs.
+# `make help` lists what there is; each target sets up what it needs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# What may be changed, as in `make up DEBIAN=13 HTTP_PORT=8081`.
 PYTHON ?= python3
-export PYTHON
+DEBIAN ?= 12
+HTTP_PORT ?= 8080?
+SSH_PORT ?=
+HOSTS_PREFIX ?=
+HOSTS_SUBNET ?=
+SCENARIO ?= --all
+
+export PYTHON HOSTS_PREFIX HOSTS_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Molecule's frame around a command's output would wrap and indent its lines.
+export MOLECULE_COMMAND_BORDERS := false
 
 .PHONY: help
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s default'"
+	@echo "for molecule; PYTHON=python3; HOSTS_PREFIX=atw-xxxxxx, HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
-.venv: .venv/complete ## the controller's tools, exactly as locked
+# --- the tools ------------------------------------------------------------------------------------
+
+.PHONY: .venv
+.venv: .venv/complete ## set up the tools, exactly as locked
 
 .venv/complete: requirements.txt scripts/bootstrap
 	@scripts/bootstrap tools
 
-.PHONY: lock
-lock: .venv ## recompile both lock files within the ranges of app/requirements.in and pyproject.toml
-	cd app && uv pip compile $(LOCK) requirements.in -o requirements.txt
-	uv pip compile $(LOCK) --group dev app/requirements.in -c app/requirements.txt -o requirements.txt
-	@scripts/bootstrap tools
+.PHONY: hosts-tools
+hosts-tools: .venv
+	@scripts/bootstrap hosts
 
 # No index address is recorded, so that the locks hold wherever the packages come from.
-LOCK := --quiet --universal --generate-hashes --python-version 3.11 \
+COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
   --custom-compile-command "make lock"
+
+.PHONY: lock
+lock: .venv ## bring both lock files up to date with what they are compiled from
+	@echo "Locking app/requirements.txt"
+	@cd app && $(COMPILE) $(UPGRADE) requirements.in --output-file requirements.txt
+	@echo "Locking requirements.txt"
+	@$(COMPILE) $(UPGRADE) --group dev app/requirements.in --constraint app/requirements.txt \
+	  --output-file requirements.txt
+	@scripts/bootstrap tools
+
+# --- the local host -------------------------------------------------------------------------------
+
+LOCAL := .cache/local
+PLATFORM = [{"name": "local", "debian": $(DEBIAN), \
+  "publish": ["80=$(HTTP_PORT)"$(if $(SSH_PORT),$(comma) "22=$(SSH_PORT)")]}]
+comma := ,
+
+.PHONY: up
+up: hosts-tools ## deploy to a host that is made for it, and print its address
+	@molecule/shared/hosts.py build $(DEBIAN)
+	@echo "Starting the host"
+	@ansible-playbook molecule/shared/create.yml -e test_hosts_directory=$(CURDIR)/$(LOCAL) \
+	  -e '{"test_hosts_platforms": $(PLATFORM)}'
+	@echo "Deploying"
+	@ansible-playbook site.yml
+	@molecule/shared/hosts.py urls --directory $(LOCAL)
+
+.PHONY: down
+down: .venv ## remove that host and everything that was made for it
+	@ansible-playbook molecule/shared/destroy.yml -e test_hosts_directory=$(CURDIR)/$(LOCAL)
+
+# --- the tests ------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint unit molecule ## all of the following
+
+.PHONY: lint
+lint: .venv ## check the style, types and known mistakes of every file
+	@scripts/lint
+
+.PHONY: unit
+unit: .venv ## run the tests that need no host
+	@pytest --numprocesses=auto
+
+.PHONY: molecule
+molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
+	@molecule/shared/hosts.py build 12 13
+	@molecule test $(SCENARIO)
+
+# --- cleaning up ----------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## remove the hosts, the tools and everything else that is not in git
+	@if [ -d .venv ]; then $(MAKE) down; fi
+	@rm -rf .venv .cache .ansible .mypy_cache .pytest_cache .ruff_cache

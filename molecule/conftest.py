@@ -11,12 +11,13 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -66,14 +67,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
             testinfra_host = item.callspec.params.get("_testinfra_host")
-            if testinfra_host is not None:
+            if isinstance(testinfra_host, Host):
                 item.add_marker(pytest.mark.xdist_group(_name(testinfra_host)))
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Shows, below a test that failed, what its host has to say."""
-    report: Any = yield
+    report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
         journal = "journalctl --no-pager --lines=40 --output=short-precise"
@@ -83,8 +86,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def _name(host: Host) -> str:
-    name: str = host.backend.host.name
-    return name
+    return _backend(host).host.name
+
+
+def _backend(host: Host) -> SshBackend:
+    assert isinstance(host.backend, SshBackend)
+    return host.backend
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +157,7 @@ def reboot(host: Host) -> Callable[[], None]:
         # A container has its machine's boot id, but a process 1 of its own.
         started = "cut -d' ' -f22 /proc/1/stat"
         before = host.check_output(started)
-        ssh = ["ssh", "-F", host.backend.ssh_config, "-o", "ControlPath=none", _name(host)]
+        ssh = ["ssh", "-F", str(_backend(host).ssh_config), "-o", "ControlPath=none", _name(host)]
         subprocess.run([*ssh, "systemctl reboot"], check=False, capture_output=True)
         give_up = time.monotonic() + REBOOT_TIMEOUT
         while time.monotonic() < give_up:

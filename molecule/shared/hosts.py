@@ -70,6 +70,10 @@ MMDEBSTRAP = (
 )
 ROOT_MAX_AGE = 7 * 24 * 3600  # seconds; then Debian's security updates are worth a rebuild
 
+# A server's mounts are shared, a container's are private. systemd expects the former: it fills a
+# service's credentials in a mount namespace of its own and relies on the mount coming through.
+BOOT = ("/bin/sh", "-c", "mount --make-rshared / && exec /sbin/init")
+
 LABEL = "aroundtheworld.test-hosts"
 READY_TIMEOUT = 60  # seconds from a container's start until it answers over SSH
 
@@ -343,7 +347,8 @@ class Group:
             *(f"--network={self.prefix}", f"--ip={address}"),
             *(f"--publish=127.0.0.1:{port}:{own}" for own, port in ports.items()),
             *runtime_options(),
-            *(image, "/sbin/init"),
+            image,
+            *BOOT,
         )
         run("podman", "cp", "-", f"{container}:/", stdin=self._credentials(name))
         run(
