@@ -1,4 +1,5 @@
 import contextlib
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,15 +21,13 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def listening() -> Iterator["harness.socket.socket"]:
+def listening() -> Iterator[socket.socket]:
     with harness.listener() as sock:
         yield sock
 
 
 @pytest.fixture
-def start(
-    directory: Path, listening: "harness.socket.socket"
-) -> Iterator[Callable[..., harness.Worker]]:
+def start(directory: Path, listening: socket.socket) -> Iterator[Callable[..., harness.Worker]]:
     """Start workers on the listening socket; they are ended after the test."""
     with contextlib.ExitStack() as stack:
         started = 0
@@ -36,7 +35,7 @@ def start(
         def start(
             app: str = "sample:make_app",
             *arguments: str,
-            sockets: "list[harness.socket.socket] | None" = None,
+            sockets: list[socket.socket] | None = None,
             **extra: str,
         ) -> harness.Worker:
             nonlocal started

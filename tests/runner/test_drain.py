@@ -31,6 +31,21 @@ def test_requests_in_flight_are_answered(start, listening):
     assert worker.wait() == 0
 
 
+def test_new_connections_are_left_to_the_next_worker(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as old, harness.client(listening) as new:
+        old.request("GET", "/slow?seconds=1")
+        time.sleep(0.1)
+        worker.drain()
+        time.sleep(0.1)
+        new.request("GET", "/")
+        assert harness.read(old)["pid"] == worker.process.pid
+        assert worker.wait() == 0
+        # Nobody listens now, and still the connection waits where systemd keeps it.
+        successor = start().ready()
+        assert harness.read(new)["pid"] == successor.process.pid
+
+
 def test_a_body_that_is_still_arriving_is_waited_for(start, listening):
     worker = start("sample:make_app", "--linger", "0.2").ready()
     with harness.client(listening) as client:
@@ -128,8 +143,9 @@ def test_a_thread_that_never_ends_does_not_keep_the_worker(start, listening):
     assert "exiting although tasks or threads" in worker.stderr()
 
 
-def test_a_websocket_is_told_that_the_server_goes_away(start, listening):
-    worker = start().ready()
+@pytest.mark.parametrize("linger", ["0", "2"])
+def test_a_websocket_is_told_that_the_server_goes_away(start, listening, linger):
+    worker = start("sample:make_app", "--linger", linger).ready()
 
     async def talk() -> tuple[object, object, int | None]:
         url = f"ws://127.0.0.1:{listening.getsockname()[1]}/echo"

@@ -29,7 +29,7 @@ class Slow(RequestHandler):
 
 class Blocking(RequestHandler):
     def get(self) -> None:
-        pause(float(self.get_query_argument("seconds")))
+        work_for(self)
         self.write("done")
 
 
@@ -62,6 +62,11 @@ class Environment(RequestHandler):
 class Echo(WebSocketHandler):
     async def on_message(self, message: str | bytes) -> None:
         await self.write_message(message)
+
+
+def work_for(handler: RequestHandler) -> None:
+    """Block in a helper that is not a method of the handler."""
+    pause(float(handler.get_query_argument("seconds")))
 
 
 def pause(seconds: float) -> None:

@@ -50,10 +50,11 @@ def _culprit(innermost: FrameType | None) -> str | None:
     frame = innermost
     while frame is not None:
         code = frame.f_code
+        # Tornado's own methods are passed over: which page is slow is the question.
         if code.co_argcount and not frame.f_globals.get("__name__", "").startswith("tornado."):
-            owner = frame.f_locals.get(code.co_varnames[0])
-            if issubclass(type(owner), RequestHandler):
-                return f"{type(owner).__name__}.{code.co_name}"
+            owner = type(frame.f_locals.get(code.co_varnames[0]))
+            if issubclass(owner, RequestHandler) and hasattr(owner, code.co_name):
+                return f"{owner.__name__}.{code.co_name}"
         frame = frame.f_back
     if innermost is None:
         return None

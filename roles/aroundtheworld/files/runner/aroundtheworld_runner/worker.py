@@ -113,7 +113,8 @@ class Worker:
 
     @staticmethod
     def _left(server: WorkerServer) -> str:
-        return f"{len(server.requests_in_flight)} requests on {server.connections} connections"
+        requests = len(server.requests_in_flight)
+        return f"requests in flight: {requests}, connections: {server.connections}"
 
     @staticmethod
     def _exit_soon() -> None:
