@@ -38,16 +38,15 @@ hosts-tools: .venv
 	@scripts/bootstrap hosts
 
 # No index address is recorded, so that the locks hold wherever the packages come from.
-COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-  --custom-compile-command "make lock"
+COMPILE = uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .PHONY: lock
-lock: .venv ## bring both lock files up to date with what they are compiled from
+lock: .venv ## compile both lock files anew; UPGRADE=--upgrade for newer versions
 	@echo "Locking app/requirements.txt"
-	@cd app && $(COMPILE) $(UPGRADE) requirements.in --output-file requirements.txt
+	@cd app && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt
 	@echo "Locking requirements.txt"
-	@$(COMPILE) $(UPGRADE) --group dev app/requirements.in --constraint app/requirements.txt \
-	  --output-file requirements.txt
+	@$(COMPILE) $(UPGRADE) --custom-compile-command "make lock" --group dev app/requirements.in \
+	  --constraint app/requirements.txt --output-file requirements.txt
 	@scripts/bootstrap tools
 
 # --- the local host -------------------------------------------------------------------------------

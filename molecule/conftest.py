@@ -53,22 +53,20 @@ def _known_hosts() -> dict[str, dict[str, Any]]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Points testinfra at the scenario's hosts."""
+    """Points testinfra at the scenario's hosts, and refuses a scenario without tests of its own."""
+    tests = _scenario("MOLECULE_SCENARIO_DIRECTORY") / "tests"
+    if not any("def test_" in file.read_text() for file in tests.glob("test_*.py")):
+        raise pytest.UsageError(f"There is no test in {tests}, and Molecule would let that pass.")
     config.option.hosts = ",".join(f"ssh://{name}" for name in _known_hosts())
     config.option.ssh_config = str(_scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "ssh_config")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of one host in one process, and refuses a scenario without tests."""
-    directory = _scenario("MOLECULE_SCENARIO_DIRECTORY")
-    if not any(item.path.is_relative_to(directory) for item in items):
-        raise pytest.UsageError(f"No test was found in {directory}/tests.")
-    for item in items:
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            testinfra_host = item.callspec.params.get("_testinfra_host")
-            if isinstance(testinfra_host, Host):
-                item.add_marker(pytest.mark.xdist_group(_name(testinfra_host)))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keeps the tests of one host together and in order, beside those of the other hosts."""
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        host = item.callspec.params.get("_testinfra_host")
+        if isinstance(host, Host):
+            item.add_marker(pytest.mark.xdist_group(_name(host)))
 
 
 @pytest.hookimpl(wrapper=True)
