@@ -37,6 +37,9 @@ def cookie_secret(environ: Mapping[str, str] = os.environ) -> str:
             secret = Path(path).read_text("utf-8").strip()
         except OSError as error:
             raise ConfigError(f"COOKIE_SECRET_FILE cannot be read: {error}") from error
+        except UnicodeDecodeError:
+            # Not chained: the error would show bytes of the secret.
+            raise ConfigError(f"COOKIE_SECRET_FILE cannot be read: {path} is no UTF-8") from None
     else:
         source = "COOKIE_SECRET"
         secret = environ.get("COOKIE_SECRET", "").strip()

@@ -200,7 +200,10 @@ def _ask_neighbour(rng: Random, world: World, country: Country) -> Question | No
 
 def _ask_nearest(rng: Random, world: World, country: Country) -> Question | None:
     others = [c for c in world.countries if c.code != country.code and len(c.capitals) == 1]
-    right, *wrong = sorted(rng.sample(others, CHOICES), key=lambda c: _distance(country, c))
+    others.sort(key=lambda other: _distance(country, other))
+    # Drawn from the nearest ones only: cities at the other end of the world are no choice.
+    drawn = rng.sample(others[: 12 * CHOICES], CHOICES)
+    right, *wrong = sorted(drawn, key=lambda other: _distance(country, other))
     near, next_near = _distance(country, right), _distance(country, wrong[0])
     if next_near < near * CLEAR_RATIO:
         return None

@@ -96,6 +96,11 @@ class Country:
         return self.capitals[0]
 
     @property
+    def capital_names(self) -> str:
+        """The capitals in words."""
+        return ", ".join(city.name for city in self.capitals)
+
+    @property
     def continent_names(self) -> str:
         """The continents in words."""
         return " and ".join(CONTINENTS[code] for code in self.continents)

@@ -34,14 +34,46 @@ def decoded_arcs(topology: dict[str, Any]) -> list[list[Point]]:
     return arcs
 
 
-def ring_path(indexes: list[int], arcs: list[list[Point]]) -> str:
-    """Return one ring as SVG path data; a negative index is that arc backwards."""
+def ring_points(indexes: list[int], arcs: list[list[Point]]) -> list[Point]:
+    """Return the points of one ring; a negative index is that arc backwards.
+
+    Longitudes go on beyond 180 where the ring crosses the edge of the map, instead of jumping.
+    """
     points: list[Point] = []
     for index in indexes:
         arc = arcs[index] if index >= 0 else arcs[~index][::-1]
-        points.extend(arc[1:] if points else arc)
-    projected = [project(latitude, longitude) for longitude, latitude in points]
-    return "M" + "L".join(f"{x:g} {y:g}" for x, y in projected) + "Z"
+        for longitude, latitude in arc:
+            turns = round((points[-1][0] - longitude) / 360) if points else 0
+            points.append((longitude + 360 * turns, latitude))
+    if abs(points[-1][0] - points[0][0]) > 180:
+        # Antarctica goes all the way round; its other side is the pole.
+        points += [(points[-1][0], -90.0), (points[0][0], -90.0)]
+    return points
+
+
+def clipped(ring: list[Point], edge: float, side: int) -> list[Point]:
+    """Return the part of `ring` west (`side` 1) or east (-1) of the meridian `edge`."""
+    kept: list[Point] = []
+    for (x1, y1), (x2, y2) in zip([ring[-1], *ring], ring, strict=False):
+        inside1, inside2 = side * (edge - x1) >= 0, side * (edge - x2) >= 0
+        if inside1 != inside2:
+            kept.append((edge, y1 + (y2 - y1) * (edge - x1) / (x2 - x1)))
+        if inside2:
+            kept.append((x2, y2))
+    return kept
+
+
+def ring_path(ring: list[Point]) -> str:
+    """Return one ring as SVG path data, cut where it crosses the edge of the map."""
+    path = ""
+    for turn in (-360, 0, 360):
+        shifted = [(longitude + turn, latitude) for longitude, latitude in ring]
+        part = clipped(shifted, 180, 1)
+        part = clipped(part, -180, -1) if part else []
+        if part:
+            projected = [project(latitude, longitude) for longitude, latitude in part]
+            path += "M" + "L".join(f"{x:g} {y:g}" for x, y in projected) + "Z"
+    return path
 
 
 def main() -> None:
@@ -49,7 +81,7 @@ def main() -> None:
     topology = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     arcs = decoded_arcs(topology)
     path = "".join(
-        ring_path(ring, arcs)
+        ring_path(ring_points(ring, arcs))
         for geometry in topology["objects"]["land"]["geometries"]
         for polygon in geometry["arcs"]
         for ring in polygon

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from aroundtheworld.db import players
-from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler
+from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler, Session
 
 
 def local_path(given: str, otherwise: str) -> str:
@@ -42,7 +42,7 @@ class LoginHandler(BaseHandler):
             self.set_status(HTTPStatus.FORBIDDEN)
             self.show_form(given, "That name and password do not belong together.")
             return
-        self.begin_session(player.id, player.name)
+        self.begin_session(Session(player.id, player.name, bool(player.is_admin)))
         home = "/admin" if player.is_admin else "/"
         self.redirect(
             local_path(self.get_body_argument("next", ""), home), status=HTTPStatus.SEE_OTHER

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from http import HTTPStatus
 from http.client import responses
@@ -58,10 +59,12 @@ class Session:
     Attributes:
         player_id: id of the player, a guest's too.
         name: the player's name when they logged in; empty for a guest.
+        is_admin: whether they were an administrator then: good for showing a link, and no more.
     """
 
     player_id: int
-    name: str
+    name: str = ""
+    is_admin: bool = False
 
 
 class BaseHandler(web.RequestHandler):
@@ -94,12 +97,16 @@ class BaseHandler(web.RequestHandler):
         value = self.get_signed_cookie(SESSION_COOKIE, max_age_days=days)
         if value is None:
             return None
-        player_id, _, name = value.decode().partition(":")
-        return Session(int(player_id), name)
+        try:
+            return Session(**json.loads(value))
+        except (TypeError, ValueError):
+            # Signed by us, but by a release that kept something else in it.
+            return None
 
-    def begin_session(self, player_id: int, name: str = "") -> None:
+    def begin_session(self, session: Session) -> None:
         """Remember in a signed cookie who asks."""
-        self.set_signed_cookie(SESSION_COOKIE, f"{player_id}:{name}", expires_days=SESSION_DAYS)
+        value = json.dumps(asdict(session))
+        self.set_signed_cookie(SESSION_COOKIE, value, expires_days=SESSION_DAYS)
 
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Set a cookie that scripts and other sites cannot use, nor plain HTTP behind TLS."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import NamedTuple
 
 from tornado import web
 
-from aroundtheworld.geo import project
+from aroundtheworld.geo import MAP_HEIGHT, MAP_WIDTH, project
 from aroundtheworld.handlers.base import BaseHandler
-from aroundtheworld.quiz import QUESTIONS_PER_ROUND
-from aroundtheworld.world import CONTINENTS
+from aroundtheworld.world import CONTINENTS, Country
 
 
 class HomeHandler(BaseHandler):
@@ -21,7 +22,6 @@ class HomeHandler(BaseHandler):
             "home.html",
             dots=self.application.capital_dots,
             countries=len(self.application.world.countries),
-            questions=QUESTIONS_PER_ROUND,
         )
 
 
@@ -47,12 +47,43 @@ class CountryHandler(BaseHandler):
         country = world.by_slug.get(slug)
         if country is None:
             raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        neighbours = [world.by_code[code] for code in country.neighbours]
         self.render(
             "country.html",
             country=country,
-            neighbours=[world.by_code[code] for code in country.neighbours],
+            neighbours=neighbours,
+            view=map_view([country, *neighbours]),
             dots=[(*project(*city.position), city) for city in country.cities],
         )
+
+
+class MapView(NamedTuple):
+    """The part of the map to show, in its units."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+# Nearer than this the land's outline is too coarse to look at.
+NARROWEST_VIEW = 160.0
+
+
+def map_view(countries: Sequence[Country]) -> MapView:
+    """Return the part of the map that shows the cities of `countries` with room around them."""
+    points = [project(*city.position) for country in countries for city in country.cities]
+    (left, right), (top, bottom) = (
+        (min(values), max(values)) for values in zip(*points, strict=True)
+    )
+    shape = MAP_WIDTH / MAP_HEIGHT
+    width = max(right - left, (bottom - top) * shape) * 1.3
+    width = min(max(width, NARROWEST_VIEW), MAP_WIDTH)
+    height = width / shape
+    # Centred, but not beyond the edge of the map.
+    x = min(max((left + right - width) / 2, 0.0), MAP_WIDTH - width)
+    y = min(max((top + bottom - height) / 2, 0.0), MAP_HEIGHT - height)
+    return MapView(round(x, 1), round(y, 1), round(width, 1), round(height, 1))
 
 
 class PingHandler(BaseHandler):

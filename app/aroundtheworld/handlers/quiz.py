@@ -9,7 +9,7 @@ from tornado import web
 from aroundtheworld import quiz
 from aroundtheworld.db import rounds
 from aroundtheworld.geo import project
-from aroundtheworld.handlers.base import BaseHandler
+from aroundtheworld.handlers.base import BaseHandler, Session
 
 
 class QuizHandler(BaseHandler):
@@ -30,7 +30,7 @@ class QuizHandler(BaseHandler):
         player_id = self.session.player_id if self.session else None
         new_id, round_id = await self.database.write_async(rounds.start, player_id, questions)
         if new_id != player_id:
-            self.begin_session(new_id)
+            self.begin_session(Session(new_id))
         self.redirect(f"/quiz/{round_id}", status=HTTPStatus.SEE_OTHER)
 
 

@@ -1,0 +1,159 @@
+"""A site of its own for every test that wants one, and a browser to visit it with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from http.cookies import SimpleCookie
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from aroundtheworld.app import AroundTheWorld, make_app
+from aroundtheworld.config import Config
+from aroundtheworld.db import players
+from aroundtheworld.db.migrate import migrate
+from aroundtheworld.passwords import Passwords
+
+SECRET = "only for tests: " + "0123456789abcdef" * 2
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: migrating takes longer than copying."""
+    path = tmp_path_factory.mktemp("migrated") / "game.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database_url(migrated_file: Path, tmp_path: Path) -> str:
+    """The URL of a migrated database for one test."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'game.db')}"
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+class Browser:
+    """Keeps cookies, follows no redirect by itself, and sends the XSRF token with forms."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, base: str) -> None:
+        self.loop = loop
+        self.base = base
+        self.cookies: dict[str, str] = {}
+        self.client = AsyncHTTPClient(force_instance=True)
+
+    def request(self, method: str, path: str, body=None, headers=None) -> HTTPResponse:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        response = self.loop.run_until_complete(
+            self.client.fetch(
+                self.base + path,
+                method=method,
+                body=body,
+                headers={"Cookie": cookie} | (headers or {}),
+                allow_nonstandard_methods=True,
+                follow_redirects=False,
+                raise_error=False,
+            )
+        )
+        for line in response.headers.get_list("Set-Cookie"):
+            for name, morsel in SimpleCookie(line).items():
+                self.cookies[name] = morsel.coded_value
+        return response
+
+    def get(self, path: str, **headers: str) -> HTTPResponse:
+        return self.request("GET", path, headers=headers)
+
+    def post(self, path: str, **form: object) -> HTTPResponse:
+        if "_xsrf" not in self.cookies:
+            self.get("/login")
+        return self.request("POST", path, urlencode({"_xsrf": self.cookies["_xsrf"], **form}))
+
+    def page(self, path: str) -> str:
+        """The text of a page that must be there."""
+        response = self.get(path)
+        assert response.code == 200, f"{path}: {response.code}"
+        return response.body.decode()
+
+    def log_in(self, name: str, password: str, **form: object) -> HTTPResponse:
+        return self.post("/login", name=name, password=password, **form)
+
+    def play(self, choose: Callable[[int], int]) -> str:
+        """Begin a round, answer all of it, and return its address."""
+        address = self.post("/quiz").headers["Location"]
+        for position in range(10):
+            self.post(address, position=position, choice=choose(position))
+        return address
+
+
+class Site:
+    """A running application."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, app: AroundTheWorld) -> None:
+        self.loop = loop
+        self.app = app
+        listener, self.port = bind_unused_port()
+        self.server = HTTPServer(app, xheaders=True)
+        self.server.add_sockets([listener])
+        self.browsers: list[Browser] = []
+
+    def browser(self) -> Browser:
+        self.browsers.append(Browser(self.loop, f"http://127.0.0.1:{self.port}"))
+        return self.browsers[-1]
+
+    def add_admin(self, name: str = "ada") -> None:
+        self.app.database.write(players.add_admin, name, Passwords().hashed(PASSWORD))
+
+    def close(self) -> None:
+        for browser in self.browsers:
+            browser.client.close()
+        self.server.stop()
+        self.loop.run_until_complete(self.server.close_all_connections())
+        self.app.database.close()
+
+
+@pytest.fixture
+def make_site(loop, database_url) -> Iterator[Callable[..., Site]]:
+    """A function that starts a site on the test's database, for a pool."""
+    with contextlib.ExitStack() as stack:
+
+        def make(pool: str | None = None, url: str = database_url) -> Site:
+            site = Site(loop, make_app(Config(url, SECRET, pool=pool)))
+            stack.callback(site.close)
+            return site
+
+        yield make
+
+
+@pytest.fixture
+def site(make_site) -> Site:
+    return make_site()
+
+
+@pytest.fixture
+def browser(site: Site) -> Browser:
+    return site.browser()
+
+
+@pytest.fixture
+def admin(site: Site) -> Browser:
+    """A browser that is logged in as an administrator."""
+    site.add_admin()
+    browser = site.browser()
+    assert browser.log_in("ada", PASSWORD).code == 303
+    return browser

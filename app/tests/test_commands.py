@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = Path(__file__).parent.parent
+SECRET = "x" * 32
+
+
+def run(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "aroundtheworld", *arguments],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(APP)} | environ,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_from_nothing_to_a_working_admin(tmp_path):
+    url = f"sqlite:///{tmp_path / 'game.db'}"
+    before = run("check", DATABASE_URL=url, COOKIE_SECRET=SECRET)
+    assert before.returncode == 1
+    assert "run `python -m aroundtheworld migrate`" in before.stderr
+    assert "673 rows of the world were added" in run("migrate", DATABASE_URL=url).stdout
+    assert run("check", DATABASE_URL=url, COOKIE_SECRET=SECRET).returncode == 0
+    added = run("create-admin", "Ada", stdin="a long password\n", DATABASE_URL=url)
+    assert added.stdout == "The administrator ada was added.\n"
+    again = run("create-admin", "ada", stdin="another password\n", DATABASE_URL=url)
+    assert "with a new password" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "environ", "sentence"),
+    [
+        (["migrate"], "", {}, "DATABASE_URL is not set"),
+        (["check"], "", {"DATABASE_URL": "sqlite://"}, "Neither COOKIE_SECRET_FILE nor"),
+        (["create-admin", "a b"], "", {}, "'a b' cannot be a name; allowed are 2 to 30"),
+        (
+            ["create-admin", "ada"],
+            "short\n",
+            {"DATABASE_URL": "sqlite://"},
+            "The password has 5 characters; 12 to 200",
+        ),
+        (
+            ["create-admin", "ada"],
+            "a long password\n",
+            {"DATABASE_URL": "sqlite://"},
+            "Was it migrated?",
+        ),
+        (
+            ["check"],
+            "",
+            {"DATABASE_URL": "sqlite:////nowhere/game.db", "COOKIE_SECRET": SECRET},
+            "The database cannot be read: unable to open database file",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(arguments, stdin, environ, sentence):
+    done = run(*arguments, stdin=stdin, **environ)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

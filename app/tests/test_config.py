@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from aroundtheworld.app import make_app
+from aroundtheworld.config import Config, ConfigError
+
+GOOD = {"DATABASE_URL": "sqlite:////nowhere/game.db", "COOKIE_SECRET": "s" * 32}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"DATABASE_URL": ""}, "DATABASE_URL is not set"),
+        ({"COOKIE_SECRET": ""}, "Neither COOKIE_SECRET_FILE nor COOKIE_SECRET is set"),
+        ({"COOKIE_SECRET": "short"}, "has 5 characters; at least 32"),
+        ({"COOKIE_SECRET_FILE": "/nowhere/secret"}, "COOKIE_SECRET_FILE cannot be read"),
+    ],
+)
+def test_what_is_missing_is_said(change, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Config.from_environment(GOOD | change)
+
+
+def test_the_secret_comes_from_a_file_before_the_environment(tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("f" * 40 + "\n")
+    config = Config.from_environment(GOOD | {"COOKIE_SECRET_FILE": str(file)})
+    assert config.cookie_secret == "f" * 40
+    assert "fff" not in repr(config)
+
+
+def test_a_secret_that_is_no_text_is_refused(tmp_path):
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xff" * 40)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.from_environment(GOOD | {"COOKIE_SECRET_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("pool", "serves"), [(None, True), ("", True), ("admin", True), ("public", False), ("x", False)]
+)
+def test_only_the_admin_pool_and_development_serve_admin(pool, serves):
+    environ = GOOD | ({} if pool is None else {"AROUNDTHEWORLD_POOL": pool})
+    assert Config.from_environment(environ).serves_admin is serves
+
+
+def test_making_the_app_needs_no_database():
+    make_app(Config.from_environment(GOOD)).database.close()

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from aroundtheworld import world
+from aroundtheworld.db import players, rounds
+from aroundtheworld.db.engine import Database, create_engine
+from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
+from aroundtheworld.db.schema import metadata
+from aroundtheworld.quiz import make_round
+
+
+@pytest.fixture
+def database(database_url):
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+def begin(database, player_id=None):
+    return database.write(rounds.start, player_id, make_round(world.load(), Random(1)))
+
+
+def test_the_migrations_make_the_schema_that_the_queries_use(database):
+    differences = database.read(lambda c: compare_metadata(MigrationContext.configure(c), metadata))
+    assert differences == []
+
+
+def test_migrations_go_down_to_nothing_and_up_again(database_url):
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "base")
+        assert set(sa.inspect(connection).get_table_names()) == {"alembic_version"}
+    engine.dispose()
+    assert "673" not in migrate(database_url).split(";")[0]
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        assert current_revision(connection) == newest_revision()
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing(database_url):
+    assert "0 rows of the world" in migrate(database_url)
+
+
+def test_a_changed_country_is_put_right_and_counted(database, database_url):
+    database.write(lambda c: c.execute(sa.text("UPDATE countries SET name='x' WHERE code='FR'")))
+    database.write(lambda c: c.execute(sa.text("DELETE FROM cities WHERE name='Lyon'")))
+    assert "; 2 rows of the world" in migrate(database_url)
+    name = database.read(
+        lambda c: c.execute(sa.text("SELECT name FROM countries WHERE code='FR'")).scalar_one()
+    )
+    assert name == "France"
+
+
+def test_a_failing_migration_leaves_nothing_half_done(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'game.db'}"
+
+    def fail(*_):
+        raise RuntimeError("no world today")
+
+    monkeypatch.setattr("aroundtheworld.db.places.update", fail)
+    with pytest.raises(RuntimeError, match="no world"):
+        migrate(url)
+    with closing(sqlite3.connect(tmp_path / "game.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def test_a_database_of_a_newer_release_is_left_alone(database, database_url):
+    database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num='9999'")))
+    database.write(lambda c: c.execute(sa.text("DELETE FROM cities WHERE name='Lyon'")))
+    assert "9999, which a newer release made" in migrate(database_url)
+    assert database.read(current_revision) == "9999"
+    gone = database.read(
+        lambda c: c.execute(sa.text("SELECT count(*) FROM cities WHERE name='Lyon'")).scalar_one()
+    )
+    assert gone == 0
+
+
+def test_sqlite_is_set_up_for_several_processes(database):
+    pragma = lambda name: database.read(  # noqa: E731
+        lambda c: c.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+    )
+    assert pragma("journal_mode") == "wal"
+    assert pragma("foreign_keys") == 1
+    assert pragma("busy_timeout") == 5000
+
+
+def test_starting_and_reading_writes_nothing(database_url, tmp_path):
+    before = (tmp_path / "game.db").read_bytes()
+    database = Database(database_url)
+    database.read(rounds.totals)
+    database.close()
+    assert (tmp_path / "game.db").read_bytes() == before
+
+
+def test_two_writers_take_turns(database_url):
+    """Read first, write then: without announcing the write, the second would fail at once."""
+    one, two = Database(database_url), Database(database_url)
+    errors = []
+
+    def play(database):
+        try:
+            player_id, round_id = begin(database)
+            for position in range(10):
+                assert database.write(rounds.answer, round_id, player_id, position, 0)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=play, args=(d,)) for d in (one, two) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    totals = one.read(rounds.totals)
+    one.close()
+    two.close()
+    assert errors == []
+    assert (totals.rounds, totals.finished, totals.answers) == (8, 8, 80)
+
+
+def test_readers_do_not_wait_for_a_writer(database_url):
+    database = Database(database_url)
+    with closing(sqlite3.connect(Path(database.engine.url.database))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.perf_counter()
+        database.read(rounds.totals)
+        assert time.perf_counter() - began < 1
+        other.rollback()
+    database.close()
+
+
+def test_a_round_is_scored_by_what_was_right(database):
+    player_id, round_id = begin(database)
+    state = database.read(rounds.load, round_id, player_id)
+    for q in state.questions:
+        chosen = q.answer if q.position < 7 else (q.answer + 1) % 4
+        assert database.write(rounds.answer, round_id, player_id, q.position, chosen) is True
+    state = database.read(rounds.load, round_id, player_id)
+    assert state.score == 7
+    assert state.current is None
+    assert all(q.asked_at <= q.answered_at for q in state.questions)
+
+
+def test_answering_twice_or_out_of_order_changes_nothing(database):
+    player_id, round_id = begin(database)
+    first = database.read(rounds.load, round_id, player_id).questions[0]
+    wrong = (first.answer + 1) % 4
+    assert database.write(rounds.answer, round_id, player_id, 0, wrong) is True
+    before = database.read(rounds.load, round_id, player_id)
+    for position, chosen in ((0, first.answer), (2, 0), (9, 0), (10, 0)):
+        assert database.write(rounds.answer, round_id, player_id, position, chosen) is False
+    assert database.read(rounds.load, round_id, player_id) == before
+
+
+def test_a_choice_that_is_not_there_is_refused(database):
+    player_id, round_id = begin(database)
+    with pytest.raises(ValueError, match="no choice 4"):
+        database.write(rounds.answer, round_id, player_id, 0, 4)
+    assert database.read(rounds.load, round_id, player_id).questions[0].chosen is None
+
+
+def test_a_round_is_its_players_only(database):
+    _, round_id = begin(database)
+    other = database.write(players.add_guest)
+    assert database.read(rounds.load, round_id, other) is None
+    assert database.write(rounds.answer, round_id, other, 0, 0) is None
+
+
+def test_a_player_who_is_gone_becomes_a_new_guest(database):
+    player_id, _ = begin(database, player_id=424242)
+    assert player_id != 424242
+
+
+def test_the_round_to_go_on_with_is_the_latest_unless_finished(database):
+    player_id, first = begin(database)
+    assert database.read(rounds.latest_open, player_id) == first
+    _, second = begin(database, player_id)
+    assert database.read(rounds.latest_open, player_id) == second
+    for position in range(10):
+        database.write(rounds.answer, second, player_id, position, 0)
+    assert database.read(rounds.latest_open, player_id) is None
+
+
+PUBLIC_QUERIES = [
+    lambda c: players.by_id(c, 1),
+    lambda c: players.by_name(c, "ada"),
+    lambda c: rounds.load(c, 1, 1),
+    lambda c: rounds.latest_open(c, 1),
+    lambda c: rounds.start(c, None, make_round(world.load(), Random(1))),
+    lambda c: rounds.answer(c, 1, 1, 0, 0),
+]
+
+
+@pytest.mark.parametrize("query", PUBLIC_QUERIES)
+def test_public_queries_look_up_an_index(database, query):
+    begin(database)
+    statements = []
+    record = lambda _c, _cursor, text, values, _x, _many: statements.append((text, values))  # noqa: E731
+    sa.event.listen(database.engine, "before_cursor_execute", record)
+    database.write(query)
+    sa.event.remove(database.engine, "before_cursor_execute", record)
+    statements = [(s, v) for s, v in statements if s.startswith(("SELECT", "UPDATE"))]
+    with database.engine.connect() as connection:
+        for text, values in statements:
+            values = values[0] if isinstance(values, list) else values
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
+            assert not [row.detail for row in plan if "SCAN" in row.detail], text
+
+
+@pytest.mark.parametrize("given", ["Ada", " ada ", "a-b_1", "1a"])
+def test_names_that_can_be(given):
+    assert players.normalised_name(given) == given.strip().lower()
+
+
+@pytest.mark.parametrize("given", ["", "a", "-ab", "a b", "é" * 3, "a" * 31, "ad\x00a", "а́да"])  # noqa: RUF001
+def test_names_that_cannot_be(given):
+    assert players.normalised_name(given) is None
