@@ -1,0 +1,527 @@
+"""Check everything that the role was given, then derive from it what the other tasks need.
+
+Runs on the controller and changes nothing. First the variables are held against
+``meta/argument_specs.yml`` and the rules that a type cannot express, then the app directory and its
+lock file are read, and only then is the host asked about itself, read-only. All problems of one kind
+are reported together, each with the variable's name, what was given and what is allowed.
+
+The task passes no arguments: variables are read where they are, so that a misspelt one is seen too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from packaging.requirements import InvalidRequirement, Requirement
+
+ROLE = Path(__file__).resolve().parent.parent
+RUNNER = ROLE / "files" / "runner"
+PREFIX = "aroundtheworld_"
+
+# What the other tasks need to know about the host.
+HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6")
+
+# What the types of meta/argument_specs.yml accept, and how a person would say it.
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "path": ((str,), "a path"),
+    "int": ((int,), "a whole number"),
+    "bool": ((bool,), "true or false"),
+    "list": ((list, tuple), "a list"),
+    "dict": ((dict,), "a mapping"),
+}
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+HOST_NAME = re.compile(
+    r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
+    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# One requirement of a lock file with its continuation lines; comments and blank lines separate them.
+HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
+
+
+class BadInput(Exception):
+    """Problems that a person can mend, each a sentence."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep `problems` in the order in which they were found."""
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+# --- Variables --------------------------------------------------------------------------------------
+
+
+def load_spec() -> dict[str, Any]:
+    """Return the options of ``meta/argument_specs.yml``: variable name to its specification."""
+    text = (ROLE / "meta" / "argument_specs.yml").read_text()
+    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    return options
+
+
+def plain(value: Any) -> Any:
+    """Return `value` without Ansible's own subclasses of str, list and dict."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return value
+
+
+def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -> Iterator[str]:
+    """Yield a problem for each key of `given` that is not in `allowed`, with the nearest that is."""
+    for key in given:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}."
+            yield f"{where}{key}: there is no such {'setting' if where else 'variable'}; {hint}"
+
+
+def type_problems(value: Any, spec: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
+    accepted, words = TYPES[spec["type"]]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+        yield f"{name}: {value!r} is not allowed; it must be {words}."
+        return
+    if "choices" in spec and value not in spec["choices"]:
+        yield f"{name}: {value!r} is not allowed; allowed: {', '.join(map(str, spec['choices']))}."
+    if isinstance(value, (list, tuple)):
+        element = {**spec, "type": spec["elements"]}
+        for index, item in enumerate(value):
+            yield from type_problems(item, element, f"{name}[{index}]")
+    elif isinstance(value, dict) and "options" in spec:
+        options = spec["options"]
+        yield from unknown_keys(value, list(options), f"{name}.")
+        for key, option in options.items():
+            if key in value:
+                yield from type_problems(value[key], option, f"{name}.{key}")
+            elif option.get("required"):
+                yield f"{name}.{key}: is missing; it must be {TYPES[option['type']][1]}."
+
+
+def port_problems(port: int, name: str) -> Iterator[str]:
+    """Yield a problem when `port` is none."""
+    if not 1 <= port <= 65535:
+        yield f"{name}: {port} is not allowed; a port is a whole number from 1 to 65535."
+
+
+def path_problems(path: str, name: str) -> Iterator[str]:
+    """Yield what keeps `path` from being the beginning of a URL path that nginx and the app agree on."""
+    if not path.startswith("/"):
+        yield f"{name}: {path!r} is not allowed; a path begins with a slash, as in '/{path}'."
+    elif not PATH.fullmatch(path) or "//" in path or {".", ".."} & set(path.split("/")):
+        yield (
+            f"{name}: {path!r} is not allowed; a path has letters, digits, '-', '.', '_', '~' and "
+            "single slashes, and no '.' or '..' between them."
+        )
+
+
+RANGES = {
+    "start_timeout": (1, 3600),
+    "drain_timeout": (0, 86400),
+    "read_timeout": (1, 86400),
+    "watchdog": (0, 86400),
+    "cpu_weight": (1, 10000),
+    "io_weight": (1, 10000),
+    "tasks_max": (1, 1000000),
+}
+
+
+def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterator[str]:
+    """Yield what is wrong with pools whose types are right, each alone and all together."""
+    variable = "aroundtheworld_pools"
+    names: dict[str, str] = {}
+    ports: dict[int, str] = {http_port: "aroundtheworld_http_port"}
+    paths: dict[str, str] = {}
+    for index, pool in enumerate(pools):
+        where = f"{variable}[{index}]"
+        name = pool["name"]
+        if not NAME.fullmatch(name):
+            yield (
+                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case letter "
+                "and goes on with at most 30 lower-case letters, digits and '_'."
+            )
+        elif name in names:
+            yield f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+        names[name] = where
+        for key in ("ports", "paths"):
+            if not pool[key]:
+                yield f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its {key}."
+        for position, port in enumerate(pool["ports"]):
+            at = f"{where}.ports[{position}]"
+            yield from port_problems(port, at)
+            if port in ports:
+                yield f"{at}: {port} is already taken by {ports[port]}; each worker needs its own port."
+            ports[port] = at
+        for position, path in enumerate(pool["paths"]):
+            at = f"{where}.paths[{position}]"
+            yield from path_problems(path, at)
+            if (key := path.rstrip("/")) in paths:
+                yield f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+            paths[path.rstrip("/")] = at
+        for key, (low, high) in RANGES.items():
+            if key in pool and not low <= pool[key] <= high:
+                yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
+        if not re.fullmatch(r"[1-9]\d*[KMGT]?|infinity", pool.get("memory_max", "infinity")):
+            yield (
+                f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of bytes, one "
+                "with K, M, G or T behind it, as in '512M', or 'infinity'."
+            )
+    if "" not in paths:
+        yield (
+            f"{variable}: no pool has '/' among its paths ({', '.join(sorted(paths)) or 'none given'}); "
+            "exactly one must, because it serves every request that no other pool does."
+        )
+
+
+def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with variables whose types are right."""
+    for key in ("aroundtheworld_site", "aroundtheworld_user"):
+        if not NAME.fullmatch(given[key]):
+            yield (
+                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and goes on "
+                "with at most 30 lower-case letters, digits and '_'."
+            )
+    home = given["aroundtheworld_home"]
+    if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
+        yield (
+            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of letters, "
+            "digits, '-', '.', '_' and '~', at least two directories deep, as in '/srv/site'."
+        )
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", given["aroundtheworld_make_app"]):
+        yield (
+            f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it names a "
+            "module and a callable in it, as in 'shop.web:make_app'."
+        )
+    try:
+        ipaddress.ip_address(given["aroundtheworld_listen_address"])
+    except ValueError:
+        yield (
+            f"aroundtheworld_listen_address: {given['aroundtheworld_listen_address']!r} is not allowed; "
+            "it must be an IPv4 or IPv6 address of the host, as in '127.0.0.1'."
+        )
+    yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
+    names = given["aroundtheworld_server_names"]
+    if not names:
+        yield "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every name."
+    for index, name in enumerate(names):
+        if name != "_" and not HOST_NAME.fullmatch(name):
+            yield (
+                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one host name "
+                "of letters, digits, '-' and '.', as in 'www.example.org', or '_' for every name."
+            )
+    if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", given["aroundtheworld_max_body_size"], re.I):
+        yield (
+            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not allowed; "
+            "give a number of bytes, or one with k, m or g behind it, as in '16m'."
+        )
+    if given["aroundtheworld_maintenance_retry_after"] < 0:
+        yield (
+            f"aroundtheworld_maintenance_retry_after: {given['aroundtheworld_maintenance_retry_after']} "
+            "is not allowed; it must be a number of seconds from 0."
+        )
+    if re.search(r"[\n\r\0]", given["aroundtheworld_migrate_command"]):
+        yield (
+            f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not allowed; "
+            "it must be one line."
+        )
+    for key, value in given["aroundtheworld_environment"].items():
+        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
+            yield (
+                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have letters, "
+                "digits and '_' only, and not begin with a digit."
+            )
+        elif not isinstance(value, (str, int, float)) or "\0" in str(value):
+            yield f"aroundtheworld_environment.{key}: {value!r} is not allowed; it must be a text or a number."
+    # Whatever is wrong with a secret, its value is not shown.
+    for key, value in given["aroundtheworld_secrets"].items():
+        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
+            yield (
+                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, digits "
+                "and '_' only, and not begin with a digit."
+            )
+        elif not isinstance(value, str) or not value:
+            yield (
+                f"aroundtheworld_secrets.{key}: a {type(value).__name__} of this value is not allowed; it "
+                "must be a text that is not empty, or 'generate' to have one made on the host."
+            )
+    yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
+
+
+def check_variables(given: Mapping[str, Any]) -> None:
+    """Refuse variables, name to value, that no deployment could follow; raises `BadInput`."""
+    spec = load_spec()
+    problems = list(unknown_keys(given, list(spec), ""))
+    for name, option in spec.items():
+        if name in given:
+            problems += type_problems(given[name], option, name)
+        elif option.get("required"):
+            problems.append(f"{name}: is missing; it must be {TYPES[option['type']][1]}.")
+    problems = problems or list(value_problems(given))
+    if problems:
+        raise BadInput(*problems)
+
+
+# --- Pools ------------------------------------------------------------------------------------------
+
+
+def derive_pools(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], blocking_defaults: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the pools with every setting filled in, and with what units and nginx need of each.
+
+    Every pool gets an `upstream` (its name in nginx) and `servers` (``address:port`` of its workers).
+    """
+    site, address = given["aroundtheworld_site"], given["aroundtheworld_listen_address"]
+    host = f"[{address}]" if ":" in address else address
+    pools = []
+    for pool in given["aroundtheworld_pools"]:
+        family = {**defaults, **(blocking_defaults if pool.get("blocking") else {})}
+        paths = [path.rstrip("/") or "/" for path in pool["paths"]]
+        infix = "" if "/" in paths else f"_{pool['name']}"
+        pools.append(
+            {
+                **family,
+                **pool,
+                "paths": paths,
+                "upstream": f"{site}{infix}_backends",
+                "servers": [f"{host}:{port}" for port in pool["ports"]],
+            }
+        )
+    return pools
+
+
+# --- The release ------------------------------------------------------------------------------------
+
+
+def read_lock(path: Path) -> list[dict[str, Any]]:
+    """Return the requirements of a hash-locked file, each ``{name, version, marker, hashes}``.
+
+    Raises:
+        BadInput: The file is missing, or a line is no exact version with hashes.
+    """
+    shown = f"aroundtheworld_requirements: {path.name}"
+    if not path.is_file():
+        raise BadInput(
+            f"{shown} does not exist in {path.parent}; make it with "
+            "'uv pip compile --universal --generate-hashes' from the app's requirements."
+        )
+    requirements, problems = [], []
+    text = re.sub(r"\\\n", " ", path.read_text())
+    for number, line in enumerate(text.splitlines(), 1):
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        if not line:
+            continue
+        wanted = line.split(" --", 1)[0].strip()
+        try:
+            requirement = Requirement(wanted)
+        except InvalidRequirement:
+            problems.append(
+                f"{shown}, line {number} reads {wanted!r}; allowed are lines like "
+                "'tornado==6.5 --hash=sha256:…' (no options, no links, no directories)."
+            )
+            continue
+        pins = [spec.version for spec in requirement.specifier if spec.operator == "=="]
+        hashes = HASH.findall(line)
+        if len(pins) != 1 or "*" in pins[0] or len(requirement.specifier) != 1 or requirement.url:
+            problems.append(f"{shown} has {wanted!r}; every line must name one exact version with '=='.")
+        elif not hashes:
+            problems.append(
+                f"{shown} has {wanted!r} without a hash; every line needs its '--hash=sha256:…', as "
+                "'uv pip compile --generate-hashes' writes it."
+            )
+        else:
+            requirements.append(
+                {
+                    "name": requirement.name,
+                    "version": pins[0],
+                    "marker": str(requirement.marker or ""),
+                    "hashes": sorted(hashes),
+                }
+            )
+    if problems:
+        raise BadInput(*problems)
+    return requirements
+
+
+def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> str:
+    """Return the lock file's text for one Python, markers decided by its PEP 508 `environment`."""
+    lines = []
+    for one in requirements:
+        marker = Requirement(f"{one['name']} ; {one['marker']}").marker if one["marker"] else None
+        if marker is None or marker.evaluate(dict(environment)):
+            hashes = " ".join(f"--hash={digest}" for digest in one["hashes"])
+            lines.append(f"{one['name']}=={one['version']} {hashes}\n")
+    return "".join(sorted(lines))
+
+
+def app_files(root: Path, exclude: Sequence[str]) -> list[Path]:
+    """Return the files of the app below `root`, relative to it and sorted, without excluded names."""
+    files = []
+    for directory, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not _excluded(name, exclude)]
+        files += [
+            (Path(directory) / name).relative_to(root)
+            for name in names
+            if not _excluded(name, exclude)
+        ]
+    return sorted(files)
+
+
+def _excluded(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def content_id(trees: Mapping[str, tuple[Path, Sequence[Path]]]) -> str:
+    """Return 12 hexadecimal digits that stand for the names, contents and executability of files.
+
+    Args:
+        trees: What each tree is called in the release, to its root and the files below it.
+    """
+    digest = hashlib.sha256()
+    for label, (root, files) in sorted(trees.items()):
+        for file in files:
+            path = root / file
+            executable = bool(path.stat().st_mode & 0o100)
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{label}/{file.as_posix()}\0{executable}\0{content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the release is made of: its id, its trees, and the requirements it runs with.
+
+    Raises:
+        BadInput: The app directory is missing or empty, or its lock file cannot be used.
+    """
+    root = Path(given["aroundtheworld_app_dir"]).expanduser().resolve()
+    if not root.is_dir():
+        raise BadInput(
+            f"aroundtheworld_app_dir: {given['aroundtheworld_app_dir']!r} is not a directory on the "
+            "controller; give the one that holds the app and its requirements."
+        )
+    requirements = read_lock(root / given["aroundtheworld_requirements"])
+    module = given["aroundtheworld_make_app"].split(":")[0].split(".")[0]
+    if not (root / module).is_dir() and not (root / f"{module}.py").is_file():
+        known = {requirement["name"].replace("-", "_").lower() for requirement in requirements}
+        if module.lower() not in known:
+            raise BadInput(
+                f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} names the module "
+                f"{module!r}, which is neither in {root} nor among the locked requirements."
+            )
+    files = {
+        "app": (root, app_files(root, given["aroundtheworld_app_exclude"])),
+        "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
+    }
+    trees = {
+        label: {"root": str(top), "files": [file.as_posix() for file in names]}
+        for label, (top, names) in files.items()
+    }
+    return {"id": content_id(files), "trees": trees, "requirements": requirements}
+
+
+def environment_for(
+    requirements: Sequence[Mapping[str, Any]], python: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the ``id`` and ``lock`` text of the virtual environment for a host's own Python."""
+    lock = lock_for(requirements, python["markers"])
+    about = f"{python['implementation']}{python['version']}-{python['platform']}\n{lock}"
+    return {"id": hashlib.sha256(about.encode()).hexdigest()[:12], "lock": lock}
+
+
+# --- The host ---------------------------------------------------------------------------------------
+
+
+def host_problems(
+    host: Mapping[str, Any], name: str, distributions: Sequence[str]
+) -> Iterator[str]:
+    """Yield what about the host `name` keeps the site from being deployed there."""
+    if host["distribution"] not in distributions:
+        yield (
+            f"{name} runs {host['distribution']!r}, on which the role is not tested; "
+            f"allowed: {', '.join(distributions)}."
+        )
+    for taken in host["taken_ports"]:
+        yield (
+            f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
+            f"{taken['process']} (listening on {taken['address']}); stop it, or choose another port."
+        )
+
+
+class ActionModule(ActionBase):
+    """The task ``aroundtheworld_plan``; its result holds pools, release, environment and host."""
+
+    _requires_connection = True
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the plan, or fail with everything that has to be mended first."""
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = {name: self._value(name, task_vars) for name in task_vars if name.startswith(PREFIX)}
+        try:
+            check_variables(given)
+            release = describe_release(given)
+        except BadInput as bad:
+            raise AnsibleActionFail(self._refusal(bad.problems)) from None
+        pools = derive_pools(
+            given,
+            self._value("__aroundtheworld_pool_defaults", task_vars),
+            self._value("__aroundtheworld_blocking_pool_defaults", task_vars),
+        )
+        host = self._execute_module(
+            module_name="aroundtheworld_host",
+            module_args={
+                "site": given["aroundtheworld_site"],
+                "address": given["aroundtheworld_listen_address"],
+                "worker_ports": [port for pool in pools for port in pool["ports"]],
+                "http_port": given["aroundtheworld_http_port"],
+                "packages": self._value("__aroundtheworld_packages", task_vars),
+            },
+            task_vars=task_vars,
+        )
+        if host.get("failed") or host.get("unreachable"):
+            return host
+        distributions = self._value("__aroundtheworld_distributions", task_vars)
+        problems = list(host_problems(host, task_vars["inventory_hostname"], distributions))
+        if problems:
+            raise AnsibleActionFail(self._refusal(problems))
+        environment = environment_for(release.pop("requirements"), host["python"])
+        result.update(
+            changed=False,
+            pools=pools,
+            # Blocking pools first: only their operators notice when the release is a bad one.
+            workers=[
+                {"port": port, "pool": pool["name"]}
+                for pool in sorted(pools, key=lambda pool: not pool["blocking"])
+                for port in pool["ports"]
+            ],
+            release=release,
+            environment=environment,
+            host={key: host[key] for key in HOST_FACTS},
+        )
+        return result
+
+    def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:
+        return plain(self._templar.template(task_vars[name]))
+
+    @staticmethod
+    def _refusal(problems: Sequence[str]) -> str:
+        return "Nothing was changed, because of this:\n" + "\n".join(f"  - {one}" for one in problems)

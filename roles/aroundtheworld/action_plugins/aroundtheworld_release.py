@@ -1,0 +1,154 @@
+"""Bring the release and its environment to the host, if they are not there yet.
+
+The module of the same name says what the host lacks. Only then are wheels fetched on the controller, by
+exact version and hash and for the host's own Python, so that a host needs no package index; they are kept in
+a cache, by the environment's id, for the next host. What is lacking travels in one archive.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+MODULE = "aroundtheworld_release"
+display = Display()
+
+
+def cache_directory() -> Path:
+    """Return the controller's cache, where XDG says that caches are."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "aroundtheworld"
+
+
+@contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Let one process at a time into the block; Ansible runs a task for several hosts at once."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def platforms(python: Mapping[str, Any]) -> list[str]:
+    """Return the platform tags whose wheels run on the host, best first (PEP 600).
+
+    manylinux_2_17 is the oldest that a current Python still gets; pip knows its old name manylinux2014.
+    """
+    machine = python["machine"]
+    newest = int(python["libc_version"].split(".")[1])
+    return [f"manylinux_2_{minor}_{machine}" for minor in range(newest, 16, -1)] + [
+        f"manylinux2014_{machine}",
+        f"linux_{machine}",
+    ]
+
+
+def download_command(lock: Path, into: Path, python: Mapping[str, Any]) -> list[str]:
+    """Return the pip command that fetches the wheels of `lock` for the host's `python`."""
+    tag = python["implementation"] + python["version"].replace(".", "")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
+    command += ["--dest", str(into), "--python-version", python["version"]]
+    command += ["--implementation", python["implementation"]]
+    command += [part for abi in (tag, "abi3", "none") for part in ("--abi", abi)]
+    command += [part for name in platforms(python) for part in ("--platform", name)]
+    return command
+
+
+def fetch_wheels(
+    environment: Mapping[str, str], python: Mapping[str, Any], cache: Path
+) -> Path:
+    """Return a directory with the wheels of the environment and nothing else, fetching what is not cached.
+
+    Raises:
+        AnsibleActionFail: A wheel cannot be had, or is not the one whose hash is in the lock file.
+    """
+    wheels = cache / "wheels" / environment["id"]
+    with only_one(cache / "wheels" / f".{environment['id']}.lock"):
+        if wheels.is_dir():
+            return wheels
+        count = environment["lock"].count("\n")
+        display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
+        with tempfile.TemporaryDirectory(dir=cache / "wheels") as work:
+            lock, into = Path(work) / "requirements.txt", Path(work) / "wheels"
+            lock.write_text(environment["lock"])
+            into.mkdir()
+            done = subprocess.run(  # noqa: S603 - a fixed command
+                download_command(lock, into, python), capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                last = "\n".join(done.stderr.strip().splitlines()[-12:])
+                raise AnsibleActionFail(
+                    "aroundtheworld_requirements: the locked wheels could not be fetched on the "
+                    f"controller for Python {python['version']} on {python['platform']}. Every "
+                    f"requirement needs a wheel for it, with the hash in the lock file. pip said:\n{last}"
+                )
+            into.rename(wheels)
+    return wheels
+
+
+def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str]) -> None:
+    """Add files under `label`, owned by root and writable by nobody else."""
+
+    def released(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = "root"
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        return entry
+
+    for file in files:
+        archive.add(root / file, f"{label}/{file}", recursive=False, filter=released)
+
+
+class ActionModule(ActionBase):
+    """The task ``aroundtheworld_release``; takes ``home``, ``plan`` and ``make_app``."""
+
+    _supports_check_mode = True
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the module's result, which says what was missing and is there now."""
+        super().run(tmp, task_vars)
+        plan, home = self._task.args["plan"], self._task.args["home"]
+        release, environment = plan["release"], plan["environment"]
+        arguments = {"home": home, "release": release["id"], "environment": environment["id"]}
+
+        def module(**more: Any) -> dict[str, Any]:
+            done: dict[str, Any] = self._execute_module(
+                module_name=MODULE, module_args={**arguments, **more}, task_vars=task_vars
+            )
+            return done
+
+        state = module()
+        if state.get("failed") or not state["missing"] or self._task.check_mode:
+            return state
+
+        with tempfile.TemporaryDirectory() as work:
+            local = Path(work) / "release.tar.gz"
+            with tarfile.open(local, "w:gz", compresslevel=1, dereference=True) as archive:
+                if "release" in state["missing"]:
+                    for label, tree in release["trees"].items():
+                        add_tree(archive, label, Path(tree["root"]), tree["files"])
+                if "environment" in state["missing"]:
+                    wheels = fetch_wheels(environment, plan["host"]["python"], cache_directory())
+                    names = sorted(wheel.name for wheel in wheels.iterdir())
+                    add_tree(archive, "wheels", wheels, names)
+                    lock = Path(work) / "requirements.txt"
+                    lock.write_text(environment["lock"])
+                    archive.add(lock, "requirements.txt")
+            remote = self._connection._shell.join_path(self._connection._shell.tmpdir or self._make_tmp_path(), "release.tar.gz")
+            self._transfer_file(str(local), remote)
+        return module(archive=remote)

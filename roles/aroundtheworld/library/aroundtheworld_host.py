@@ -1,0 +1,206 @@
+#!/usr/bin/python
+"""Ansible module: read what the role has to know about a host, and change nothing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aroundtheworld_host
+short_description: Read what the role has to know about a host
+description:
+  - Reports the distribution, Python, missing packages, and ports that something else listens on.
+options:
+  site: {description: Name of the site; its own sockets do not count as taken., type: str, required: true}
+  address: {description: Address that the workers will listen on., type: str, required: true}
+  worker_ports: {description: Ports of the workers., type: list, elements: int, required: true}
+  http_port: {description: Port of nginx., type: int, required: true}
+  packages: {description: Debian packages that the site needs., type: list, elements: str, required: true}
+author: The Around The World authors
+"""
+
+EXAMPLES = r"""
+- name: What the host is
+  aroundtheworld_host:
+    site: aroundtheworld
+    address: 127.0.0.1
+    worker_ports: [10001]
+    http_port: 80
+    packages: [nginx]
+"""
+
+RETURN = r"""
+distribution: {description: "Id and major version, as in C(debian 12)", type: str, returned: always}
+python: {description: The host's own Python, type: dict, returned: always}
+packages_missing: {description: Packages that are not installed, type: list, returned: always}
+taken_ports: {description: Ports that something else listens on, type: list, returned: always}
+python3_apt: {description: Whether Ansible's apt module can look at packages, type: bool, returned: always}
+ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
+"""
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class Listener(NamedTuple):
+    """A listening TCP socket: its address, port, and the inode by which /proc/PID/fd names it."""
+
+    address: str
+    port: int
+    inode: str
+
+
+def parse_listeners(text: str, family: socket.AddressFamily) -> Iterator[Listener]:
+    """Yield the listening sockets in the text of ``/proc/net/tcp`` or ``tcp6`` (proc(5))."""
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if fields[3] != "0A":  # TCP_LISTEN
+            continue
+        digits, port = fields[1].split(":")
+        # The kernel prints addresses as words in the machine's own byte order.
+        words = [digits[start : start + 8] for start in range(0, len(digits), 8)]
+        packed = b"".join(int(word, 16).to_bytes(4, sys.byteorder) for word in words)
+        yield Listener(socket.inet_ntop(family, packed), int(port, 16), fields[9])
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether sockets on these two addresses and one port exclude each other."""
+    return one == other or bool({one, other} & {"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
+    """Return for each inode in `inodes` the process id and name of the first process that holds it."""
+    found: dict[str, tuple[int, str]] = {}
+    for process in sorted((int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())):
+        try:
+            for handle in (proc / str(process) / "fd").iterdir():
+                link = str(handle.readlink())
+                if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
+                    name = (proc / str(process) / "comm").read_text().strip()
+                    found.setdefault(inode, (process, name))
+        except OSError:  # the process ended meanwhile
+            continue
+    return found
+
+
+def taken_ports(
+    listeners: list[Listener],
+    held: dict[str, tuple[int, str]],
+    own_ports: set[int],
+    wanted: dict[int, tuple[str, str]],
+) -> list[dict[str, Any]]:
+    """Return the wanted ports that something else listens on.
+
+    Args:
+        listeners: All listening sockets of the host.
+        held: Inode to process id and name.
+        own_ports: Ports for which the site's own socket units are active.
+        wanted: Port to the address it is wanted on and the variable that says so.
+    """
+    taken = []
+    for listener in listeners:
+        if listener.port not in wanted:
+            continue
+        address, variable = wanted[listener.port]
+        process, name = held.get(listener.inode, (0, "an unknown process"))
+        if not overlap(address, listener.address):
+            continue
+        own = name == "nginx" if variable == "aroundtheworld_http_port" else listener.port in own_ports
+        if not own:
+            taken.append(
+                {
+                    "port": listener.port,
+                    "address": listener.address,
+                    "process": f"{name} (process {process})" if process else name,
+                    "variable": variable,
+                }
+            )
+    return taken
+
+
+def about_python() -> dict[str, Any]:
+    """Describe this Python as wheels and PEP 508 markers name it.
+
+    Ansible may run modules under another Python than the system's; the release uses the system's,
+    which is the one that Debian supports, so this must run under /usr/bin/python3.
+    """
+    implementation = sys.implementation
+    libc, libc_version = platform.libc_ver()
+    return {
+        "version": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "implementation": {"cpython": "cp"}.get(implementation.name, implementation.name),
+        "platform": f"{platform.machine()}-{libc}{libc_version}",
+        "machine": platform.machine(),
+        "libc_version": libc_version,
+        # https://packaging.python.org/en/latest/specifications/dependency-specifiers/
+        "markers": {
+            "implementation_name": implementation.name,
+            "implementation_version": platform.python_version(),
+            "os_name": os.name,
+            "platform_machine": platform.machine(),
+            "platform_python_implementation": platform.python_implementation(),
+            "platform_release": "",
+            "platform_system": platform.system(),
+            "platform_version": "",
+            "python_full_version": platform.python_version(),
+            "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "sys_platform": sys.platform,
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "site": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "worker_ports": {"type": "list", "elements": "int", "required": True},
+            "http_port": {"type": "int", "required": True},
+            "packages": {"type": "list", "elements": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    release = platform.freedesktop_os_release()
+    _, installed, _ = module.run_command(
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
+        + [*module.params["packages"], "python3-apt"]
+    )
+    packages = {
+        line.split()[0] for line in installed.splitlines() if line.endswith(" installed")
+    }
+    listeners = [
+        listener
+        for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6))
+        if (table := Path("/proc/net", name)).exists()
+        for listener in parse_listeners(table.read_text(), family)
+    ]
+    wanted = {
+        port: (module.params["address"], "aroundtheworld_pools")
+        for port in module.params["worker_ports"]
+    }
+    wanted[module.params["http_port"]] = ("::", "aroundtheworld_http_port")
+    _, units, _ = module.run_command(
+        ["systemctl", "list-units", "--plain", "--no-legend", "--state=active"]
+        + [f"{module.params['site']}@*.socket"]
+    )
+    own_ports = {int(line.split()[0].partition("@")[2].removesuffix(".socket")) for line in units.splitlines()}
+    held = holders({listener.inode for listener in listeners if listener.port in wanted})
+    module.exit_json(
+        changed=False,
+        distribution=f"{release['ID']} {release.get('VERSION_ID', 'unknown').split('.')[0]}",
+        python=about_python(),
+        packages_missing=[name for name in module.params["packages"] if name not in packages],
+        python3_apt="python3-apt" in packages,
+        taken_ports=taken_ports(listeners, held, own_ports, wanted),
+        ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+"""Ansible module: the site's directories, environment and secrets, in one task instead of one for each."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aroundtheworld_layout
+short_description: Make a site's directories, its environment file and its secrets
+description:
+  - The environment file and the secrets are readable by root alone; systemd hands them to the workers.
+  - Neither their values nor a generated secret appear in a result or a diff.
+options:
+  directories:
+    description: Each with C(path), C(owner), C(group) and C(mode), parents before children.
+    type: list
+    elements: dict
+    required: true
+  environment_file: {description: Where the environment goes., type: path, required: true}
+  environment: {description: Names to values., type: dict, required: true}
+  secrets_directory: {description: Where the secrets go; other files in it are removed., type: path, required: true}
+  secrets: {description: "Names to values; C(generate) has one made, once.", type: dict, required: true}
+author: The Around The World authors
+"""
+
+EXAMPLES = r"""
+- name: The site has its directories, environment and secrets
+  aroundtheworld_layout:
+    directories: [{path: /srv/site, owner: root, group: root, mode: "0755"}]
+    environment_file: /etc/site/environment
+    environment: {LANG: C.UTF-8}
+    secrets_directory: /etc/site/secrets
+    secrets: {cookie_secret: generate}
+"""
+
+RETURN = r"""# """
+
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld_files import write_atomically
+from ansible.module_utils.basic import AnsibleModule
+
+GENERATE = "generate"
+
+
+def environment_text(environment: Mapping[str, Any]) -> str:
+    """Return the text of an environment file as systemd reads it (systemd.exec(5), EnvironmentFile=)."""
+    quoted = {name: re.sub(r'([\\"$`])', r"\\\1", str(value)) for name, value in environment.items()}
+    return "".join(f'{name}="{value}"\n' for name, value in sorted(quoted.items()))
+
+
+def wanted_secrets(given: Mapping[str, str], directory: Path) -> dict[Path, str]:
+    """Return the secret files with their contents; one that was generated before stays as it is."""
+    wanted = {}
+    for name, value in given.items():
+        path = directory / name
+        if value == GENERATE:
+            value = path.read_text() if path.exists() else secrets.token_urlsafe(48)
+        wanted[path] = value
+    return wanted
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directories": {"type": "list", "elements": "dict", "required": True},
+            "environment_file": {"type": "path", "required": True},
+            "environment": {"type": "dict", "required": True, "no_log": True},
+            "secrets_directory": {"type": "path", "required": True},
+            "secrets": {"type": "dict", "required": True, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    given: dict[str, Any] = module.params
+    changes: list[str] = []
+
+    for directory in given["directories"]:
+        path = Path(directory["path"])
+        if not path.is_dir():
+            changes.append(f"directory {path}")
+            if module.check_mode:
+                continue
+            path.mkdir(parents=True)
+        attributes = module.load_file_common_arguments(module.params | directory)
+        if module.set_fs_attributes_if_different(attributes, changed=False):
+            changes.append(f"owner and mode of {path}")
+
+    secrets_directory = Path(given["secrets_directory"])
+    files = wanted_secrets(given["secrets"], secrets_directory)
+    files[Path(given["environment_file"])] = environment_text(given["environment"])
+    for path, text in files.items():
+        if not path.exists() or path.read_text() != text or path.stat().st_mode & 0o777 != 0o600:
+            changes.append(f"content of {path} (not shown)")
+            if not module.check_mode:
+                write_atomically(path, text, 0o600)
+    orphans = set(secrets_directory.glob("*")) - set(files)
+    for path in sorted(orphans):
+        changes.append(f"no {path}")
+        if not module.check_mode:
+            path.unlink()
+
+    module.exit_json(
+        changed=bool(changes), diff={"before": "", "after": "".join(f"{one}\n" for one in changes)}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+#!/usr/bin/python
+"""Ansible module: a release and its virtual environment on the host, each whole or not there at all."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aroundtheworld_release
+short_description: Install a release and its virtual environment
+description:
+  - Without an archive, says what of the release is missing; with one, installs it.
+  - Releases and environments are named by their content, owned by root, and never changed once they are whole.
+  - The action plugin of the same name makes the archive on the controller.
+options:
+  home: {description: Directory of the site., type: path, required: true}
+  release: {description: Id of the release., type: str, required: true}
+  environment: {description: Id of the virtual environment., type: str, required: true}
+  archive: {description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt)., type: path}
+author: The Around The World authors
+"""
+
+EXAMPLES = r"""
+- name: The release is on the host
+  aroundtheworld_release:
+    home: /var/lib/tornado/aroundtheworld
+    release: 0123456789ab
+    environment: ba9876543210
+"""
+
+RETURN = r"""
+missing: {description: "What was not there: C(environment), C(release)", type: list, returned: always}
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld_files import link_atomically
+from ansible.module_utils.basic import AnsibleModule
+
+WHOLE = ".whole"  # made last in an environment: one without it was cut off
+DEBIAN_WHEELS = Path("/usr/share/python-wheels")
+
+
+class Installer:
+    """Puts releases and environments below a home directory."""
+
+    def __init__(self, module: AnsibleModule, home: Path, release: str, environment: str) -> None:
+        """Name what is wanted; nothing is touched yet."""
+        self.module = module
+        self.environment = home / "environments" / environment
+        self.release = home / "releases" / release
+        self.link = self.release / "venv"
+        self.target = Path("..", "..", "environments", environment)
+
+    def missing(self) -> list[str]:
+        """Return what is not there, or not whole."""
+        missing = []
+        if not (self.environment / WHOLE).exists():
+            missing.append("environment")
+        if not self.release.is_dir():
+            missing.append("release")
+        elif not self.link.is_symlink() or self.link.readlink() != self.target:
+            missing.append("link")
+        return missing
+
+    def run(self, *command: str | Path) -> None:
+        """Run a command, or fail the task with the end of what it said."""
+        code, out, error = self.module.run_command([str(part) for part in command])
+        if code:
+            last = "\n".join((out + error).strip().splitlines()[-20:])
+            self.module.fail_json(msg=f"{' '.join(map(str, command[:6]))} … failed:\n{last}")
+
+    def install_environment(self, source: Path) -> None:
+        """Make the environment at its final place, because scripts in it name their interpreter's path."""
+        shutil.rmtree(self.environment, ignore_errors=True)
+        self.run("/usr/bin/python3", "-m", "venv", "--without-pip", self.environment)
+        pip = max(DEBIAN_WHEELS.glob("pip-*.whl")) / "pip"
+        python = self.environment / "bin" / "python"
+        self.run(
+            *(python, pip, "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"),
+            *("--no-compile", "--no-cache-dir", "--disable-pip-version-check"),
+            *("--root-user-action=ignore", "--find-links", source / "wheels"),
+            *("--requirement", source / "requirements.txt"),
+        )
+        self.compile(self.environment)
+        (self.environment / WHOLE).touch()
+
+    def compile(self, tree: Path) -> None:
+        """Write byte code, which the workers may not write themselves."""
+        python = self.environment / "bin" / "python"
+        self.run(python, "-m", "compileall", "-q", "-j", "0", tree)
+
+    def install_release(self, source: Path) -> None:
+        """Make the release beside its final place and move it there whole."""
+        for tree in ("app", "runner"):
+            self.compile(source / tree)
+        manifest = {"release": self.release.name, "environment": self.environment.name}
+        (source / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        for spare in ("wheels", "requirements.txt"):
+            target = source / spare
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        source.chmod(0o755)
+        source.rename(self.release)
+
+    def install_link(self) -> None:
+        """Point the release at its environment, which is another one after Debian got a new Python."""
+        link_atomically(self.link, self.target)
+
+    def install(self, archive: Path) -> None:
+        """Install what is missing from the archive; what fails leaves nothing half-written behind."""
+        missing = self.missing()
+        with tempfile.TemporaryDirectory(dir=self.release.parent, prefix=".new-") as work:
+            source = Path(work) / "release"
+            source.mkdir()
+            self.run("tar", "--extract", "--file", archive, "--directory", source)
+            if "environment" in missing:
+                try:
+                    self.install_environment(source)
+                except BaseException:
+                    shutil.rmtree(self.environment, ignore_errors=True)
+                    raise
+            if "release" in missing:
+                self.install_release(source)
+        self.install_link()
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "home": {"type": "path", "required": True},
+            "release": {"type": "str", "required": True},
+            "environment": {"type": "str", "required": True},
+            "archive": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    given: dict[str, Any] = module.params
+    installer = Installer(
+        module, Path(given["home"]), given["release"], given["environment"]
+    )
+    missing = installer.missing()
+    if given["archive"] and not module.check_mode:
+        os.umask(0o022)  # the workers read what root writes here
+        try:
+            installer.install(Path(given["archive"]))
+        except OSError as error:
+            module.fail_json(msg=f"The release could not be written: {error}. What was there before still is.")
+    module.exit_json(
+        changed=bool(missing),
+        missing=missing,
+        diff={
+            "before": "".join(f"no {part}\n" for part in missing),
+            "after": "".join(
+                f"{part} {given.get(part, given['environment'])}\n" for part in missing
+            ),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
