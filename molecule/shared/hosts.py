@@ -323,7 +323,7 @@ class Group:
                 *("podman", "network", "create", "--disable-dns", f"--label={self.label}"),
                 *([f"--subnet={subnet}"] if subnet else []),
                 self.prefix,
-                problem=f"podman could not make the network {self.prefix}; HOSTS_SUBNET={subnet}",
+                problem=f"podman could not make the network {self.prefix}; HOSTS_SUBNET sets one.",
             )
         network = json.loads(run("podman", "network", "inspect", self.prefix))[0]
         return ipaddress.ip_network(network["subnets"][0]["subnet"])
