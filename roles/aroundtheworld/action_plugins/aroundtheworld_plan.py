@@ -5,17 +5,21 @@ Runs on the controller and changes nothing. First the variables are held against
 lock file are read, and only then is the host asked about itself, read-only. All problems of one kind
 are reported together, each with the variable's name, what was given and what is allowed.
 
-The task passes no arguments: variables are read where they are, so that a misspelt one is seen too.
+Variables are read where they are, so that a misspelt one is seen too. With the argument ``release`` the
+plan is to go back: to that release on the host, or to the one before for ``previous``; the app directory
+then does not matter.
 """
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
+import getpass
 import hashlib
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -456,11 +460,28 @@ def host_problems(
             f"{name} runs {host['distribution']!r}, on which the role is not tested; "
             f"allowed: {', '.join(distributions)}."
         )
+    if host["changing"]:
+        yield f"{name}: {host['changing']}"
     for taken in host["taken_ports"]:
         yield (
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
             f"{taken['process']} (listening on {taken['address']}); stop it, or choose another port."
         )
+
+
+def release_to_go_back_to(wanted: str, host: Mapping[str, Any], name: str) -> str:
+    """Return the id of the release on the host `name` that `wanted` means; raises `BadInput`."""
+    if wanted == "previous":
+        if not host["good_releases"]:
+            raise BadInput(
+                f"aroundtheworld_release: there is no release on {name} to go back to; none before "
+                f"{host['current'] or 'the first one'} is on the host that ran well. Deploy a good one instead."
+            )
+        return str(host["good_releases"][0])
+    if wanted not in host["releases"]:
+        known = ", ".join(sorted(host["releases"])) or "none"
+        raise BadInput(f"aroundtheworld_release: {wanted!r} is not on {name}; there are: {known}.")
+    return wanted
 
 
 class ActionModule(ActionBase):
@@ -476,9 +497,10 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = {name: self._value(name, task_vars) for name in task_vars if name.startswith(PREFIX)}
+        back_to = self._task.args.get("release", "")
         try:
             check_variables(given)
-            release = describe_release(given)
+            release = {} if back_to else describe_release(given)
         except BadInput as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         pools = derive_pools(
@@ -490,6 +512,7 @@ class ActionModule(ActionBase):
             module_name="aroundtheworld_host",
             module_args={
                 "site": given["aroundtheworld_site"],
+                "home": given["aroundtheworld_home"],
                 "address": given["aroundtheworld_listen_address"],
                 "worker_ports": [port for pool in pools for port in pool["ports"]],
                 "http_port": given["aroundtheworld_http_port"],
@@ -500,22 +523,30 @@ class ActionModule(ActionBase):
         if host.get("failed") or host.get("unreachable"):
             return host
         distributions = self._value("__aroundtheworld_distributions", task_vars)
-        problems = list(host_problems(host, task_vars["inventory_hostname"], distributions))
-        if problems:
-            raise AnsibleActionFail(self._refusal(problems))
-        environment = environment_for(release.pop("requirements"), host["python"])
+        name = task_vars["inventory_hostname"]
+        try:
+            if problems := list(host_problems(host, name, distributions)):
+                raise BadInput(*problems)
+            if back_to:
+                release = {"id": release_to_go_back_to(back_to, host, name)}
+                environment = {"id": host["releases"][release["id"]]}
+            else:
+                environment = environment_for(release.pop("requirements"), host["python"])
+        except BadInput as bad:
+            raise AnsibleActionFail(self._refusal(bad.problems)) from None
         result.update(
             changed=False,
             pools=pools,
             # Blocking pools first: only their operators notice when the release is a bad one.
             workers=[
-                {"port": port, "pool": pool["name"]}
+                {"port": port, "pool": pool["name"], "blocking": pool["blocking"]}
                 for pool in sorted(pools, key=lambda pool: not pool["blocking"])
                 for port in pool["ports"]
             ],
             release=release,
             environment=environment,
             host={key: host[key] for key in HOST_FACTS},
+            who=f"{getpass.getuser()} on {socket.gethostname()}",
         )
         return result
 

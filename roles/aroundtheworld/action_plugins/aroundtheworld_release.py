@@ -124,7 +124,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         plan, home = self._task.args["plan"], self._task.args["home"]
         release, environment = plan["release"], plan["environment"]
-        arguments = {"home": home, "release": release["id"], "environment": environment["id"]}
+        arguments = {"home": home, "release": release["id"], "environment": environment["id"], "who": plan["who"]}
 
         def module(**more: Any) -> dict[str, Any]:
             done: dict[str, Any] = self._execute_module(

@@ -10,6 +10,7 @@ description:
   - Reports the distribution, Python, missing packages, and ports that something else listens on.
 options:
   site: {description: Name of the site; its own sockets do not count as taken., type: str, required: true}
+  home: {description: Directory of the site., type: path, required: true}
   address: {description: Address that the workers will listen on., type: str, required: true}
   worker_ports: {description: Ports of the workers., type: list, elements: int, required: true}
   http_port: {description: Port of nginx., type: int, required: true}
@@ -21,6 +22,7 @@ EXAMPLES = r"""
 - name: What the host is
   aroundtheworld_host:
     site: aroundtheworld
+    home: /var/lib/tornado/aroundtheworld
     address: 127.0.0.1
     worker_ports: [10001]
     http_port: 80
@@ -33,6 +35,10 @@ python: {description: The host's own Python, type: dict, returned: always}
 packages_missing: {description: Packages that are not installed, type: list, returned: always}
 taken_ports: {description: Ports that something else listens on, type: list, returned: always}
 python3_apt: {description: Whether Ansible's apt module can look at packages, type: bool, returned: always}
+current: {description: Id of the release that all workers run or an empty text, type: str, returned: always}
+releases: {description: Releases on the host with the ids of their environments, type: dict, returned: always}
+good_releases: {description: Releases to go back to, the one before the current first, type: list, returned: always}
+changing: {description: A sentence about another change that is under way or an empty text, type: str, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 """
 
@@ -44,6 +50,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible.module_utils.aroundtheworld_lock import last_good, lock_holder, refusal
 from ansible.module_utils.basic import AnsibleModule
 
 
@@ -159,6 +166,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "site": {"type": "str", "required": True},
+            "home": {"type": "path", "required": True},
             "address": {"type": "str", "required": True},
             "worker_ports": {"type": "list", "elements": "int", "required": True},
             "http_port": {"type": "int", "required": True},
@@ -167,6 +175,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     release = platform.freedesktop_os_release()
+    home = Path(module.params["home"])
+    current = (home / "current").readlink().name if (home / "current").is_symlink() else ""
+    holder = lock_holder(home)
     _, installed, _ = module.run_command(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
         + [*module.params["packages"], "python3-apt"]
@@ -198,6 +209,12 @@ def main() -> None:
         packages_missing=[name for name in module.params["packages"] if name not in packages],
         python3_apt="python3-apt" in packages,
         taken_ports=taken_ports(listeners, held, own_ports, wanted),
+        current=current,
+        releases={
+            link.parent.name: link.readlink().name for link in home.glob("releases/[!.]*/venv")
+        },
+        good_releases=last_good(home, current),
+        changing=refusal(holder) if holder else "",
         ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),
     )
 

@@ -15,6 +15,7 @@ options:
   release: {description: Id of the release., type: str, required: true}
   environment: {description: Id of the virtual environment., type: str, required: true}
   archive: {description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt)., type: path}
+  who: {description: Who makes this change., type: str, default: somebody}
 author: The Around The World authors
 """
 
@@ -38,6 +39,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld_files import link_atomically
+from ansible.module_utils.aroundtheworld_lock import only_change
+from ansible.module_utils.aroundtheworld_systemd import Failure
 from ansible.module_utils.basic import AnsibleModule
 
 WHOLE = ".whole"  # made last in an environment: one without it was cut off
@@ -135,6 +138,7 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "environment": {"type": "str", "required": True},
             "archive": {"type": "path"},
+            "who": {"type": "str", "default": "somebody"},
         },
         supports_check_mode=True,
     )
@@ -146,7 +150,10 @@ def main() -> None:
     if given["archive"] and not module.check_mode:
         os.umask(0o022)  # the workers read what root writes here
         try:
-            installer.install(Path(given["archive"]))
+            with only_change(Path(given["home"]), given["who"], "installing a release"):
+                installer.install(Path(given["archive"]))
+        except Failure as failure:
+            module.fail_json(msg=str(failure))
         except OSError as error:
             module.fail_json(msg=f"The release could not be written: {error}. What was there before still is.")
     module.exit_json(

@@ -4,6 +4,10 @@
 What is done follows from the state that is found, not from what changed in this run: unit files are compared
 with the wanted ones, and each running worker is asked on its private socket which release and settings it runs.
 So a run that was cut off anywhere is completed by the next one.
+
+A worker that serves is exchanged without losing a request: a stand-in, a second process on the same listening
+socket, starts with the new release and has to prove itself before it takes a connection; only then is the worker
+itself restarted. When anything fails, every worker that was touched is exchanged back.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ DOCUMENTATION = r"""
 module: aroundtheworld_workers
 short_description: Run a site's workers as systemd services
 description:
-  - Writes the unit files, and starts or restarts, one at a time, each worker that does not run what it should.
-  - A worker counts as started when it says on its private socket that it is ready, with the wanted release.
+  - Writes the unit files, and starts or exchanges, one at a time, each worker that does not run what it should.
+  - A worker counts as started when it says on its private socket that it is ready, with the wanted release, and
+    answers the health path.
   - Before the first one starts, the unit C(SITE-prepare.service) has to succeed.
-  - C(current) is switched when all workers run the release.
+  - C(current) is switched when all workers run the release. A failure puts every touched worker back.
 options:
   site: {description: Name of the site and prefix of its units., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
@@ -26,11 +31,17 @@ options:
     type: str
     required: true
   workers:
-    description: The workers in the order of their restarts, each with C(port) and C(pool).
+    description: The workers in the order of their exchange, each with C(port), C(pool) and C(blocking).
     type: list
     elements: dict
     required: true
   watch: {description: Files and directories whose change makes workers restart., type: list, elements: path, default: []}
+  health_path: {description: URL path that a new process must answer with a status below 500., type: str, default: /}
+  health_timeout: {description: Seconds it has for that., type: int, default: 5}
+  canary_seconds: {description: How long the first public worker is watched before the others follow., type: int, default: 0}
+  keep_releases: {description: How many releases stay on the host., type: int, default: 5}
+  verb: {description: What the log calls this change., type: str, default: deploy}
+  who: {description: Who makes this change., type: str, default: somebody}
   remove_orphans: {description: Only remove workers and pools that are not wanted any more., type: bool, default: false}
 author: The Around The World authors
 """
@@ -43,36 +54,45 @@ EXAMPLES = r"""
     release: 0123456789ab
     address: 127.0.0.1
     units: "{{ lookup('ansible.builtin.template', 'units.j2') }}"
-    workers: [{port: 10001, pool: public}]
+    workers: [{port: 10001, pool: public, blocking: false}]
 """
 
 RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
+phases: {description: "What was done, each with its seconds", type: list, returned: when something was done}
 orphans: {description: Units that no pool lists any more, type: list, returned: always}
 """
 
 import difflib
 import hashlib
-import http.client
-import json
 import re
-import socket
+import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld_lock import append_log, last_good, now, only_change
+from ansible.module_utils.aroundtheworld_systemd import Failure, Systemd, accept, health, probe
 from ansible.module_utils.basic import AnsibleModule
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 CONFIG = "@CONFIG@"
 POLL_SECONDS = 0.05
+# systemd returned from starting a worker, so it was ready or has failed; a moment is left for a restart.
+READY_SECONDS = 5.0
 
-
-class Failure(Exception):
-    """Something on the host did not come about; the message says what, for a person."""
+# The canary is given up when, over at least so many requests, …
+CANARY_REQUESTS = 20
+# … its share of failed ones is so much above that of its siblings, …
+CANARY_ERRORS = 0.02
+# … or its 99th percentile is so many times theirs, and by so many seconds, …
+CANARY_SLOWER, CANARY_SECONDS = 3.0, 0.25
+# … or its event loop was blocked for so long.
+CANARY_BLOCKED = 1.0
 
 
 # --- Unit files -------------------------------------------------------------------------------------
@@ -101,6 +121,12 @@ def config_id(texts: Iterable[str], watched: Iterable[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
+def stated(text: str, variable: str) -> str:
+    """Return the value that a unit file's text gives the environment variable, or an empty text."""
+    found = re.search(rf"^Environment={variable}=(\S*)$", text, flags=re.M)
+    return found[1] if found else ""
+
+
 def unified_diff(path: Path, before: str, after: str) -> str:
     """Return the difference as ``diff -u`` shows it."""
     lines = difflib.unified_diff(
@@ -109,60 +135,12 @@ def unified_diff(path: Path, before: str, after: str) -> str:
     return "".join(lines)
 
 
-# --- What systemd and the workers say ---------------------------------------------------------------
+def text_of(path: Path) -> str:
+    """Return the content of a file, or an empty text when there is none."""
+    return path.read_text() if path.exists() else ""
 
 
-class Systemd:
-    """Asks systemd and tells it, through systemctl."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        """Keep `module` for running commands."""
-        self.module = module
-
-    def call(self, *arguments: str, check: bool = True) -> str:
-        """Return what ``systemctl`` prints; raises `Failure` when it fails."""
-        code, out, error = self.module.run_command(["systemctl", *arguments])
-        if code and check:
-            raise Failure(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
-        return str(out)
-
-    def show(self, units: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return unit name to its properties, for all `units` in one call."""
-        if not units:
-            return {}
-        names = "Id,ActiveState,UnitFileState,Listen,NRestarts,NeedDaemonReload"
-        out = self.call("show", f"--property={names}", "--", *units)
-        found = {}
-        for block in out.strip().split("\n\n"):
-            properties = dict(line.partition("=")[::2] for line in block.splitlines())
-            found[properties["Id"]] = properties
-        return found
-
-    def loaded(self, pattern: str) -> set[str]:
-        """Return the names of the units in memory that match `pattern`."""
-        out = self.call("list-units", "--all", "--plain", "--no-legend", pattern)
-        return {line.split()[0] for line in out.splitlines() if line.strip()}
-
-    def journal(self, unit: str, lines: int = 20) -> str:
-        """Return the last `lines` that the unit wrote to the journal."""
-        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"]
-        return str(self.module.run_command(command)[1]).strip()
-
-
-def ask(control: Path, timeout: float = 2.0) -> dict[str, Any]:
-    """Return what the worker behind the private socket says of itself, or nothing when none answers."""
-    connection = http.client.HTTPConnection("localhost", timeout=timeout)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    try:
-        connection.sock.settimeout(timeout)
-        connection.sock.connect(str(control))
-        connection.request("GET", "/health")
-        said: dict[str, Any] = json.loads(connection.getresponse().read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return {}
-    finally:
-        connection.close()
-    return said
+# --- One worker -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -171,6 +149,7 @@ class Wanted:
 
     port: int
     pool: str
+    blocking: bool
     release: str
     config: str
     listen: str
@@ -178,7 +157,7 @@ class Wanted:
     def why_restart(
         self, service: Mapping[str, str], listening: Mapping[str, str], said: Mapping[str, Any]
     ) -> str:
-        """Return why the worker has to be (re)started, or an empty text when it runs what it should.
+        """Return why the worker has to be exchanged, or an empty text when it runs what it should.
 
         Args:
             service: Properties of its service unit.
@@ -198,135 +177,281 @@ class Wanted:
         return ""
 
 
-class Workers:
-    """Compares a site's workers with the wanted ones, and makes them so."""
+def canary_problem(
+    before: Mapping[str, Any], after: Mapping[str, Any], siblings: Sequence[tuple[Any, Any]]
+) -> str:
+    """Return what speaks against the canary, or an empty text.
 
-    def __init__(
-        self,
-        site: str,
-        home: Path,
-        systemd: Systemd,
-        files: Mapping[Path, str],
-        wanted: Sequence[Wanted],
-        *,
-        ask: Callable[[Path], Mapping[str, Any]] = ask,
-        units: Path = UNIT_DIRECTORY,
-        run: Path = Path("/run"),
-    ) -> None:
-        """Read the state; nothing is changed yet.
+    Args:
+        before: What it said of itself when the watch began.
+        after: What it says now.
+        siblings: The same two of each worker of its pool that still runs the release before.
+    """
 
-        Args:
-            site: Prefix of the units.
-            home: Where ``current`` and ``releases`` are.
-            systemd: How to ask and tell systemd.
-            files: Path to text of all unit files, complete.
-            wanted: The workers in the order of their restarts.
-            ask: What a worker says on the private socket at a path.
-            units: Where unit files are.
-            run: Where private sockets are.
-        """
-        self.site, self.home, self.systemd, self.files = site, home, systemd, files
-        self.wanted, self.ask, self.units, self.run = wanted, ask, units, run
-        names = [name for one in wanted for name in (self.service(one.port), self.socket(one.port))]
-        self.state = systemd.show(names)
-        self.outdated = {
-            path: text
-            for path, text in files.items()
-            if not path.exists() or path.read_text() != text
-        }
-        self.disabled = [n for n in names if self.state[n].get("UnitFileState") != "enabled"]
-        self.reload = any(one.get("NeedDaemonReload") == "yes" for one in self.state.values())
-        self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
-        self.orphans = self._find_orphans()
+    def answers(pairs: Sequence[tuple[Any, Any]], *kinds: str) -> int:
+        return sum(
+            int(later["responses"][kind]) - int(sooner["responses"].get(kind, 0))
+            for sooner, later in pairs
+            for kind in kinds or later["responses"]
+        )
+
+    def failed_share(pairs: Sequence[tuple[Any, Any]]) -> float:
+        return answers(pairs, "5xx") / max(answers(pairs), 1)
+
+    # A worker that runs an older runner or does not answer right now cannot be compared with.
+    siblings = [pair for pair in siblings if all("responses" in said for said in pair)]
+    if not after:
+        return "it does not answer on its private socket any more"
+    if after.get("state") != "ready":
+        return f"it is {after.get('state')} and not ready"
+    blocked = max(after["busy_seconds"], after["loop_lag_seconds"]["max"])
+    usual = max((later["loop_lag_seconds"]["max"] for _, later in siblings), default=0.0)
+    if blocked > usual + CANARY_BLOCKED:
+        where = f" in {after['busy_in']}" if after.get("busy_in") else ""
+        return f"its event loop was blocked for {blocked:.1f} s{where}"
+    if (requests := answers([(before, after)])) < CANARY_REQUESTS:
+        return ""
+    failed, failed_there = failed_share([(before, after)]), failed_share(siblings)
+    if failed > failed_there + CANARY_ERRORS:
+        return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {failed_there:.0%}"
+    slow = after["latency_seconds"]["p99"] or 0.0
+    slow_there = max((later["latency_seconds"]["p99"] or 0.0 for _, later in siblings), default=slow)
+    if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
+        return (
+            f"its 99th percentile is {slow * 1000:.0f} ms, its siblings' {slow_there * 1000:.0f} ms"
+        )
+    return ""
+
+
+class Talk(Protocol):
+    """How a rollout speaks with workers; tests put their own here."""
+
+    def health(self, control: Path) -> Mapping[str, Any]:
+        """Return what the worker at the private socket says of itself."""
+
+    def accept(self, control: Path) -> None:
+        """Tell a worker that holds to take connections."""
+
+    def probe(self, app: Path, url: str, *, timeout: float) -> str:
+        """Return what is wrong with the app's answer, or an empty text."""
+
+
+class PrivateSockets:
+    """Speaks with workers on their private sockets."""
+
+    health = staticmethod(health)
+    accept = staticmethod(accept)
+    probe = staticmethod(probe)
+
+
+# --- All workers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a site and its units are, and how a new process has to prove itself."""
+
+    name: str
+    home: Path
+    health_path: str = "/"
+    health_timeout: float = 5.0
+    canary_seconds: float = 0.0
+    units: Path = UNIT_DIRECTORY
+    run: Path = Path("/run")
 
     def service(self, port: int | str) -> str:
         """Return the name of a worker's service unit."""
-        return f"{self.site}@{port}.service"
+        return f"{self.name}@{port}.service"
 
     def socket(self, port: int | str) -> str:
         """Return the name of a worker's socket unit."""
-        return f"{self.site}@{port}.socket"
+        return f"{self.name}@{port}.socket"
 
-    def control(self, port: int) -> Path:
-        """Return the path of a worker's private socket."""
-        return self.run / self.site / str(port) / "control.sock"
+    def stand_in(self, port: int | str) -> str:
+        """Return the name of the unit that stands in for a worker."""
+        return f"{self.name}-handover@{port}.service"
 
-    def _why_restart(self, one: Wanted) -> str:
-        return one.why_restart(
-            self.state[self.service(one.port)],
-            self.state[self.socket(one.port)],
-            self.ask(self.control(one.port)),
-        )
+    def drop_in(self, unit: str) -> Path:
+        """Return the path of a unit's drop-in, which names its release and its pool's settings."""
+        return self.units / f"{unit}.d" / "pool.conf"
 
-    def _listens(self, one: Wanted) -> bool:
-        return self.state[self.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
-
-    def _find_orphans(self) -> dict[str, list[Path]]:
-        """Return the units that are on the host but not wanted, each with the files that make it."""
-        ports = {str(one.port) for one in self.wanted}
-        orphans: dict[str, list[Path]] = {}
-        for name in self.systemd.loaded(f"{self.site}@*"):
-            if name.partition("@")[2].rpartition(".")[0] not in ports:
-                orphans.setdefault(name, [])
-        for directory in self.units.glob(f"{self.site}@?*.service.d"):
-            port = directory.name.partition("@")[2].removesuffix(".service.d")
-            if port not in ports:
-                orphans.setdefault(self.service(port), []).append(directory)
-                orphans.setdefault(self.socket(port), [])
-        for link in self.units.glob(f"*.wants/{self.site}@*"):
-            if link.name.partition("@")[2].rpartition(".")[0] not in ports:
-                orphans.setdefault(link.name, []).append(link)
-        for slice_file in self.units.glob(f"{self.site}-*.slice"):
-            if slice_file not in self.files:
-                orphans.setdefault(slice_file.name, []).append(slice_file)
-        return orphans
+    def private(self, unit: str, socket: str) -> Path:
+        """Return the path of a private socket, ``control`` or ``app``, of a worker or stand-in."""
+        prefix, _, instance = unit.removesuffix(".service").partition("@")
+        infix = "handover-" if prefix.endswith("-handover") else ""
+        return self.run / self.name / f"{infix}{instance}" / f"{socket}.sock"
 
     @property
     def current(self) -> Path:
         """Return the link to the release that all workers run."""
         return self.home / "current"
 
-    def current_target(self) -> str:
-        """Return what the link ``current`` should hold."""
-        return f"releases/{self.wanted[0].release}"
+    @property
+    def before(self) -> Path:
+        """Return the directory with the unit files from before a rollout that is under way."""
+        return self.home / ".before"
+
+    def current_release(self) -> str:
+        """Return the id of the release that `current` points at, or an empty text."""
+        return self.current.readlink().name if self.current.is_symlink() else ""
+
+
+class Workers:
+    """Compares a site's workers with the wanted ones, and makes them so."""
+
+    def __init__(
+        self,
+        site: Site,
+        systemd: Systemd,
+        files: Mapping[Path, str],
+        wanted: Sequence[Wanted],
+        talk: Talk | None = None,
+    ) -> None:
+        """Read the state; nothing is changed yet.
+
+        Args:
+            site: Where everything is.
+            systemd: How to ask and tell systemd.
+            files: Path to text of all unit files, complete.
+            wanted: The workers in the order of their exchange.
+            talk: How to speak with workers.
+        """
+        self.site, self.systemd, self.files, self.wanted = site, systemd, dict(files), wanted
+        self.talk: Talk = talk or PrivateSockets()
+        self.phases: list[dict[str, Any]] = []
+        names = [n for one in wanted for n in (site.service(one.port), site.socket(one.port))]
+        self.state = systemd.show(names)
+        self.outdated = {path: text for path, text in files.items() if text_of(path) != text}
+        self.disabled = [n for n in names if self.state[n].get("UnitFileState") != "enabled"]
+        self.reload = any(one.get("NeedDaemonReload") == "yes" for one in self.state.values())
+        self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
+        self.leftover = sorted(systemd.loaded(f"{site.name}-handover@*"))
+        self.orphans = self._find_orphans()
+
+    def _why_restart(self, one: Wanted) -> str:
+        service = self.site.service(one.port)
+        return one.why_restart(
+            self.state[service],
+            self.state[self.site.socket(one.port)],
+            self.talk.health(self.site.private(service, "control")),
+        )
+
+    def _listens(self, one: Wanted) -> bool:
+        return self.state[self.site.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
+
+    def _find_orphans(self) -> dict[str, list[Path]]:
+        """Return the units that are on the host but not wanted, each with the files that make it."""
+        site, ports = self.site, {str(one.port) for one in self.wanted}
+        orphans: dict[str, list[Path]] = {}
+        for name in self.systemd.loaded(f"{site.name}@*"):
+            if name.partition("@")[2].rpartition(".")[0] not in ports:
+                orphans.setdefault(name, [])
+        for directory in site.units.glob(f"{site.name}@?*.service.d"):
+            port = directory.name.partition("@")[2].removesuffix(".service.d")
+            if port not in ports:
+                orphans.setdefault(site.service(port), []).append(directory)
+                orphans.setdefault(site.socket(port), [])
+        for link in site.units.glob(f"*.wants/{site.name}@*"):
+            if link.name.partition("@")[2].rpartition(".")[0] not in ports:
+                orphans.setdefault(link.name, []).append(link)
+        for slice_file in site.units.glob(f"{site.name}-*.slice"):
+            if slice_file not in self.files:
+                orphans.setdefault(slice_file.name, []).append(slice_file)
+        return orphans
 
     def stale_current(self) -> bool:
         """Tell whether ``current`` is to be switched."""
-        return not self.current.is_symlink() or str(self.current.readlink()) != self.current_target()
+        return self.site.current_release() != self.wanted[0].release
 
     def steps(self) -> list[str]:
         """Return what `converge` will do, in order, each a sentence."""
+        site = self.site
         steps = [f"write {path}" for path in self.outdated]
         steps += [f"enable {name}" for name in self.disabled]
         if self.restart:
-            steps.append(f"start {self.site}-prepare.service")
+            steps.append(f"start {site.name}-prepare.service")
         steps += [
-            f"restart {self.service(one.port)} ({one.pool}), because {why}"
+            f"exchange {site.service(one.port)} ({one.pool}), because {why}"
             for one, why in self.restart.items()
         ]
         if self.stale_current():
-            steps.append(f"switch {self.current} to {self.current_target()}")
+            release = self.wanted[0].release
+            steps.append(f"switch {site.current} from {site.current_release() or 'nothing'} to {release}")
+        steps += [f"stop {name}, left from a run that was cut off" for name in self.leftover]
+        if site.before.exists() and not steps:
+            steps.append("finish the rollout that was cut off")
         return steps
 
+    # --- Making it so ---
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Note how long the block takes, also when it fails."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases.append({"name": name, "seconds": round(time.monotonic() - begun, 2)})
+
     def converge(self) -> None:
-        """Carry out the steps; raises `Failure` with the worker's last words when one does not come up."""
-        for path, text in self.outdated.items():
-            path.parent.mkdir(mode=0o755, exist_ok=True)
-            write_atomically(path, text, 0o644)
-        if self.outdated or self.reload:
-            self.systemd.call("daemon-reload")
-        if self.disabled:
-            self.systemd.call("enable", "--quiet", "--", *self.disabled)
-        if self.restart:
-            self._prepare()
-        running = self._start_stopped()
-        for one in running:
-            self._restart(one)
+        """Carry out the steps; raises `Failure` when they were reverted."""
+        self._keep_before()
+        touched: list[Wanted] = []
+        try:
+            self._write(path for path in self.outdated if path.parent == self.site.units)
+            if self.disabled:
+                self._write(path for path in self.outdated if not self._is_running_drop_in(path))
+                self.systemd.call("daemon-reload")
+                self.systemd.call("enable", "--quiet", "--", *self.disabled)
+            if self.restart:
+                with self._phase("prepare"):
+                    self._prepare()
+            self._start_stopped(touched)
+            self._exchange_running(touched)
+            self._write(self.outdated)
+            if self.outdated or self.reload:
+                self.systemd.call("daemon-reload")
+            self._stop_stand_ins()
+        except Failure as failure:
+            raise Failure(f"{failure}{self._revert(touched)}") from None
         if self.stale_current():
-            link_atomically(self.current, self.current_target())
+            link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
+        shutil.rmtree(self.site.before, ignore_errors=True)
+
+    def _is_running_drop_in(self, path: Path) -> bool:
+        return any(path == self.site.drop_in(self.site.service(one.port)) for one in self._running())
+
+    def _running(self) -> list[Wanted]:
+        """Return the workers to exchange that serve now, on the socket that they should have."""
+        return [one for one in self.restart if self._state(one) not in ("inactive", "failed", "")]
+
+    def _state(self, one: Wanted) -> str:
+        return self.state[self.site.service(one.port)].get("ActiveState", "")
+
+    def _keep_before(self) -> None:
+        """Keep the unit files as they are, unless a rollout that was cut off kept better ones."""
+        before = self.site.before
+        if before.exists() or not self.site.current.is_symlink():
+            return
+        unfinished = before.with_name(f"{before.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for path in self.files:
+            if path.exists():
+                copy = unfinished / path.relative_to(self.site.units)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, copy)
+        if unfinished.exists():
+            unfinished.rename(before)
+
+    def _write(self, paths: Iterable[Path]) -> None:
+        for path in list(paths):
+            if text_of(path) != self.files[path]:
+                path.parent.mkdir(mode=0o755, exist_ok=True)
+                write_atomically(path, self.files[path], 0o644)
 
     def _prepare(self) -> None:
-        unit = f"{self.site}-prepare.service"
+        unit = f"{self.site.name}-prepare.service"
+        self.systemd.call("daemon-reload")
         try:
             self.systemd.call("start", unit)
         except Failure:
@@ -335,67 +460,213 @@ class Workers:
                 f"{unit} said:\n{self.systemd.journal(unit)}"
             ) from None
 
-    def _start_stopped(self) -> list[Wanted]:
-        """Start all that do not run at once, since nobody waits for one another; return the others."""
-        stopped = [
-            one
-            for one in self.restart
-            if self.state[self.service(one.port)].get("ActiveState") in ("inactive", "failed")
-        ]
-        if stopped:
+    def _start_stopped(self, touched: list[Wanted]) -> None:
+        """Start all that do not run at once, since nobody waits for one another."""
+        stopped = [one for one in self.restart if one not in self._running()]
+        if not stopped:
+            return
+        with self._phase(f"start {len(stopped)} workers"):
+            touched += stopped
+            self._write(self.site.drop_in(self.site.service(one.port)) for one in stopped)
+            self.systemd.call("daemon-reload")
             # A socket on the right address keeps what it has queued; any other is made anew.
             for verb, right in (("start", True), ("restart", False)):
-                names = [self.socket(one.port) for one in stopped if self._listens(one) is right]
+                names = [
+                    self.site.socket(one.port) for one in stopped if self._listens(one) is right
+                ]
                 if names:
                     self.systemd.call(verb, "--", *names)
-            services = [self.service(one.port) for one in stopped]
+            services = [self.site.service(one.port) for one in stopped]
+            failure = "it was started"
             try:
                 self.systemd.call("start", "--", *services)
-            except Failure as failure:
-                for one in stopped:
-                    self._await(one, str(failure))
-        for one in stopped:
-            self._await(one, "it was started")
-        return [one for one in self.restart if one not in stopped]
+            except Failure as problem:
+                failure = str(problem)
+            for one in stopped:
+                self._gate(one, self.site.service(one.port), failure)
 
-    def _restart(self, one: Wanted) -> None:
-        service, listening = self.service(one.port), self.socket(one.port)
+    def _exchange_running(self, touched: list[Wanted]) -> None:
+        """Exchange the workers that serve, one after the other, and watch the first public one."""
+        running = self._running()
+        if not running:
+            return
+        for one in running:
+            path = self.site.drop_in(self.site.stand_in(one.port))
+            self.files[path] = self.files[self.site.drop_in(self.site.service(one.port))]
+            self._write([path])
+        self.systemd.call("daemon-reload")
+        siblings = [one for one in running if not one.blocking]
+        watched = self.site.canary_seconds == 0
+        for one in running:
+            touched.append(one)
+            earlier = self._said(siblings)
+            with self._phase(f"exchange {one.port}"):
+                self._exchange(one)
+            if not one.blocking:
+                siblings.remove(one)
+                if siblings and not watched:
+                    with self._phase(f"watch {one.port}"):
+                        self._watch(one, earlier)
+                    watched = True
+
+    def _said(self, workers: Sequence[Wanted]) -> dict[Wanted, Mapping[str, Any]]:
+        return {one: self._health(self.site.service(one.port)) for one in workers}
+
+    def _health(self, unit: str) -> Mapping[str, Any]:
+        return self.talk.health(self.site.private(unit, "control"))
+
+    def _exchange(self, one: Wanted) -> None:
+        """Let a stand-in prove itself and take over; then restart the worker, and let it take over."""
+        service, listening = self.site.service(one.port), self.site.socket(one.port)
+        stand_in = self.site.stand_in(one.port)
+        if not self._listens(one):
+            self._move(one)
+            return
+        self._begin(stand_in)
+        self._gate(one, stand_in, "it was started", state="held")
+        try:
+            self.talk.accept(self.site.private(stand_in, "control"))
+        except Failure as failure:
+            raise self._not_ready(one, stand_in, str(failure)) from None
+        self._write([self.site.drop_in(service)])
+        self.systemd.call("daemon-reload")
+        failure_text = "it was restarted"
+        try:
+            self.systemd.call("restart", "--", service)
+        except Failure as problem:
+            failure_text = str(problem)
+        self._gate(one, service, failure_text)
+        # It finishes what it has, while the next worker is already on its way.
+        self.systemd.call("stop", "--no-block", "--", stand_in)
+        self.state[listening]["ActiveState"] = "active"
+
+    def _begin(self, stand_in: str) -> None:
+        """Start a stand-in; one that was left from a run that was cut off may run something else."""
+        if stand_in in self.leftover:
+            self.systemd.call("stop", "--", stand_in)
+        try:
+            self.systemd.call("start", "--", stand_in)
+        except Failure as problem:
+            raise Failure(
+                f"{stand_in} did not become ready, so the worker it would stand in for was not "
+                f"touched: {problem}. It said:\n{self.systemd.journal(stand_in)}"
+            ) from None
+
+    def _move(self, one: Wanted) -> None:
+        """Restart a worker on another address: its socket is a new one, so nobody can stand in."""
+        service, listening = self.site.service(one.port), self.site.socket(one.port)
+        self.systemd.call("stop", "--", service, listening)
+        self._write([self.site.drop_in(service)])
+        self.systemd.call("daemon-reload")
         failure = "it was restarted"
         try:
-            if self._listens(one):
-                self.systemd.call("restart", "--", service)
-            else:  # another address: the socket is a new one
-                self.systemd.call("stop", "--", service, listening)
-                self.systemd.call("start", "--", listening, service)
+            self.systemd.call("start", "--", listening, service)
         except Failure as problem:
             failure = str(problem)
-        self._await(one, failure)
+        self._gate(one, service, failure)
 
-    def _await(self, one: Wanted, context: str) -> None:
-        """Return when the worker says that it is ready with what is wanted.
+    def _not_ready(self, one: Wanted, unit: str, why: str) -> Failure:
+        return Failure(
+            f"{unit} of pool {one.pool} is not ready for visitors: {why}. "
+            f"It said:\n{self.systemd.journal(unit)}"
+        )
 
-        systemd returned from starting it, so it was ready or has failed; a moment is left for a restart.
-        """
-        service = self.service(one.port)
-        deadline = time.monotonic() + 5
+    def _gate(self, one: Wanted, unit: str, context: str, state: str = "ready") -> None:
+        """Return when the process says that it is in `state` with what is wanted, and answers."""
+        deadline = time.monotonic() + READY_SECONDS
         while True:
-            said = self.ask(self.control(one.port))
-            if said.get("state") == "ready":
+            said = self._health(unit)
+            if said.get("state") == state:
                 if (said.get("release"), said.get("config")) == (one.release, one.config):
-                    return
+                    break
                 context = f"it runs release {said.get('release')}, not {one.release}"
             if time.monotonic() > deadline:
-                raise Failure(
-                    f"The worker {service} of pool {one.pool} is not ready: {context}. "
-                    f"It said:\n{self.systemd.journal(service)}"
-                )
+                raise self._not_ready(one, unit, context)
             time.sleep(POLL_SECONDS)
+        app = self.site.private(unit, "app")
+        timeout = self.site.health_timeout
+        if problem := self.talk.probe(app, self.site.health_path, timeout=timeout):
+            busy = self._health(unit).get("busy_in")
+            raise self._not_ready(one, unit, f"{problem}{f', busy in {busy}' if busy else ''}")
+
+    def _watch(self, one: Wanted, earlier: Mapping[Wanted, Mapping[str, Any]]) -> None:
+        """Raise `Failure` as soon as something speaks against the canary."""
+        service = self.site.service(one.port)
+        begun = self._health(service)
+        deadline = time.monotonic() + self.site.canary_seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            siblings = [
+                (sooner, self._health(self.site.service(other.port)))
+                for other, sooner in earlier.items()
+                if other != one
+            ]
+            if problem := canary_problem(begun, self._health(service), siblings):
+                raise self._not_ready(one, service, f"as the canary, {problem}")
+
+    def _stop_stand_ins(self) -> None:
+        """Wait for the stand-ins to finish what they have, and leave nothing of them behind."""
+        names = sorted(self.systemd.loaded(f"{self.site.name}-handover@*"))
+        if names:
+            with self._phase("let stand-ins finish"):
+                self.systemd.call("stop", "--", *names)
+            self.systemd.call("reset-failed", "--", *names, check=False)
+        for directory in self.site.units.glob(f"{self.site.name}-handover@?*.service.d"):
+            shutil.rmtree(directory)
+
+    def _revert(self, touched: Sequence[Wanted]) -> str:
+        """Put the unit files and every touched worker back; return what to say about it."""
+        before = self.site.before
+        if not before.exists():
+            return ""
+        with self._phase("revert"):
+            self.files = {
+                self.site.units / copy.relative_to(before): copy.read_text()
+                for copy in before.rglob("*")
+                if copy.is_file()
+            }
+            drop_ins = {one: self.site.drop_in(self.site.service(one.port)) for one in touched}
+            self._write(path for path in self.files if path not in drop_ins.values())
+            self.systemd.call("daemon-reload")
+            try:
+                for one, path in reversed(drop_ins.items()):
+                    if path in self.files:
+                        self._exchange_back(one, self.files[path])
+                    else:  # a worker that there was not before
+                        self._remove(one)
+                self._stop_stand_ins()
+                self.systemd.call("daemon-reload")
+            except Failure as failure:
+                return f"\nGoing back failed as well: {failure}"
+        shutil.rmtree(before, ignore_errors=True)
+        release = self.site.current_release()
+        return f"\nEvery worker that was touched is back on release {release}."
+
+    def _exchange_back(self, one: Wanted, text: str) -> None:
+        """Let the worker run what its former drop-in says, unless it never stopped to."""
+        release, config = (stated(text, f"AROUNDTHEWORLD_{name}") for name in ("RELEASE", "CONFIG"))
+        former = Wanted(one.port, one.pool, one.blocking, release, config, one.listen)
+        service = self.site.service(one.port)
+        said = self._health(service)
+        self._write([self.site.drop_in(service)])
+        if (said.get("release"), said.get("config")) == (release, config):
+            return
+        path = self.site.drop_in(self.site.stand_in(one.port))
+        self.files[path] = text
+        self._write([path])
+        self.systemd.call("daemon-reload")
+        self._exchange(former)
+
+    def _remove(self, one: Wanted) -> None:
+        units = [self.site.socket(one.port), self.site.service(one.port)]
+        self.systemd.call("stop", "--", *units)
+        self.systemd.call("disable", "--quiet", "--", *units)
+        shutil.rmtree(self.site.drop_in(units[1]).parent)
 
     def remove_orphans(self) -> None:
         """Stop and remove the units that no pool lists any more."""
         workers = [name for name in self.orphans if "@" in name]
         # Sockets first: a connection to one would start its service again.
-        workers.sort(key=lambda name: not name.endswith(".socket"))
         for names in (
             [name for name in workers if name.endswith(".socket")],
             [name for name in workers if name.endswith(".service")],
@@ -407,13 +678,58 @@ class Workers:
             self.systemd.call("disable", "--quiet", "--", *workers)
         for path in (path for paths in self.orphans.values() for path in paths):
             if path.is_dir() and not path.is_symlink():
-                for file in path.iterdir():
-                    file.unlink()
-                path.rmdir()
+                shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
         self.systemd.call("daemon-reload")
         self.systemd.call("reset-failed", "--", *self.orphans, check=False)
+
+
+def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
+    """Remove all but the `keep` newest releases, and environments that no release uses any more.
+
+    The current release, the one that a rollback would go to, and those that still run are never removed.
+    """
+    current = (home / "current").readlink().name
+    wanted = {current, *running, *last_good(home, current)[:1]}
+    releases = sorted(
+        (path for path in (home / "releases").iterdir() if not path.name.startswith(".")),
+        key=lambda path: (path.name in wanted, path.stat().st_mtime),
+        reverse=True,
+    )
+    removed = []
+    for path in releases[max(keep, len(wanted)) :]:
+        if path.name not in wanted:
+            shutil.rmtree(path)
+            removed.append(f"release {path.name}")
+    used = {link.readlink().name for link in (home / "releases").glob("*/venv")}
+    for path in (home / "environments").iterdir():
+        if path.name not in used:
+            shutil.rmtree(path)
+            removed.append(f"environment {path.name}")
+    return removed
+
+
+def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Carry out the steps under the site's lock, and write them into its log; raises `Failure`."""
+    site = workers.site
+    was, to = site.current_release(), given["release"]
+    entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
+    with only_change(site.home, given["who"], f"{given['verb']} of release {to}"):
+        outcome, cause = "failed", "the run was cut off"
+        try:
+            workers.converge()
+            outcome, cause = "done", ""
+        except Failure as failure:
+            outcome, cause = "reverted", str(failure).splitlines()[0]
+            raise
+        finally:
+            append_log(site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause})
+        running = {
+            str(workers._health(site.service(one.port)).get("release")) for one in workers.wanted
+        }
+        prune(site.home, given["keep_releases"], running)
+    return workers.phases
 
 
 def main() -> None:
@@ -427,12 +743,25 @@ def main() -> None:
             "units": {"type": "str", "required": True},
             "workers": {"type": "list", "elements": "dict", "required": True},
             "watch": {"type": "list", "elements": "path", "default": []},
+            "health_path": {"type": "str", "default": "/"},
+            "health_timeout": {"type": "int", "default": 5},
+            "canary_seconds": {"type": "int", "default": 0},
+            "keep_releases": {"type": "int", "default": 5},
+            "verb": {"type": "str", "default": "deploy"},
+            "who": {"type": "str", "default": "somebody"},
             "remove_orphans": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
-    site, files = given["site"], split_units(given["units"])
+    site = Site(
+        given["site"],
+        Path(given["home"]),
+        given["health_path"],
+        given["health_timeout"],
+        given["canary_seconds"],
+    )
+    files = split_units(given["units"])
     watched = [
         file
         for path in map(Path, given["watch"])
@@ -440,16 +769,17 @@ def main() -> None:
     ]
     wanted = []
     for worker in given["workers"]:
-        template = UNIT_DIRECTORY / f"{site}@.service"
-        dropin = UNIT_DIRECTORY / f"{site}@{worker['port']}.service.d" / "pool.conf"
-        config = config_id((files[template], files[dropin]), watched)
-        files[dropin] = files[dropin].replace(CONFIG, config)
-        listen = f"{given['address']}:{worker['port']}"
+        port = int(worker["port"])
+        drop_in = site.drop_in(site.service(port))
+        config = config_id((files[site.units / f"{site.name}@.service"], files[drop_in]), watched)
+        files[drop_in] = files[drop_in].replace(CONFIG, config)
+        listen = f"{given['address']}:{port}"
         wanted.append(
-            Wanted(int(worker["port"]), worker["pool"], given["release"], config, listen)
+            Wanted(port, worker["pool"], bool(worker["blocking"]), given["release"], config, listen)
         )
+    phases: list[dict[str, Any]] = []
     try:
-        workers = Workers(site, Path(given["home"]), Systemd(module), files, wanted)
+        workers = Workers(site, Systemd(module), files, wanted)
         orphans = sorted(workers.orphans)
         if given["remove_orphans"]:
             steps = [f"remove {name}" for name in orphans]
@@ -457,16 +787,19 @@ def main() -> None:
         else:
             steps = workers.steps()
             diff = "".join(
-                unified_diff(path, path.read_text() if path.exists() else "", text)
-                for path, text in workers.outdated.items()
+                unified_diff(path, text_of(path), text) for path, text in workers.outdated.items()
             )
         if steps and not module.check_mode:
-            workers.remove_orphans() if given["remove_orphans"] else workers.converge()
+            if given["remove_orphans"]:
+                workers.remove_orphans()
+            else:
+                phases = change(workers, given)
     except Failure as failure:
         module.fail_json(msg=str(failure))
     module.exit_json(
         changed=bool(steps),
         steps=steps,
+        phases=phases,
         orphans=orphans,
         diff={"prepared": "\n".join(filter(None, [diff, *steps]))} if steps else {},
     )

@@ -1,0 +1,99 @@
+#!/usr/bin/python
+"""Ansible module: how a site's workers are, and what was changed last."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aroundtheworld_status
+short_description: Tell how a site's workers are, and what was changed last
+description:
+  - Asks every worker on its private socket, which is answered even while its event loop is blocked.
+options:
+  site: {description: Name of the site., type: str, required: true}
+  home: {description: Directory of the site., type: path, required: true}
+  changes: {description: How many of the last changes to tell., type: int, default: 5}
+author: The Around The World authors
+"""
+
+EXAMPLES = r"""
+- name: How the site is
+  aroundtheworld_status:
+    site: aroundtheworld
+    home: /var/lib/tornado/aroundtheworld
+"""
+
+RETURN = r"""
+lines: {description: The same for people, type: list, returned: always}
+workers: {description: What each worker says of itself, type: list, returned: always}
+changes: {description: The last changes, oldest first, type: list, returned: always}
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld_lock import lock_holder, read_log, refusal
+from ansible.module_utils.aroundtheworld_systemd import Systemd, health
+from ansible.module_utils.basic import AnsibleModule
+
+RUN = Path("/run")
+
+
+def worker_line(unit: str, active: str, said: Mapping[str, Any]) -> str:
+    """Return one line about a worker: where it is, what it runs, and what it is doing."""
+    name = f"{unit.removesuffix('.service'):28}"
+    if not said:
+        return f"{name} {active}, does not answer on its private socket"
+    busy = f", busy for {said['busy_seconds']:.1f} s in {said['busy_in']}" if said["busy_seconds"] else ""
+    return (
+        f"{name} {said['pool']:10} {said['state']:9} release {said['release']}, "
+        f"up {said['uptime_seconds'] / 3600:.1f} h, {said['requests_total']} requests, "
+        f"{said['requests_in_flight']} in flight{busy}"
+    )
+
+
+def change_line(entry: Mapping[str, Any]) -> str:
+    """Return one line about a change."""
+    seconds = sum(phase["seconds"] for phase in entry["phases"])
+    cause = f": {entry['cause']}" if entry["cause"] else ""
+    return (
+        f"{entry['time']} {entry['verb']} by {entry['who']}, {entry['from'] or 'nothing'} to "
+        f"{entry['to']}, {seconds:.1f} s, {entry['outcome']}{cause}"
+    )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "site": {"type": "str", "required": True},
+            "home": {"type": "path", "required": True},
+            "changes": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    site, home = module.params["site"], Path(module.params["home"])
+    systemd = Systemd(module)
+    units = sorted(
+        name for name in systemd.loaded(f"{site}@*.service") if not name.endswith("@.service")
+    )
+    state = systemd.show(units)
+    workers = []
+    lines = []
+    for unit in units:
+        port = unit.partition("@")[2].removesuffix(".service")
+        said = health(RUN / site / port / "control.sock")
+        workers.append({"unit": unit, "active": state[unit]["ActiveState"], **said})
+        lines.append(worker_line(unit, state[unit]["ActiveState"], said))
+    current = home / "current"
+    lines.append(f"current release: {current.readlink().name if current.is_symlink() else 'none'}")
+    lines.append(f"maintenance: {'closed' if (home / 'maintenance.html').exists() else 'open'}")
+    if holder := lock_holder(home):
+        lines.append(refusal(holder).split(". ")[0] + ".")
+    changes = read_log(home)[-module.params["changes"] :]
+    lines += [change_line(entry) for entry in changes]
+    module.exit_json(changed=False, lines=lines, workers=workers, changes=changes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""One change of a site at a time, and a log of all of them."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld_systemd import Failure
+
+
+def now() -> str:
+    """Return the time in UTC as ISO 8601 writes it, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def lock_path(home: Path) -> Path:
+    """Return the file that a change of the site below `home` locks."""
+    return home / ".lock"
+
+
+def lock_holder(home: Path) -> dict[str, str]:
+    """Return who changes the site right now (``who``, ``since``, ``doing``), or nothing.
+
+    The kernel lets go of the lock when its process ends, however it ends.
+    """
+    try:
+        with lock_path(home).open() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                story: dict[str, str] = json.loads(handle.read() or "{}")
+                return story or {"who": "somebody", "since": "just now", "doing": "a change"}
+    except FileNotFoundError:
+        pass
+    return {}
+
+
+def refusal(holder: Mapping[str, str]) -> str:
+    """Return the sentence that tells of another change under way."""
+    return (
+        f"{holder['who']} has been changing this site since {holder['since']}: {holder['doing']}. "
+        "Nothing was changed; run again when that is over."
+    )
+
+
+@contextmanager
+def only_change(home: Path, who: str, doing: str) -> Iterator[None]:
+    """Hold the site's lock; raises `Failure` at once when somebody else does."""
+    handle = os.open(lock_path(home), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _take(handle, home)
+        os.ftruncate(handle, 0)
+        os.write(handle, json.dumps({"who": who, "since": now(), "doing": doing}).encode())
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, home: Path) -> None:
+    """Lock the file; who only looks at the lock holds it for a moment, so a moment is waited."""
+    deadline = time.monotonic() + 0.5
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline and (holder := lock_holder(home)):
+                raise Failure(refusal(holder)) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def log_path(home: Path) -> Path:
+    """Return the file with one JSON object a change."""
+    return home / "deploys.jsonl"
+
+
+def append_log(home: Path, entry: Mapping[str, Any]) -> None:
+    """Append a change to the log, so that it is there after a crash."""
+    handle = os.open(log_path(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(handle, (json.dumps(entry) + "\n").encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_log(home: Path) -> list[dict[str, Any]]:
+    """Return the changes in the log, oldest first; a line that was cut off is left out."""
+    entries = []
+    try:
+        lines = log_path(home).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries
+
+
+def outcomes(log: list[dict[str, Any]]) -> dict[str, str]:
+    """Return release id to what became of it last: done, reverted, or rolled back from."""
+    known: dict[str, str] = {}
+    for entry in log:
+        known[entry["to"]] = entry["outcome"]
+        if entry["verb"] == "rollback" and entry["outcome"] == "done":
+            known[entry["from"]] = "rolled back"
+    return known
+
+
+def last_good(home: Path, current: str) -> list[str]:
+    """Return the releases that may be gone back to, the one before the current first.
+
+    A release counts that once ran on all workers, is still on the host, and was not found bad since.
+    """
+    log = read_log(home)
+    known = outcomes(log)
+    good: list[str] = []
+    for entry in reversed(log):
+        name = entry["to"]
+        if (
+            entry["outcome"] == "done"
+            and known[name] == "done"
+            and name not in (*good, current)
+            and (home / "releases" / name).is_dir()
+        ):
+            good.append(name)
+    return good

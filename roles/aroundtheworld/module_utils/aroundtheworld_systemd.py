@@ -1,0 +1,104 @@
+"""What systemd and the workers say, and how they are told something."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class Failure(Exception):
+    """Something on the host did not come about; the message says what, for a person."""
+
+
+class Systemd:
+    """Asks systemd and tells it, through systemctl."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """Keep `module` for running commands."""
+        self.module = module
+
+    def call(self, *arguments: str, check: bool = True) -> str:
+        """Return what ``systemctl`` prints; raises `Failure` when it fails."""
+        code, out, error = self.module.run_command(["systemctl", *arguments])
+        if code and check:
+            raise Failure(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
+        return str(out)
+
+    def show(self, units: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return unit name to its properties, for all `units` in one call."""
+        if not units:
+            return {}
+        names = "Id,ActiveState,UnitFileState,Listen,NeedDaemonReload"
+        out = self.call("show", f"--property={names}", "--", *units)
+        found = {}
+        for block in out.strip().split("\n\n"):
+            properties = dict(line.partition("=")[::2] for line in block.splitlines())
+            found[properties["Id"]] = properties
+        return found
+
+    def loaded(self, pattern: str) -> set[str]:
+        """Return the names of the units in memory that match `pattern`."""
+        out = self.call("list-units", "--all", "--plain", "--no-legend", pattern)
+        return {line.split()[0] for line in out.splitlines() if line.strip()}
+
+    def journal(self, unit: str, lines: int = 20) -> str:
+        """Return the last `lines` that the unit wrote to the journal."""
+        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"]
+        return str(self.module.run_command(command)[1]).strip()
+
+
+def request(
+    path: Path, method: str, url: str, *, timeout: float, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Return the status and body of an HTTP request over the UNIX socket at `path`.
+
+    Raises:
+        OSError: Nobody answers in `timeout` seconds.
+        http.client.HTTPException: The answer is no HTTP.
+    """
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(str(path))
+        connection.request(method, url, headers=dict(headers or {}))
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def health(control: Path) -> dict[str, Any]:
+    """Return what the worker behind the private socket says of itself, or nothing when none answers."""
+    try:
+        said: dict[str, Any] = json.loads(request(control, "GET", "/health", timeout=2)[1])
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    return said
+
+
+def accept(control: Path) -> None:
+    """Tell a worker that holds to take connections; raises `Failure` when it does not."""
+    try:
+        status, _ = request(control, "POST", "/accept", timeout=5)
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure(f"it does not answer on its private socket ({error})") from None
+    if status != 200:
+        raise Failure(f"it refuses to take connections (status {status})")
+
+
+def probe(app: Path, url: str, *, timeout: float) -> str:
+    """Return what is wrong with the app's answer to `url` on its private socket, or an empty text."""
+    try:
+        status, _ = request(app, "GET", url, timeout=timeout, headers={"Host": "localhost"})
+    except TimeoutError:
+        return f"it did not answer {url} within {timeout:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return f"it does not answer {url} ({error})"
+    return f"it answers {url} with status {status}" if status >= 500 else ""
