@@ -71,6 +71,7 @@ class Worker:
         extra: dict[str, str],
     ) -> None:
         self.control = directory / f"{name}.control"
+        self.private_app = directory / f"{name}.app"
         self.stderr_path = directory / f"{name}.stderr"
         notify_path = directory / f"{name}.notify"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -94,6 +95,8 @@ class Worker:
                     "aroundtheworld_runner",
                     "--control",
                     str(self.control),
+                    "--private-app",
+                    str(self.private_app),
                     *arguments,
                 ],
                 env=environment(NOTIFY_SOCKET=str(notify_path), **extra),
@@ -127,6 +130,9 @@ class Worker:
     def health(self) -> tuple[int, dict[str, Any]]:
         return ask(self.control, "/health")
 
+    def accept(self) -> tuple[int, dict[str, Any]]:
+        return ask(self.control, "/accept", "POST")
+
     def wait_state(self, wanted: str, seconds: float = 5) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -156,16 +162,23 @@ class Worker:
         self._notify.close()
 
 
-def ask(control: Path, path: str) -> tuple[int, dict[str, Any]]:
-    """Ask a control socket; times out after a second."""
+def ask(control: Path, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
+    """Ask a control socket; times out after two seconds."""
+    with private_client(control, timeout=2) as connection:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+@contextlib.contextmanager
+def private_client(path: Path, timeout: float = 10) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a UNIX socket, kept alive if the server does."""
     connection = http.client.HTTPConnection("worker")
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.sock.settimeout(1)
-        connection.sock.connect(str(control))
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(str(path))
+        yield connection
     finally:
         connection.close()
 

@@ -24,6 +24,7 @@ import pytest
         (["sample:make_app", "--port", "http"], "not 'http'"),
         (["sample:make_app", "--linger", "-1"], "a number of seconds, 0 or more, not '-1'"),
         (["sample:make_app", "--drain-timeout", "inf"], "0 or more, not 'inf'"),
+        (["sample:make_app", "--hold", "--port", "0"], "--hold needs --control"),
         (["sample:make_app", "--drain", "3"], "unrecognized arguments: --drain 3"),
     ],
 )

@@ -1,10 +1,11 @@
-"""The private socket: it answers whatever the event loop does."""
+"""The private sockets: who may open them, and what the control socket answers."""
 
 import socket
 import stat
 import time
 
 import harness
+import pytest
 
 
 def test_a_blocked_worker_says_what_blocks_it(start, listening):
@@ -69,40 +70,53 @@ def test_an_unknown_path_is_answered_with_the_known_ones(start):
     worker = start().ready()
     assert harness.ask(worker.control, "/nothing") == (
         404,
-        {"error": "no /nothing", "paths": ["/health"]},
+        {"error": "no GET /nothing", "known": ["GET /health", "POST /accept"]},
     )
 
 
-def test_only_the_owner_may_ask_and_the_socket_goes_with_the_worker(start):
+def test_looking_changes_nothing(start):
+    assert harness.ask(start("sample:make_app", "--hold").ready().control, "/accept")[0] == 404
+
+
+def test_only_the_owner_may_ask_and_the_sockets_go_with_the_worker(start):
     worker = start().ready()
-    assert stat.S_IMODE(worker.control.stat().st_mode) == 0o600
+    for path in (worker.control, worker.private_app):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
     worker.terminate()
     assert worker.wait() == 0
     assert not worker.control.exists()
+    assert not worker.private_app.exists()
 
 
-def test_a_socket_left_by_a_killed_worker_is_replaced(start, directory):
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(directory / "w1.control"))
-    assert start().ready().health()[0] == 200
-
-
-def test_a_socket_that_a_later_worker_has_put_there_stays(start, directory):
+def test_sockets_left_by_a_killed_worker_are_replaced(start, directory):
+    for name in ("w1.control", "w1.app"):
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(directory / name))
     worker = start().ready()
-    worker.control.unlink()
-    with socket.socket(socket.AF_UNIX) as later:
-        later.bind(str(worker.control))
-        worker.terminate()
-        assert worker.wait() == 0
-        assert worker.control.exists()
+    assert worker.health()[0] == 200
+    with harness.private_client(worker.private_app) as client:
+        assert harness.get(client)["pid"] == worker.process.pid
 
 
-def test_a_file_in_its_place_is_not_removed(start, directory):
-    (directory / "w1.control").write_text("precious")
+def test_sockets_that_a_later_worker_has_put_there_stay(start, directory):
+    worker = start().ready()
+    for path in (worker.control, worker.private_app):
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as later:
+            later.bind(str(path))
+    worker.terminate()
+    assert worker.wait() == 0
+    assert worker.control.exists()
+    assert worker.private_app.exists()
+
+
+@pytest.mark.parametrize("name", ["w1.control", "w1.app"])
+def test_a_file_in_their_place_is_not_removed(start, directory, name):
+    (directory / name).write_text("precious")
     worker = start()
     assert worker.wait() == 1
-    assert (directory / "w1.control").read_text() == "precious"
+    assert (directory / name).read_text() == "precious"
     assert worker.stderr() == (
-        f"CRITICAL aroundtheworld_runner: cannot start: the control socket {worker.control} "
-        "cannot be made: Address already in use\n"
+        f"CRITICAL aroundtheworld_runner: cannot start: the socket {directory / name} "
+        "cannot be made: something else is there, which is not removed\n"
     )

@@ -32,7 +32,7 @@ def test_requests_in_flight_are_answered(start, listening):
 
 
 def test_new_connections_are_left_to_the_next_worker(start, listening):
-    worker = start().ready()
+    worker = start("sample:make_app", "--linger", "0.2").ready()
     with harness.client(listening) as old, harness.client(listening) as new:
         old.request("GET", "/slow?seconds=1")
         time.sleep(0.1)
@@ -164,6 +164,25 @@ def test_a_websocket_is_told_that_the_server_goes_away(start, listening, linger)
     assert time.monotonic() - begun < 1
 
 
+def test_private_connections_do_not_hold_it_up(start, listening):
+    worker = start().ready()
+    with (
+        harness.private_client(worker.private_app) as idle,
+        harness.private_client(worker.private_app) as busy,
+        harness.client(listening) as public,
+    ):
+        harness.get(idle)
+        busy.request("GET", "/slow?seconds=30")
+        public.request("GET", "/slow?seconds=0.5", headers={"Connection": "close"})
+        time.sleep(0.1)
+        begun = time.monotonic()
+        worker.drain()
+        assert harness.read(public)["pid"] == worker.process.pid
+        assert worker.wait() == 0
+        assert time.monotonic() - begun < 1
+    assert "Traceback" not in worker.stderr()
+
+
 def test_handover_loses_no_request(start, listening):
     """Three workers, one after the other, on one socket, under steady requests."""
     answered_by: list[int] = []
@@ -195,7 +214,8 @@ def test_handover_loses_no_request(start, listening):
         workers = [worker]
         for _ in range(2):
             time.sleep(0.2)
-            workers.append(start().ready())
+            workers.append(start("sample:make_app", "--hold").ready())
+            assert workers[-1].accept()[0] == 200
             workers[-2].terminate()
             assert workers[-2].wait() == 0
         time.sleep(0.2)

@@ -172,6 +172,9 @@ def test_health_says_which_worker_this_is(start):
         "connections": 0,
         "requests_in_flight": 0,
         "requests_total": 0,
+        "responses": {"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0, "aborted": 0},
+        "latency_seconds": {"count": 0, "sum": 0.0, "p50": None, "p99": None, "buckets": []},
+        "loop_lag_seconds": {"max": pytest.approx(0, abs=0.2), "p99": pytest.approx(0, abs=0.2)},
         "busy_seconds": 0.0,
         "busy_in": None,
     }

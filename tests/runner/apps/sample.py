@@ -41,6 +41,27 @@ class BlocksAfterwards(RequestHandler):
         self.write("done")
 
 
+class Answers(RequestHandler):
+    """Answers with the wanted status."""
+
+    def get(self, code: str) -> None:
+        self.set_status(int(code))
+
+
+class Fails(RequestHandler):
+    def get(self) -> None:
+        raise RuntimeError("a bug")
+
+
+class CutsShort(RequestHandler):
+    """Announces more than it gives."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Length", "10")
+        self.write("short")
+        await self.flush()
+
+
 class NeverEnds(RequestHandler):
     """Leaves a thread behind that nothing can stop."""
 
@@ -80,6 +101,9 @@ def make_app() -> Application:
             ("/slow", Slow),
             ("/blocking", Blocking),
             ("/blocks-afterwards", BlocksAfterwards),
+            ("/answers/([0-9]+)", Answers),
+            ("/fails", Fails),
+            ("/cuts-short", CutsShort),
             ("/never-ends", NeverEnds),
             ("/environment", Environment),
             ("/echo", Echo),

@@ -13,7 +13,7 @@ from typing import NoReturn
 from tornado.netutil import bind_sockets
 
 from aroundtheworld_runner import loading, systemd
-from aroundtheworld_runner.control import ControlSocketError
+from aroundtheworld_runner.private_socket import PrivateSocketError
 from aroundtheworld_runner.worker import Settings, Worker
 
 PROGRAM = "aroundtheworld_runner"
@@ -69,7 +69,22 @@ def _parser() -> _Parser:
         help="import the function, say what is wrong with it, serve nothing",
     )
     parser.add_argument(
-        "--control", metavar="PATH", type=Path, help="answer GET /health on this UNIX socket"
+        "--control",
+        metavar="PATH",
+        type=Path,
+        help="answer GET /health, and POST /accept, on this UNIX socket",
+    )
+    parser.add_argument(
+        "--private-app",
+        metavar="PATH",
+        type=Path,
+        help="serve the application on this UNIX socket too, for those who check this process; "
+        "uncounted, and cut at the end of a drain",
+    )
+    parser.add_argument(
+        "--hold",
+        action="store_true",
+        help="be ready, but accept from the passed sockets only after POST /accept",
     )
     parser.add_argument(
         "--drain-timeout",
@@ -125,17 +140,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     systemd.configure_logging()
     if options.check:
         return _check(module, attribute)
+    if options.hold and not options.control:
+        parser.error("--hold needs --control, where POST /accept ends it")
     sockets = _sockets(parser, options.port, options.address)
     settings = Settings(
         module=module,
         attribute=attribute,
         control=options.control,
+        private_app=options.private_app,
+        hold=options.hold,
         drain_timeout=options.drain_timeout,
         linger=options.linger,
     )
     try:
         asyncio.run(Worker(settings, sockets).run())
-    except (loading.LoadError, ControlSocketError) as error:
+    except (loading.LoadError, PrivateSocketError) as error:
         if error.__cause__:
             log.error("the reason in full:", exc_info=error.__cause__)
         log.critical("cannot start: %s", error)

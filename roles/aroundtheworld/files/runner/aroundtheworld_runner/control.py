@@ -1,4 +1,4 @@
-"""The private socket on which a worker answers questions about itself.
+"""The private socket on which a worker answers questions about itself and takes orders.
 
 A thread answers, not the event loop, so that a worker whose loop is blocked can still say so:
 "busy for 12.3 s in AdminReport.get" is not "dead".
@@ -7,81 +7,55 @@ A thread answers, not the event loop, so that a worker whose loop is blocked can
 import contextlib
 import http.server
 import json
-import os
+import socket
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from aroundtheworld_runner.private_socket import private_socket
 
 Answer = tuple[HTTPStatus, Mapping[str, object]]
+Routes = Mapping[str, Callable[[], Answer]]
 
 
-class ControlSocketError(Exception):
-    """The control socket cannot be made; the text says where and why."""
+@contextlib.contextmanager
+def control_socket(path: Path, routes: Routes) -> Iterator[None]:
+    """Answer HTTP on a private UNIX socket inside the block.
 
+    Args:
+        path: Where the socket is to be.
+        routes: By method and path, such as `GET /health`, what answers; called in a thread.
 
-class ControlSocket:
-    """An HTTP server on a UNIX socket that only its owner and root can open.
-
-    Use as a context manager: the socket is there inside the block and removed after it.
+    Raises:
+        PrivateSocketError: The socket cannot be made.
     """
-
-    def __init__(self, path: Path, routes: Mapping[str, Callable[[], Answer]]) -> None:
-        """Take the path of the socket and what answers GET for each path of a URL."""
-        self._path = path
-        self._routes = routes
-
-    def __enter__(self) -> Self:
-        """Bind the socket, in place of one that an earlier process left, and answer on it.
-
-        Raises:
-            ControlSocketError: The socket cannot be made, or the path is taken by something else.
-        """
-        try:
-            if self._path.is_socket():
-                self._path.unlink()
-            self._server = _Server(str(self._path), _handler_class(self._routes))
-            self._inode = self._path.lstat().st_ino
-        except OSError as error:
-            raise ControlSocketError(
-                f"the control socket {self._path} cannot be made: {error.strerror or error}"
-            ) from None
-        threading.Thread(target=self._server.serve_forever, name="control", daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the socket, unless another process has put its own there."""
-        with contextlib.suppress(FileNotFoundError):
-            if self._path.lstat().st_ino == self._inode:
-                self._path.unlink()
+    with private_socket(path) as sock:
+        server = _Server(sock, _handler_class(routes))
+        threading.Thread(target=server.serve_forever, name="control", daemon=True).start()
+        yield
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True  # a client that says nothing holds up neither others nor the exit
 
-    def server_bind(self) -> None:
-        super().server_bind()
-        os.chmod(str(self.server_address), 0o600)  # noqa: PTH101 - before it listens
+    def __init__(
+        self, sock: socket.socket, handler: type[http.server.BaseHTTPRequestHandler]
+    ) -> None:
+        super().__init__(sock.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = sock
 
 
-def _handler_class(
-    routes: Mapping[str, Callable[[], Answer]],
-) -> type[http.server.BaseHTTPRequestHandler]:
+def _handler_class(routes: Routes) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
         timeout = 5  # seconds of silence until the connection is closed
 
         def do_GET(self) -> None:
-            route = routes.get(self.path.partition("?")[0])
-            status, content = route() if route else _not_found(self.path)
+            asked = f"{self.command} {self.path.partition('?')[0]}"
+            route = routes.get(asked)
+            status, content = route() if route else _not_found(asked)
             body = json.dumps(content).encode() + b"\n"
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -89,10 +63,12 @@ def _handler_class(
             self.end_headers()
             self.wfile.write(body)
 
+        do_POST = do_GET  # noqa: N815 - the name that the base class looks for
+
         def log_message(self, *args: object) -> None:
             """Say nothing: who may ask may ask often."""
 
-    def _not_found(path: str) -> Answer:
-        return HTTPStatus.NOT_FOUND, {"error": f"no {path}", "paths": sorted(routes)}
+    def _not_found(asked: str) -> Answer:
+        return HTTPStatus.NOT_FOUND, {"error": f"no {asked}", "known": sorted(routes)}
 
     return Handler

@@ -1,6 +1,8 @@
 """Tells whether the event loop is turning, and what holds it up when it is not."""
 
 import asyncio
+import collections
+import math
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ from tornado.web import RequestHandler
 
 INTERVAL = 0.25  # seconds between two beats
 TOLERANCE = 0.5  # seconds by which a beat may be late before the loop is called busy
+REMEMBERED = 60.0  # seconds for which it is known how late the beats came
 
 
 class Heartbeat:
@@ -20,17 +23,35 @@ class Heartbeat:
         """Take what is to be called at every beat, in the loop."""
         self._on_beat = on_beat
         self._last = time.monotonic()
+        self._lags: collections.deque[float] = collections.deque(maxlen=int(REMEMBERED / INTERVAL))
+        self._next: asyncio.TimerHandle | None = None
         self._thread_id = 0
 
     def start(self) -> None:
-        """Begin to beat in the running event loop."""
+        """Begin to beat in the running event loop, or begin anew, all earlier lag forgotten."""
         self._thread_id = threading.get_ident()
+        if self._next:
+            self._next.cancel()
+        self._lags.clear()
         self._beat(asyncio.get_running_loop())
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last = time.monotonic()
-        loop.call_later(INTERVAL, self._beat, loop)
+        self._next = loop.call_later(INTERVAL, self._beat_again, loop)
         self._on_beat()
+
+    def _beat_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._lags.append(max(0.0, time.monotonic() - self._last - INTERVAL))
+        self._beat(loop)
+
+    def lag(self) -> dict[str, float]:
+        """Return how late the beats of the last minute came: `max` and `p99`, in seconds.
+
+        That is how long anything else in the loop had to wait for its turn. A block that still
+        goes on is not in it; `busy` tells of that one.
+        """
+        lags = sorted(self._lags.copy()) or [0.0]
+        return {"max": round(lags[-1], 4), "p99": round(lags[math.ceil(0.99 * len(lags)) - 1], 4)}
 
     def busy(self) -> tuple[float, str | None]:
         """Return for how many seconds the loop has been blocked, and by what.

@@ -9,10 +9,11 @@ import dataclasses
 import logging
 import time
 import weakref
+from asyncio import Future
 from collections.abc import Awaitable
 from typing import Any, cast
 
-from tornado.http1connection import HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPConnection,
@@ -24,6 +25,8 @@ from tornado.httputil import (
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
+
+from aroundtheworld_runner.statistics import ResponseStatistics
 
 GOING_AWAY = 1001  # RFC 6455: the server is going down
 
@@ -38,6 +41,7 @@ class InFlight:
     path: str
     started: float
     delegate: HTTPMessageDelegate
+    response: "_CountedResponse"
 
     def __str__(self) -> str:
         """Say which request it is, who handles it and for how long already."""
@@ -54,6 +58,8 @@ class WorkerServer(HTTPServer):
     Attributes:
         requests_in_flight: By the connection on which they came.
         requests_total: Requests whose headers have arrived since the start.
+        statistics: Of the responses, and how long they took from the arrival of the headers
+            until the application had given them whole.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -61,6 +67,7 @@ class WorkerServer(HTTPServer):
         super().__init__(*args, **kwargs)
         self.requests_in_flight: dict[object, InFlight] = {}
         self.requests_total = 0
+        self.statistics = ResponseStatistics()
         self._streams: set[IOStream] = set()
         self._websockets: weakref.WeakSet[WebSocketHandler] = weakref.WeakSet()
 
@@ -105,13 +112,15 @@ class WorkerServer(HTTPServer):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Wait for a request; the one before it on the connection has been answered."""
-        self.requests_in_flight.pop(server_conn, None)
-        return _TrackedRequest(self, server_conn, super().start_request(server_conn, request_conn))
+        self._request_ended(server_conn)
+        response = _CountedResponse(cast(HTTP1Connection, request_conn), self.statistics)
+        delegate = super().start_request(server_conn, response)
+        return _TrackedRequest(self, server_conn, delegate, response)
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection that has closed, or that became something else than HTTP."""
         super().on_close(server_conn)
-        self.requests_in_flight.pop(server_conn, None)
+        self._request_ended(server_conn)
         stream = cast(HTTP1ServerConnection, server_conn).stream
         if stream.closed():
             self._streams.discard(stream)
@@ -120,6 +129,11 @@ class WorkerServer(HTTPServer):
         """Note that the headers of a request have arrived."""
         self.requests_in_flight[server_conn] = request
         self.requests_total += 1
+
+    def _request_ended(self, server_conn: object) -> None:
+        request = self.requests_in_flight.pop(server_conn, None)
+        if request and not request.response.whole:
+            self.statistics.count_aborted()
 
     def request_arrived(self, delegate: HTTPMessageDelegate) -> None:
         """Note that a request has arrived whole and has its handler."""
@@ -132,20 +146,26 @@ class _TrackedRequest(HTTPMessageDelegate):
     """Passes a request on to the application and tells the server about it."""
 
     def __init__(
-        self, server: WorkerServer, server_conn: object, delegate: HTTPMessageDelegate
+        self,
+        server: WorkerServer,
+        server_conn: object,
+        delegate: HTTPMessageDelegate,
+        response: "_CountedResponse",
     ) -> None:
         self._server = server
         self._server_conn = server_conn
         self._delegate = delegate
+        self._response = response
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         line = cast(RequestStartLine, start_line)
+        self._response.started = started = time.monotonic()
         # Without the query, which may hold what does not belong in a log.
         path = line.path.partition("?")[0]
         self._server.request_began(
-            self._server_conn, InFlight(line.method, path, time.monotonic(), self._delegate)
+            self._server_conn, InFlight(line.method, path, started, self._delegate, self._response)
         )
         return self._delegate.headers_received(start_line, headers)
 
@@ -158,6 +178,45 @@ class _TrackedRequest(HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()
+
+
+class _CountedResponse(HTTPConnection):
+    """Passes a response on to the connection and counts it when it is whole.
+
+    Attributes:
+        started: When the headers of the request arrived (monotonic).
+        whole: The application has given all of it, and the client was there to take it.
+    """
+
+    def __init__(self, connection: HTTP1Connection, statistics: ResponseStatistics) -> None:
+        self._connection = connection
+        self._statistics = statistics
+        self._code = 0
+        self.started = 0.0
+        self.whole = False
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> Future[None]:
+        self._code = cast(ResponseStartLine, start_line).code
+        return self._connection.write_headers(start_line, headers, chunk)
+
+    def write(self, chunk: bytes) -> Future[None]:
+        return self._connection.write(chunk)
+
+    def finish(self) -> None:
+        abandoned = self._connection.stream.closed()
+        self._connection.finish()  # raises when there is less of it than was announced
+        if not abandoned:
+            self.whole = True
+            self._statistics.count_response(self._code, time.monotonic() - self.started)
+
+    def __getattr__(self, name: str) -> object:
+        """Give what Tornado's handlers use beyond the interface, such as `detach`."""
+        return getattr(self._connection, name)
 
 
 def _handler_of(delegate: HTTPMessageDelegate) -> RequestHandler | None:

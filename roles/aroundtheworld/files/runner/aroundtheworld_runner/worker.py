@@ -1,6 +1,8 @@
-"""The life of a worker: starting, ready, draining, gone."""
+"""The life of a worker: starting, held if so wished, ready, draining, gone."""
 
 import asyncio
+import concurrent.futures
+import contextlib
 import dataclasses
 import logging
 import os
@@ -12,10 +14,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
-from aroundtheworld_runner import control, heartbeat, loading, systemd
+from tornado.httpserver import HTTPServer
+
+from aroundtheworld_runner import heartbeat, loading, systemd
+from aroundtheworld_runner.control import Answer, control_socket
+from aroundtheworld_runner.private_socket import private_socket
 from aroundtheworld_runner.server import WorkerServer
+from aroundtheworld_runner.statistics import ResponseStatistics
 
 DRAIN_TICK = 0.05  # seconds between two looks at what is left to do
+ACCEPT_PATIENCE = 1.0  # seconds in which the loop must come to carry out POST /accept
 EXIT_GRACE = 2.0  # seconds in which the application's own tasks and threads must end
 
 log = logging.getLogger(__name__)
@@ -28,6 +36,8 @@ class Settings:
     module: str
     attribute: str
     control: Path | None
+    private_app: Path | None
+    hold: bool
     drain_timeout: float
     linger: float
 
@@ -39,7 +49,7 @@ class Worker:
         """Take listening, non-blocking sockets."""
         self._settings = settings
         self._sockets = sockets
-        self._state: Literal["starting", "ready", "draining"] = "starting"
+        self._state: Literal["starting", "held", "ready", "draining"] = "starting"
         self._started = time.monotonic()
         self._server: WorkerServer | None = None
         self._heartbeat = heartbeat.Heartbeat(self._on_beat)
@@ -51,32 +61,69 @@ class Worker:
 
         Raises:
             loading.LoadError: The application cannot be had.
-            control.ControlSocketError: The control socket cannot be made.
+            private_socket.PrivateSocketError: A private socket cannot be made.
         """
-        if self._settings.control is None:
-            await self._run()
-            return
-        # There before the application is imported, which may take its time.
-        with control.ControlSocket(self._settings.control, {"/health": self.health}):
-            await self._run()
-
-    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._heartbeat.start()
-        factory = loading.import_factory(self._settings.module, self._settings.attribute)
-        application = await loading.make_application(factory)
-        self._server = server = WorkerServer(application, xheaders=True)
-        # Until here a signal ends the process at once, as it should: nothing was accepted.
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        with contextlib.ExitStack() as private_sockets:
+            if self._settings.control:
+                # There before the application is imported, which may take its time.
+                routes = {"GET /health": self.health, "POST /accept": self.accept}
+                private_sockets.enter_context(control_socket(self._settings.control, routes))
+            factory = loading.import_factory(self._settings.module, self._settings.attribute)
+            application = await loading.make_application(factory)
+            # Until here a signal ends the process at once, as it should: nothing was accepted.
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, stop.set)
+            self._heartbeat.start()  # anew: that the import held up the loop was no lag for anybody
+            if self._settings.private_app:
+                sock = private_sockets.enter_context(private_socket(self._settings.private_app))
+                # Tornado's own server, so that no statistics show it and no drain waits for it.
+                HTTPServer(application, xheaders=True).add_socket(sock)
+            self._server = server = WorkerServer(application, xheaders=True)
+            if self._settings.hold:
+                self._state = "held"
+                systemd.notify("READY=1", "STATUS=held until POST /accept")
+            else:
+                self._serve(server, "READY=1")
+            await stop.wait()
+            await self._drain(server)
+        self._exit_soon()
+
+    def _serve(self, server: WorkerServer, *assignments: str) -> None:
+        """Accept from the passed sockets, and tell systemd, with these assignments."""
         server.add_sockets(self._sockets)
         self._state = "ready"
         addresses = ", ".join(_address(sock) for sock in self._sockets)
         log.info("serving on %s", addresses)
-        systemd.notify("READY=1", f"STATUS=serving on {addresses}")
-        await stop.wait()
-        await self._drain(server)
-        self._exit_soon()
+        systemd.notify(*assignments, f"STATUS=serving on {addresses}")
+
+    def accept(self) -> Answer:
+        """End the hold, if there is one; called from the control socket's thread.
+
+        Returns:
+            The health afterwards. When the loop is too busy to end the hold in time, the worker
+            is still held and stays so until it is asked again.
+        """
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def serve() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    if self._server and self._state == "held":
+                        self._serve(self._server)
+                finally:
+                    done.set_result(None)
+
+        if self._state == "held":
+            self._loop.call_soon_threadsafe(serve)
+            try:
+                done.result(ACCEPT_PATIENCE)
+            except TimeoutError:
+                if not done.cancel():  # begun at this moment
+                    done.result()
+        return self.health()
 
     async def _drain(self, server: WorkerServer) -> None:
         """Stop accepting, answer what there is, and leave when that is safe.
@@ -136,9 +183,10 @@ class Worker:
             self._watchdog_sent = now
             systemd.notify("WATCHDOG=1")
 
-    def health(self) -> control.Answer:
+    def health(self) -> Answer:
         """Describe the worker; called from the control socket's thread."""
         server = self._server
+        statistics = server.statistics if server else ResponseStatistics()
         port = os.environ.get("AROUNDTHEWORLD_PORT", "")
         busy_seconds, busy_in = self._heartbeat.busy()
         status = HTTPStatus.OK if self._state == "ready" else HTTPStatus.SERVICE_UNAVAILABLE
@@ -153,6 +201,9 @@ class Worker:
             "connections": server.connections if server else 0,
             "requests_in_flight": len(server.requests_in_flight) if server else 0,
             "requests_total": server.requests_total if server else 0,
+            "responses": statistics.responses(),
+            "latency_seconds": statistics.latency(),
+            "loop_lag_seconds": self._heartbeat.lag(),
             "busy_seconds": busy_seconds,
             "busy_in": busy_in,
         }
