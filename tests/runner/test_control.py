@@ -7,6 +7,8 @@ import time
 import harness
 import pytest
 
+from aroundtheworld_runner import heartbeat
+
 
 def test_a_blocked_worker_says_what_blocks_it(start, listening):
     worker = start().ready()
@@ -19,11 +21,15 @@ def test_a_blocked_worker_says_what_blocks_it(start, listening):
         assert harness.read(client) == "done"
         assert (status, health["busy_in"]) == (200, "Blocking.get")
         assert 0.5 <= health["busy_seconds"] <= 1.0
+        assert health["loop_lag_seconds"]["max"] < 0.2
         assert (health["requests_in_flight"], health["requests_total"]) == (1, 1)
         time.sleep(0.3)
         health = worker.health()[1]
         assert (health["busy_seconds"], health["busy_in"]) == (0.0, None)
         assert (health["connections"], health["requests_in_flight"]) == (1, 0)
+        # The pause until the next beat had begun some time before the block.
+        assert 1.5 - heartbeat.INTERVAL <= health["loop_lag_seconds"]["max"] < 1.7
+        assert health["loop_lag_seconds"]["p99"] > 1.0  # of the few beats until now
 
 
 def test_a_block_outside_any_handler_has_a_name_too(start, listening):
@@ -41,7 +47,10 @@ def test_it_answers_while_the_application_is_still_being_imported(start):
     status, health = worker.health()
     assert (status, health["state"], health["busy_in"]) == (503, "starting", "slow_import.<module>")
     worker.ready()
-    assert worker.health()[0] == 200
+    time.sleep(2 * heartbeat.INTERVAL)
+    status, health = worker.health()
+    assert status == 200
+    assert health["loop_lag_seconds"]["max"] < 0.5  # nobody had to wait because of the import
 
 
 def test_a_draining_worker_is_not_healthy(start, listening):

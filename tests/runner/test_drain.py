@@ -23,7 +23,7 @@ def test_without_connections_it_ends_at_once(start):
 def test_requests_in_flight_are_answered(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        client.request("POST", "/slow?seconds=0.8", body=b"x" * 300_000)
+        client.request("POST", "/slow?seconds=0.5", body=b"x" * 300_000)
         time.sleep(0.2)
         worker.drain()
         worker.terminate()  # a second one changes nothing
@@ -34,7 +34,7 @@ def test_requests_in_flight_are_answered(start, listening):
 def test_new_connections_are_left_to_the_next_worker(start, listening):
     worker = start("sample:make_app", "--linger", "0.2").ready()
     with harness.client(listening) as old, harness.client(listening) as new:
-        old.request("GET", "/slow?seconds=1")
+        old.request("GET", "/slow?seconds=0.5")
         time.sleep(0.1)
         worker.drain()
         time.sleep(0.1)

@@ -55,7 +55,7 @@ def worker_line(unit: str, active: str, said: Mapping[str, Any]) -> str:
 def change_line(entry: Mapping[str, Any]) -> str:
     """Return one line about a change."""
     seconds = sum(phase["seconds"] for phase in entry["phases"])
-    cause = f": {entry['cause']}" if entry["cause"] else ""
+    cause = f": {entry['cause'].splitlines()[0]}" if entry["cause"] else ""
     return (
         f"{entry['time']} {entry['verb']} by {entry['who']}, {entry['from'] or 'nothing'} to "
         f"{entry['to']}, {seconds:.1f} s, {entry['outcome']}{cause}"

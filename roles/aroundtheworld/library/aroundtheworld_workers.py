@@ -721,7 +721,7 @@ def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
             workers.converge()
             outcome, cause = "done", ""
         except Failure as failure:
-            outcome, cause = "reverted", str(failure).splitlines()[0]
+            outcome, cause = "reverted", str(failure)
             raise
         finally:
             append_log(site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause})

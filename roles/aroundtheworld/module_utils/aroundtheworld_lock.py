@@ -126,12 +126,10 @@ def last_good(home: Path, current: str) -> list[str]:
     known = outcomes(log)
     good: list[str] = []
     for entry in reversed(log):
-        name = entry["to"]
-        if (
-            entry["outcome"] == "done"
-            and known[name] == "done"
-            and name not in (*good, current)
-            and (home / "releases" / name).is_dir()
-        ):
-            good.append(name)
+        if entry["outcome"] != "done":
+            continue
+        for name in (entry["to"], entry["from"]):
+            ran_well = known.get(name, "done") == "done" and (home / "releases" / name).is_dir()
+            if name and ran_well and name not in (*good, current):
+                good.append(name)
     return good
