@@ -48,9 +48,13 @@ class Systemd:
         return {line.split()[0] for line in out.splitlines() if line.strip()}
 
     def journal(self, unit: str, lines: int = 20) -> str:
-        """Return the last `lines` that the unit wrote to the journal."""
-        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"]
-        return str(self.module.run_command(command)[1]).strip()
+        """Return the last `lines` in the journal about the unit's last start, its own and systemd's."""
+        this = self.call("show", "--property=InvocationID", "--value", "--", unit, check=False).strip()
+        matches = [f"_SYSTEMD_INVOCATION_ID={this}", "+", f"INVOCATION_ID={this}"]
+        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}"]
+        return str(
+            self.module.run_command([*command, *(matches if this else [f"--unit={unit}"])])[1]
+        ).strip()
 
 
 def request(
