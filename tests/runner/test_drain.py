@@ -110,7 +110,7 @@ def test_what_arrives_while_the_loop_is_blocked_counts_as_arrived(start, listeni
 def test_a_client_that_is_slow_to_be_answered_does_not_need_linger(start, listening, linger):
     worker = start("sample:make_app", "--linger", linger).ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=0.5")
+        client.request("GET", "/slow?seconds=0.3")
         time.sleep(0.1)
         worker.drain()
         assert harness.read(client)["pid"] == worker.process.pid
@@ -173,7 +173,7 @@ def test_private_connections_do_not_hold_it_up(start, listening):
     ):
         harness.get(idle)
         busy.request("GET", "/slow?seconds=30")
-        public.request("GET", "/slow?seconds=0.5", headers={"Connection": "close"})
+        public.request("GET", "/slow?seconds=0.3", headers={"Connection": "close"})
         time.sleep(0.1)
         begun = time.monotonic()
         worker.drain()

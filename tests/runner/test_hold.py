@@ -17,7 +17,7 @@ def test_connections_wait_until_it_is_told_to_accept(start, listening):
     assert "STATUS=held until POST /accept" in worker.notified[0][1].splitlines()
     with harness.client(listening) as client:
         client.request("GET", "/")
-        assert select.select([client.sock], [], [], 0.5)[0] == []
+        assert select.select([client.sock], [], [], 0.3)[0] == []
         assert worker.health()[1]["connections"] == 0
         for _ in ("it changes", "it stays"):
             status, health = worker.accept()
@@ -65,7 +65,7 @@ def test_the_private_socket_answers_for_the_application_before_and_after(start, 
 def test_a_blocked_loop_keeps_it_held(start, listening):
     worker = hold(start)
     with harness.private_client(worker.private_app) as private, harness.client(listening) as public:
-        private.request("GET", "/blocking?seconds=1.6")
+        private.request("GET", "/blocking?seconds=1.3")
         time.sleep(0.1)
         public.request("GET", "/")
         status, health = worker.accept()
@@ -96,7 +96,7 @@ def test_a_worker_that_starts_or_drains_does_not_accept(start, listening):
     assert (status, health["state"]) == (503, "starting")
     worker.ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=0.5")
+        client.request("GET", "/slow?seconds=0.3")
         time.sleep(0.1)
         worker.drain()
         status, health = worker.accept()

@@ -59,11 +59,11 @@ def test_a_status_that_http_does_not_know_is_counted_too(start, listening):
 def test_a_client_that_leaves_makes_an_aborted_request(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=0.4")
+        client.request("GET", "/slow?seconds=0.3")
         time.sleep(0.1)
         wait_counted(worker)
     wait_counted(worker, aborted=1)
-    time.sleep(0.5)  # the handler has written its answer to nobody
+    time.sleep(0.3)  # the handler has written its answer to nobody
     assert wait_counted(worker, aborted=1)["requests_in_flight"] == 0
 
 

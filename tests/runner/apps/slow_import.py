@@ -4,4 +4,4 @@ import time
 
 from sample import make_app  # noqa: F401
 
-time.sleep(1.5)
+time.sleep(1.1)
