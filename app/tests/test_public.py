@@ -11,7 +11,7 @@ from tornado.testing import ExpectLog
 
 from aroundtheworld.handlers.auth import local_path
 
-PAGES = ["/", "/quiz", "/countries", "/countries/france", "/login"]
+PAGES = ["/", "/quiz", "/travel", "/cities/2988507", "/countries", "/countries/france", "/login"]
 
 
 def answers(site, address):
@@ -65,7 +65,11 @@ def test_every_country_has_a_page(browser, site):
 
 
 def test_a_country_with_several_capitals_names_them(browser):
-    assert "Pretoria, Cape Town, Bloemfontein" in browser.page("/countries/south-africa")
+    assert "Pretoria, Cape Town, Bloemfontein" in browser.page("/countries")
+    page = browser.page("/countries/south-africa")
+    assert "<dt>Capitals</dt>" in page
+    for name in ("Pretoria", "Cape Town", "Bloemfontein"):
+        assert f">{name}</a>" in page
 
 
 @pytest.mark.parametrize("path", ["/nope", "/countries/atlantis", "/quiz/1", "/static/nope.css"])

@@ -81,3 +81,28 @@ round_questions = sa.Table(
     sa.Column("chosen", sa.SmallInteger),
     sa.CheckConstraint("(chosen IS NULL) = (answered_at IS NULL)", name="answered_once"),
 )
+
+# Where a player is and what they own.
+journeys = sa.Table(
+    "journeys",
+    metadata,
+    sa.Column("player_id", sa.ForeignKey("players.id"), primary_key=True, autoincrement=False),
+    sa.Column("city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("coins", sa.Integer, nullable=False, server_default="0"),
+    # Coins ever earned, for the leaderboard: flying does not lessen them.
+    sa.Column("earned", sa.Integer, nullable=False, server_default="0", index=True),
+    sa.Column("km", sa.Integer, nullable=False, server_default="0"),
+    sa.CheckConstraint("coins >= 0", name="coins_not_negative"),
+)
+
+flights = sa.Table(
+    "flights",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("player_id", sa.ForeignKey("players.id"), nullable=False, index=True),
+    sa.Column("from_city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("to_city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("km", sa.Integer, nullable=False),
+    sa.Column("fare", sa.Integer, nullable=False),
+    sa.Column("flown_at", sa.BigInteger, nullable=False),
+)
