@@ -27,6 +27,8 @@ PUBLIC_ROUTES: Routes = [
     (r"/countries/([a-z-]+)", pages.CountryHandler),
     (r"/travel", travel.TravelHandler),
     (r"/cities/([0-9]{1,15})", travel.CityHandler),
+    (r"/leaderboard", travel.LeaderboardHandler),
+    (r"/signup", auth.SignupHandler),
     (r"/login", auth.LoginHandler),
     (r"/logout", auth.LogoutHandler),
     (r"/api/ping", pages.PingHandler),

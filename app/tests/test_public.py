@@ -11,7 +11,17 @@ from tornado.testing import ExpectLog
 
 from aroundtheworld.handlers.auth import local_path
 
-PAGES = ["/", "/quiz", "/travel", "/cities/2988507", "/countries", "/countries/france", "/login"]
+PAGES = [
+    "/",
+    "/quiz",
+    "/travel",
+    "/cities/2988507",
+    "/countries",
+    "/countries/france",
+    "/login",
+    "/signup",
+    "/leaderboard",
+]
 
 
 def answers(site, address):
@@ -165,7 +175,7 @@ def test_a_malformed_answer_is_400_and_changes_nothing(browser, form):
     assert "Question 1 of 10" in browser.page(address)
 
 
-@pytest.mark.parametrize("path", ["/quiz", "/quiz/1", "/login", "/logout"])
+@pytest.mark.parametrize("path", ["/quiz", "/quiz/1", "/travel", "/login", "/signup", "/logout"])
 def test_a_form_without_the_token_is_refused(site, browser, path):
     browser.get("/login")
     response = browser.request("POST", path, "name=x")

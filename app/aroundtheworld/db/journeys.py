@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from aroundtheworld.clock import now_ms
 from aroundtheworld.db.engine import Row
-from aroundtheworld.db.schema import flights, journeys
+from aroundtheworld.db.schema import flights, journeys, players
 
 
 def by_player(connection: sa.Connection, player_id: int) -> Row | None:
@@ -63,6 +63,17 @@ def fly(
         )
     )
     return True
+
+
+def leaders(connection: sa.Connection, limit: int = 20) -> Sequence[Row]:
+    """Return who earned most, first the most: player_id, name (None for a guest), earned, km."""
+    return connection.execute(
+        sa.select(journeys.c.player_id, players.c.name, journeys.c.earned, journeys.c.km)
+        .join(players, players.c.id == journeys.c.player_id)
+        .where(journeys.c.earned > 0)
+        .order_by(journeys.c.earned.desc())
+        .limit(limit)
+    ).all()
 
 
 def latest_flights(connection: sa.Connection, player_id: int, limit: int = 50) -> Sequence[Row]:

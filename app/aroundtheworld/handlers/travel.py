@@ -114,6 +114,15 @@ class TravelHandler(TravelBaseHandler):
         self.show_city(country, city, journey, "That flight could not be booked: see below.")
 
 
+class LeaderboardHandler(BaseHandler):
+    """Who earned most."""
+
+    async def get(self) -> None:
+        """Show them."""
+        leaders = await self.database.read_async(journeys.leaders)
+        self.render("leaderboard.html", leaders=leaders)
+
+
 class CityHandler(TravelBaseHandler):
     """One city, and the flight there."""
 
