@@ -5,7 +5,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from aroundtheworld.db import journeys, players
+from aroundtheworld.db import journeys, logins, players
 
 PASSWORD = "correct horse battery"
 
@@ -107,3 +107,44 @@ def session_of(site, browser):
 
     secret = site.app.config.cookie_secret
     return decode_signed_value(secret, "session", browser.cookies["session"].strip('"')).decode()
+
+
+def test_a_password_cannot_be_guessed_for_long(site, browser):
+    site.add_admin()
+    for _ in range(5):
+        assert browser.log_in("ada", "wrong").code == 403
+    response = browser.log_in("ada", PASSWORD)
+    assert response.code == 429
+    assert int(response.headers["Retry-After"]) == 600
+    assert b"Please wait" in response.body
+    # Others can go on, at this address as elsewhere.
+    sign_up(site.browser())
+    assert site.browser().log_in("grace", PASSWORD).code == 303
+    elsewhere = site.browser()
+    elsewhere.get("/login")
+    body = f"_xsrf={elsewhere.cookies['_xsrf']}&name=ada&password={PASSWORD.replace(' ', '+')}"
+    headers = {"X-Real-Ip": "192.0.2.7"}
+    assert elsewhere.request("POST", "/login", body, headers).code == 303
+
+
+def test_after_ten_minutes_one_may_try_again_and_nothing_is_kept(site, browser):
+    site.add_admin()
+    for _ in range(5):
+        browser.log_in("ada", "wrong")
+    site.app.database.write(
+        lambda c: c.exec_driver_sql("UPDATE failed_logins SET failed_at = failed_at - 600000")
+    )
+    assert browser.log_in("ada", "wrong").code == 403
+    count = "SELECT count(*) FROM failed_logins"
+    assert site.app.database.read(lambda c: c.exec_driver_sql(count).scalar()) == 1
+    assert browser.log_in("ada", PASSWORD).code == 303
+
+
+def test_trying_many_names_does_not_help(site, browser):
+    def fail(connection):
+        for i in range(30):
+            logins.failed(connection, "127.0.0.1", f"name{i}")
+
+    site.add_admin()
+    site.app.database.write(fail)
+    assert browser.log_in("ada", PASSWORD).code == 429

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aroundtheworld import world
-from aroundtheworld.db import journeys, players, rounds
+from aroundtheworld.db import journeys, logins, players, rounds
 from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
@@ -207,6 +207,8 @@ PUBLIC_QUERIES = [
     lambda c: journeys.fly(c, 1, PARIS, LONDON, 344, 0),
     lambda c: journeys.latest_flights(c, 1),
     lambda c: journeys.leaders(c),
+    lambda c: logins.allowed(c, "192.0.2.1", "ada"),
+    lambda c: logins.failed(c, "192.0.2.1", "ada"),
     lambda c: players.sign_up(c, 1, "ada", "hash"),
 ]
 
@@ -219,7 +221,7 @@ def test_public_queries_look_up_an_index(database, query):
     sa.event.listen(database.engine, "before_cursor_execute", record)
     database.write(query)
     sa.event.remove(database.engine, "before_cursor_execute", record)
-    statements = [(s, v) for s, v in statements if s.startswith(("SELECT", "UPDATE"))]
+    statements = [(s, v) for s, v in statements if s.startswith(("SELECT", "UPDATE", "DELETE"))]
     with database.engine.connect() as connection:
         for text, values in statements:
             values = values[0] if isinstance(values, list) else values

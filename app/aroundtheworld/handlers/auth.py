@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from sqlalchemy.exc import IntegrityError
 
-from aroundtheworld.db import players
+from aroundtheworld.db import logins, players
 from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler, Session
 from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH
 
@@ -38,9 +38,16 @@ class LoginHandler(BaseHandler):
         given = self.get_body_argument("name", "")
         password = self.get_body_argument("password", "", strip=False)
         name = players.normalised_name(given)
+        address = self.request.remote_ip or ""
+        if not await self.database.read_async(logins.allowed, address, name or ""):
+            self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
+            self.set_header("Retry-After", str(logins.WINDOW_MS // 1000))
+            self.show_form(given, "Too many wrong passwords. Please wait ten minutes.")
+            return
         player = await self.database.read_async(players.by_name, name) if name else None
         password_hash = player.password_hash if player else None
         if not await self.application.passwords.match(password_hash, password) or player is None:
+            await self.database.write_async(logins.failed, address, name or "")
             # Which of the two was wrong is nobody's business.
             self.set_status(HTTPStatus.FORBIDDEN)
             self.show_form(given, "That name and password do not belong together.")
