@@ -2,8 +2,8 @@
 
 Runs on the controller and changes nothing. First the variables are held against
 ``meta/argument_specs.yml`` and the rules that a type cannot express, then the app directory and its
-lock file are read, and only then is the host asked about itself, read-only. All problems of one kind
-are reported together, each with the variable's name, what was given and what is allowed.
+lock file are read, and only then is the host asked about itself, read-only. All problems of one
+kind are reported together, each with the variable's name, what was given and what is allowed.
 
 The task passes no arguments: variables are read where they are, so that a misspelt one is seen too.
 """
@@ -49,11 +49,10 @@ HOST_NAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# One requirement of a lock file with its continuation lines; comments and blank lines separate them.
 HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 
 
-class BadInput(Exception):
+class BadInputError(Exception):
     """Problems that a person can mend, each a sentence."""
 
     def __init__(self, *problems: str) -> None:
@@ -62,7 +61,7 @@ class BadInput(Exception):
         self.problems = list(problems)
 
 
-# --- Variables --------------------------------------------------------------------------------------
+# --- Variables ------------------------------------------------------------------------------------
 
 
 def load_spec() -> dict[str, Any]:
@@ -72,7 +71,7 @@ def load_spec() -> dict[str, Any]:
     return options
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
     """Return `value` without Ansible's own subclasses of str, list and dict."""
     if isinstance(value, str):
         return str.__str__(value)
@@ -84,7 +83,7 @@ def plain(value: Any) -> Any:
 
 
 def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -> Iterator[str]:
-    """Yield a problem for each key of `given` that is not in `allowed`, with the nearest that is."""
+    """Yield a problem for each key of `given` that is not allowed, with the nearest that is."""
     for key in given:
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, n=1)
@@ -92,7 +91,7 @@ def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -
             yield f"{where}{key}: there is no such {'setting' if where else 'variable'}; {hint}"
 
 
-def type_problems(value: Any, spec: Mapping[str, Any], name: str) -> Iterator[str]:
+def type_problems(value: object, spec: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
     accepted, words = TYPES[spec["type"]]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
@@ -121,7 +120,7 @@ def port_problems(port: int, name: str) -> Iterator[str]:
 
 
 def path_problems(path: str, name: str) -> Iterator[str]:
-    """Yield what keeps `path` from being the beginning of a URL path that nginx and the app agree on."""
+    """Yield what keeps `path` from being a URL path that nginx and the app agree on."""
     if not path.startswith("/"):
         yield f"{name}: {path!r} is not allowed; a path begins with a slash, as in '/{path}'."
     elif not PATH.fullmatch(path) or "//" in path or {".", ".."} & set(path.split("/")):
@@ -153,39 +152,50 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
         name = pool["name"]
         if not NAME.fullmatch(name):
             yield (
-                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case letter "
-                "and goes on with at most 30 lower-case letters, digits and '_'."
+                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case "
+                "letter and goes on with at most 30 lower-case letters, digits and '_'."
             )
         elif name in names:
-            yield f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+            yield (
+                f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+            )
         names[name] = where
         for key in ("ports", "paths"):
             if not pool[key]:
-                yield f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its {key}."
+                yield (
+                    f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its "
+                    f"{key}."
+                )
         for position, port in enumerate(pool["ports"]):
             at = f"{where}.ports[{position}]"
             yield from port_problems(port, at)
             if port in ports:
-                yield f"{at}: {port} is already taken by {ports[port]}; each worker needs its own port."
+                yield (
+                    f"{at}: {port} is already taken by {ports[port]}; each worker needs its own "
+                    "port."
+                )
             ports[port] = at
         for position, path in enumerate(pool["paths"]):
             at = f"{where}.paths[{position}]"
             yield from path_problems(path, at)
             if (key := path.rstrip("/")) in paths:
-                yield f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+                yield (
+                    f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+                )
             paths[path.rstrip("/")] = at
         for key, (low, high) in RANGES.items():
             if key in pool and not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
         if not re.fullmatch(r"[1-9]\d*[KMGT]?|infinity", pool.get("memory_max", "infinity")):
             yield (
-                f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of bytes, one "
-                "with K, M, G or T behind it, as in '512M', or 'infinity'."
+                f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of "
+                "bytes, one with K, M, G or T behind it, as in '512M', or 'infinity'."
             )
     if "" not in paths:
         yield (
-            f"{variable}: no pool has '/' among its paths ({', '.join(sorted(paths)) or 'none given'}); "
-            "exactly one must, because it serves every request that no other pool does."
+            f"{variable}: no pool has '/' among its paths "
+            f"({', '.join(sorted(paths)) or 'none given'}); exactly one must, because it serves "
+            "every request that no other pool does."
         )
 
 
@@ -194,77 +204,87 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     for key in ("aroundtheworld_site", "aroundtheworld_user"):
         if not NAME.fullmatch(given[key]):
             yield (
-                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and goes on "
-                "with at most 30 lower-case letters, digits and '_'."
+                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and "
+                "goes on with at most 30 lower-case letters, digits and '_'."
             )
     home = given["aroundtheworld_home"]
     if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
         yield (
-            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of letters, "
-            "digits, '-', '.', '_' and '~', at least two directories deep, as in '/srv/site'."
+            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of "
+            "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
+            "'/srv/site'."
         )
     if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", given["aroundtheworld_make_app"]):
         yield (
-            f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it names a "
-            "module and a callable in it, as in 'shop.web:make_app'."
+            f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it "
+            "names a module and a callable in it, as in 'shop.web:make_app'."
         )
     try:
         ipaddress.ip_address(given["aroundtheworld_listen_address"])
     except ValueError:
         yield (
-            f"aroundtheworld_listen_address: {given['aroundtheworld_listen_address']!r} is not allowed; "
-            "it must be an IPv4 or IPv6 address of the host, as in '127.0.0.1'."
+            f"aroundtheworld_listen_address: {given['aroundtheworld_listen_address']!r} is not "
+            "allowed; it must be an IPv4 or IPv6 address of the host, as in '127.0.0.1'."
         )
     yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
     names = given["aroundtheworld_server_names"]
     if not names:
-        yield "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every name."
+        yield (
+            "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every "
+            "name."
+        )
     for index, name in enumerate(names):
         if name != "_" and not HOST_NAME.fullmatch(name):
             yield (
-                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one host name "
-                "of letters, digits, '-' and '.', as in 'www.example.org', or '_' for every name."
+                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one "
+                "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
+                "every name."
             )
     if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", given["aroundtheworld_max_body_size"], re.I):
         yield (
-            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not allowed; "
-            "give a number of bytes, or one with k, m or g behind it, as in '16m'."
+            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not "
+            "allowed; give a number of bytes, or one with k, m or g behind it, as in '16m'."
         )
     if given["aroundtheworld_maintenance_retry_after"] < 0:
         yield (
-            f"aroundtheworld_maintenance_retry_after: {given['aroundtheworld_maintenance_retry_after']} "
-            "is not allowed; it must be a number of seconds from 0."
+            "aroundtheworld_maintenance_retry_after: "
+            f"{given['aroundtheworld_maintenance_retry_after']} is not allowed; it must be a "
+            "number of seconds from 0."
         )
     if re.search(r"[\n\r\0]", given["aroundtheworld_migrate_command"]):
         yield (
-            f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not allowed; "
-            "it must be one line."
+            f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not "
+            "allowed; it must be one line."
         )
     for key, value in given["aroundtheworld_environment"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
-                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have letters, "
-                "digits and '_' only, and not begin with a digit."
+                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have "
+                "letters, digits and '_' only, and not begin with a digit."
             )
         elif not isinstance(value, (str, int, float)) or "\0" in str(value):
-            yield f"aroundtheworld_environment.{key}: {value!r} is not allowed; it must be a text or a number."
+            yield (
+                f"aroundtheworld_environment.{key}: {value!r} is not allowed; it must be a text "
+                "or a number."
+            )
     # Whatever is wrong with a secret, its value is not shown.
     for key, value in given["aroundtheworld_secrets"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
-                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, digits "
-                "and '_' only, and not begin with a digit."
+                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, "
+                "digits and '_' only, and not begin with a digit."
             )
         elif not isinstance(value, str) or not value:
             yield (
-                f"aroundtheworld_secrets.{key}: a {type(value).__name__} of this value is not allowed; it "
-                "must be a text that is not empty, or 'generate' to have one made on the host."
+                f"aroundtheworld_secrets.{key}: a {type(value).__name__} of this value is not "
+                "allowed; it must be a text that is not empty, or 'generate' to have one made on "
+                "the host."
             )
     yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
 
 
 def check_variables(given: Mapping[str, Any]) -> None:
-    """Refuse variables, name to value, that no deployment could follow; raises `BadInput`."""
+    """Refuse variables, name to value, that no deployment could follow; raises `BadInputError`."""
     spec = load_spec()
     problems = list(unknown_keys(given, list(spec), ""))
     for name, option in spec.items():
@@ -274,10 +294,10 @@ def check_variables(given: Mapping[str, Any]) -> None:
             problems.append(f"{name}: is missing; it must be {TYPES[option['type']][1]}.")
     problems = problems or list(value_problems(given))
     if problems:
-        raise BadInput(*problems)
+        raise BadInputError(*problems)
 
 
-# --- Pools ------------------------------------------------------------------------------------------
+# --- Pools ----------------------------------------------------------------------------------------
 
 
 def derive_pools(
@@ -285,7 +305,7 @@ def derive_pools(
 ) -> list[dict[str, Any]]:
     """Return the pools with every setting filled in, and with what units and nginx need of each.
 
-    Every pool gets an `upstream` (its name in nginx) and `servers` (``address:port`` of its workers).
+    Every pool gets an `upstream`, its name in nginx, and `servers`, its workers' ``address:port``.
     """
     site, address = given["aroundtheworld_site"], given["aroundtheworld_listen_address"]
     host = f"[{address}]" if ":" in address else address
@@ -306,18 +326,18 @@ def derive_pools(
     return pools
 
 
-# --- The release ------------------------------------------------------------------------------------
+# --- The release ----------------------------------------------------------------------------------
 
 
 def read_lock(path: Path) -> list[dict[str, Any]]:
     """Return the requirements of a hash-locked file, each ``{name, version, marker, hashes}``.
 
     Raises:
-        BadInput: The file is missing, or a line is no exact version with hashes.
+        BadInputError: The file is missing, or a line is no exact version with hashes.
     """
     shown = f"aroundtheworld_requirements: {path.name}"
     if not path.is_file():
-        raise BadInput(
+        raise BadInputError(
             f"{shown} does not exist in {path.parent}; make it with "
             "'uv pip compile --universal --generate-hashes' from the app's requirements."
         )
@@ -339,11 +359,13 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
         pins = [spec.version for spec in requirement.specifier if spec.operator == "=="]
         hashes = HASH.findall(line)
         if len(pins) != 1 or "*" in pins[0] or len(requirement.specifier) != 1 or requirement.url:
-            problems.append(f"{shown} has {wanted!r}; every line must name one exact version with '=='.")
+            problems.append(
+                f"{shown} has {wanted!r}; every line must name one exact version with '=='."
+            )
         elif not hashes:
             problems.append(
-                f"{shown} has {wanted!r} without a hash; every line needs its '--hash=sha256:…', as "
-                "'uv pip compile --generate-hashes' writes it."
+                f"{shown} has {wanted!r} without a hash; every line needs its '--hash=sha256:…', "
+                "as 'uv pip compile --generate-hashes' writes it."
             )
         else:
             requirements.append(
@@ -355,7 +377,7 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
                 }
             )
     if problems:
-        raise BadInput(*problems)
+        raise BadInputError(*problems)
     return requirements
 
 
@@ -371,7 +393,7 @@ def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str
 
 
 def app_files(root: Path, exclude: Sequence[str]) -> list[Path]:
-    """Return the files of the app below `root`, relative to it and sorted, without excluded names."""
+    """Return the files below `root`, relative to it and sorted, without excluded names."""
     files = []
     for directory, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not _excluded(name, exclude)]
@@ -407,20 +429,20 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the release is made of: its id, its trees, and the requirements it runs with.
 
     Raises:
-        BadInput: The app directory is missing or empty, or its lock file cannot be used.
+        BadInputError: The app directory is missing or empty, or its lock file cannot be used.
     """
     root = Path(given["aroundtheworld_app_dir"]).expanduser().resolve()
     if not root.is_dir():
-        raise BadInput(
-            f"aroundtheworld_app_dir: {given['aroundtheworld_app_dir']!r} is not a directory on the "
-            "controller; give the one that holds the app and its requirements."
+        raise BadInputError(
+            f"aroundtheworld_app_dir: {given['aroundtheworld_app_dir']!r} is not a directory on "
+            "the controller; give the one that holds the app and its requirements."
         )
     requirements = read_lock(root / given["aroundtheworld_requirements"])
     module = given["aroundtheworld_make_app"].split(":")[0].split(".")[0]
     if not (root / module).is_dir() and not (root / f"{module}.py").is_file():
         known = {requirement["name"].replace("-", "_").lower() for requirement in requirements}
         if module.lower() not in known:
-            raise BadInput(
+            raise BadInputError(
                 f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} names the module "
                 f"{module!r}, which is neither in {root} nor among the locked requirements."
             )
@@ -444,7 +466,7 @@ def environment_for(
     return {"id": hashlib.sha256(about.encode()).hexdigest()[:12], "lock": lock}
 
 
-# --- The host ---------------------------------------------------------------------------------------
+# --- The host -------------------------------------------------------------------------------------
 
 
 def host_problems(
@@ -459,7 +481,8 @@ def host_problems(
     for taken in host["taken_ports"]:
         yield (
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
-            f"{taken['process']} (listening on {taken['address']}); stop it, or choose another port."
+            f"{taken['process']} (listening on {taken['address']}); stop it, or choose another "
+            "port."
         )
 
 
@@ -475,11 +498,13 @@ class ActionModule(ActionBase):
         """Return the plan, or fail with everything that has to be mended first."""
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        given = {name: self._value(name, task_vars) for name in task_vars if name.startswith(PREFIX)}
+        given = {
+            name: self._value(name, task_vars) for name in task_vars if name.startswith(PREFIX)
+        }
         try:
             check_variables(given)
             release = describe_release(given)
-        except BadInput as bad:
+        except BadInputError as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         pools = derive_pools(
             given,
@@ -498,7 +523,7 @@ class ActionModule(ActionBase):
             task_vars=task_vars,
         )
         if host.get("failed") or host.get("unreachable"):
-            return host
+            return dict(host)
         distributions = self._value("__aroundtheworld_distributions", task_vars)
         problems = list(host_problems(host, task_vars["inventory_hostname"], distributions))
         if problems:
@@ -519,9 +544,11 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:
+    def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:  # noqa: ANN401
         return plain(self._templar.template(task_vars[name]))
 
     @staticmethod
     def _refusal(problems: Sequence[str]) -> str:
-        return "Nothing was changed, because of this:\n" + "\n".join(f"  - {one}" for one in problems)
+        return "Nothing was changed, because of this:\n" + "\n".join(
+            f"  - {one}" for one in problems
+        )

@@ -1,9 +1,9 @@
 #!/usr/bin/python
 """Ansible module: every worker of a site runs the wanted release with the wanted settings.
 
-What is done follows from the state that is found, not from what changed in this run: unit files are compared
-with the wanted ones, and each running worker is asked on its private socket which release and settings it runs.
-So a run that was cut off anywhere is completed by the next one.
+What is done follows from the state that is found, not from what changed in this run: unit files are
+compared with the wanted ones, and each running worker is asked on its private socket which release
+and settings it runs. So a run that was cut off anywhere is completed by the next one.
 """
 
 from __future__ import annotations
@@ -12,17 +12,24 @@ DOCUMENTATION = r"""
 module: aroundtheworld_workers
 short_description: Run a site's workers as systemd services
 description:
-  - Writes the unit files, and starts or restarts, one at a time, each worker that does not run what it should.
-  - A worker counts as started when it says on its private socket that it is ready, with the wanted release.
+  - Writes the unit files, and starts or restarts, one at a time, each worker that does not run what
+    it should.
+  - A worker counts as started when it says on its private socket that it is ready, with the wanted
+    release.
   - Before the first one starts, the unit C(SITE-prepare.service) has to succeed.
   - C(current) is switched when all workers run the release.
 options:
   site: {description: Name of the site and prefix of its units., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
   release: {description: Id of the wanted release., type: str, required: true}
-  address: {description: "Address of the listening sockets, IPv6 in brackets.", type: str, required: true}
+  address:
+    description: Address of the listening sockets, IPv6 in brackets.
+    type: str
+    required: true
   units:
-    description: All unit files in the format of C(systemctl cat); C(@CONFIG@) stands for a worker's settings.
+    description:
+      - All unit files in the format of C(systemctl cat). C(@CONFIG@) in them stands for a worker's
+        settings.
     type: str
     required: true
   workers:
@@ -30,8 +37,15 @@ options:
     type: list
     elements: dict
     required: true
-  watch: {description: Files and directories whose change makes workers restart., type: list, elements: path, default: []}
-  remove_orphans: {description: Only remove workers and pools that are not wanted any more., type: bool, default: false}
+  watch:
+    description: Files and directories whose change makes workers restart.
+    type: list
+    elements: path
+    default: []
+  remove_orphans:
+    description: Only remove workers and pools that are not wanted any more.
+    type: bool
+    default: false
 author: The Around The World authors
 """
 
@@ -71,11 +85,11 @@ CONFIG = "@CONFIG@"
 POLL_SECONDS = 0.05
 
 
-class Failure(Exception):
+class HostError(Exception):
     """Something on the host did not come about; the message says what, for a person."""
 
 
-# --- Unit files -------------------------------------------------------------------------------------
+# --- Unit files -----------------------------------------------------------------------------------
 
 
 def split_units(text: str) -> dict[Path, str]:
@@ -109,7 +123,7 @@ def unified_diff(path: Path, before: str, after: str) -> str:
     return "".join(lines)
 
 
-# --- What systemd and the workers say ---------------------------------------------------------------
+# --- What systemd and the workers say -------------------------------------------------------------
 
 
 class Systemd:
@@ -120,10 +134,10 @@ class Systemd:
         self.module = module
 
     def call(self, *arguments: str, check: bool = True) -> str:
-        """Return what ``systemctl`` prints; raises `Failure` when it fails."""
+        """Return what ``systemctl`` prints; raises `HostError` when it fails."""
         code, out, error = self.module.run_command(["systemctl", *arguments])
         if code and check:
-            raise Failure(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
+            raise HostError(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
         return str(out)
 
     def show(self, units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -150,7 +164,7 @@ class Systemd:
 
 
 def ask(control: Path, timeout: float = 2.0) -> dict[str, Any]:
-    """Return what the worker behind the private socket says of itself, or nothing when none answers."""
+    """Return what the worker behind the private socket says of itself, or nothing."""
     connection = http.client.HTTPConnection("localhost", timeout=timeout)
     connection.sock = socket.socket(socket.AF_UNIX)
     try:
@@ -178,7 +192,7 @@ class Wanted:
     def why_restart(
         self, service: Mapping[str, str], listening: Mapping[str, str], said: Mapping[str, Any]
     ) -> str:
-        """Return why the worker has to be (re)started, or an empty text when it runs what it should.
+        """Return why the worker has to be (re)started, or an empty text if it need not.
 
         Args:
             service: Properties of its service unit.
@@ -262,7 +276,7 @@ class Workers:
         return self.state[self.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
 
     def _find_orphans(self) -> dict[str, list[Path]]:
-        """Return the units that are on the host but not wanted, each with the files that make it."""
+        """Return the units that are on the host but not wanted, each with its files."""
         ports = {str(one.port) for one in self.wanted}
         orphans: dict[str, list[Path]] = {}
         for name in self.systemd.loaded(f"{self.site}@*"):
@@ -292,7 +306,9 @@ class Workers:
 
     def stale_current(self) -> bool:
         """Tell whether ``current`` is to be switched."""
-        return not self.current.is_symlink() or str(self.current.readlink()) != self.current_target()
+        return (
+            not self.current.is_symlink() or str(self.current.readlink()) != self.current_target()
+        )
 
     def steps(self) -> list[str]:
         """Return what `converge` will do, in order, each a sentence."""
@@ -309,7 +325,7 @@ class Workers:
         return steps
 
     def converge(self) -> None:
-        """Carry out the steps; raises `Failure` with the worker's last words when one does not come up."""
+        """Carry out the steps; raises `HostError` with the last words of a worker that fails."""
         for path, text in self.outdated.items():
             path.parent.mkdir(mode=0o755, exist_ok=True)
             write_atomically(path, text, 0o644)
@@ -329,14 +345,14 @@ class Workers:
         unit = f"{self.site}-prepare.service"
         try:
             self.systemd.call("start", unit)
-        except Failure:
-            raise Failure(
+        except HostError:
+            raise HostError(
                 f"The release {self.wanted[0].release} cannot be run, so no worker was restarted. "
                 f"{unit} said:\n{self.systemd.journal(unit)}"
             ) from None
 
     def _start_stopped(self) -> list[Wanted]:
-        """Start all that do not run at once, since nobody waits for one another; return the others."""
+        """Start at once all that do not run, since nobody waits for them; return the others."""
         stopped = [
             one
             for one in self.restart
@@ -351,7 +367,7 @@ class Workers:
             services = [self.service(one.port) for one in stopped]
             try:
                 self.systemd.call("start", "--", *services)
-            except Failure as failure:
+            except HostError as failure:
                 for one in stopped:
                     self._await(one, str(failure))
         for one in stopped:
@@ -367,14 +383,15 @@ class Workers:
             else:  # another address: the socket is a new one
                 self.systemd.call("stop", "--", service, listening)
                 self.systemd.call("start", "--", listening, service)
-        except Failure as problem:
+        except HostError as problem:
             failure = str(problem)
         self._await(one, failure)
 
     def _await(self, one: Wanted, context: str) -> None:
         """Return when the worker says that it is ready with what is wanted.
 
-        systemd returned from starting it, so it was ready or has failed; a moment is left for a restart.
+        systemd returned from starting it, so it was ready or has failed; a moment is left for a
+        restart.
         """
         service = self.service(one.port)
         deadline = time.monotonic() + 5
@@ -385,7 +402,7 @@ class Workers:
                     return
                 context = f"it runs release {said.get('release')}, not {one.release}"
             if time.monotonic() > deadline:
-                raise Failure(
+                raise HostError(
                     f"The worker {service} of pool {one.pool} is not ready: {context}. "
                     f"It said:\n{self.systemd.journal(service)}"
                 )
@@ -445,9 +462,7 @@ def main() -> None:
         config = config_id((files[template], files[dropin]), watched)
         files[dropin] = files[dropin].replace(CONFIG, config)
         listen = f"{given['address']}:{worker['port']}"
-        wanted.append(
-            Wanted(int(worker["port"]), worker["pool"], given["release"], config, listen)
-        )
+        wanted.append(Wanted(int(worker["port"]), worker["pool"], given["release"], config, listen))
     try:
         workers = Workers(site, Path(given["home"]), Systemd(module), files, wanted)
         orphans = sorted(workers.orphans)
@@ -462,7 +477,7 @@ def main() -> None:
             )
         if steps and not module.check_mode:
             workers.remove_orphans() if given["remove_orphans"] else workers.converge()
-    except Failure as failure:
+    except HostError as failure:
         module.fail_json(msg=str(failure))
     module.exit_json(
         changed=bool(steps),
