@@ -88,6 +88,10 @@ molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
 	@molecule/shared/hosts.py build 12 13
 	@molecule test $(SCENARIO)
 
+.PHONY: docs
+docs: .venv ## write the README's table of variables anew, from the role's specifications
+	@scripts/readme_table
+
 # --- cleaning up ----------------------------------------------------------------------------------
 
 .PHONY: clean
