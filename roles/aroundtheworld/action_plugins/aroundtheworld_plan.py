@@ -10,6 +10,7 @@ The task passes no arguments: variables are read where they are, so that a missp
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
 import hashlib
@@ -22,6 +23,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -49,6 +51,7 @@ HOST_NAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 
 
@@ -82,6 +85,31 @@ def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
     return value
 
 
+def converted(value: object, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return `value` with the type of its specification, where it plainly is that in other words.
+
+    ``-e aroundtheworld_http_port=8080`` gives a text, and YAML gives a number for ``1048576``. What
+    cannot be converted is returned as it is, for `type_problems` to refuse.
+    """
+    kind = spec["type"]
+    if kind == "int" and isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
+        return int(value)
+    if kind == "bool" and isinstance(value, str):
+        with contextlib.suppress(TypeError):
+            return boolean(value)
+    if kind == "str" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if kind == "list" and isinstance(value, list):
+        return [converted(item, {**spec, "type": spec["elements"]}) for item in value]
+    if kind == "dict" and isinstance(value, dict) and "options" in spec:
+        options = spec["options"]
+        return {
+            key: converted(item, options[key]) if key in options else item
+            for key, item in value.items()
+        }
+    return value
+
+
 def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -> Iterator[str]:
     """Yield a problem for each key of `given` that is not allowed, with the nearest that is."""
     for key in given:
@@ -95,7 +123,8 @@ def type_problems(value: object, spec: Mapping[str, Any], name: str) -> Iterator
     """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
     accepted, words = TYPES[spec["type"]]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        yield f"{name}: {value!r} is not allowed; it must be {words}."
+        shown = f"a {type(value).__name__}" if spec.get("no_log") else repr(value)
+        yield f"{name}: {shown} is not allowed; it must be {words}."
         return
     if "choices" in spec and value not in spec["choices"]:
         yield f"{name}: {value!r} is not allowed; allowed: {', '.join(map(str, spec['choices']))}."
@@ -199,6 +228,21 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
         )
 
 
+def address_problems(address: str) -> Iterator[str]:
+    """Yield a problem unless `address` is one, written as systemd writes it when it is asked."""
+    try:
+        usual = ipaddress.ip_address(address)
+    except ValueError:
+        usual = None
+    if usual is None or "%" in address:
+        yield (
+            f"aroundtheworld_listen_address: {address!r} is not allowed; it must be an IPv4 or "
+            "IPv6 address of the host, as in '127.0.0.1' or '::1'."
+        )
+    elif str(usual) != address:
+        yield f"aroundtheworld_listen_address: {address!r} is not allowed; write it as '{usual}'."
+
+
 def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with variables whose types are right."""
     for key in ("aroundtheworld_site", "aroundtheworld_user"):
@@ -214,18 +258,12 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
             "'/srv/site'."
         )
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", given["aroundtheworld_make_app"]):
+    if not MAKE_APP.fullmatch(given["aroundtheworld_make_app"]):
         yield (
             f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it "
             "names a module and a callable in it, as in 'shop.web:make_app'."
         )
-    try:
-        ipaddress.ip_address(given["aroundtheworld_listen_address"])
-    except ValueError:
-        yield (
-            f"aroundtheworld_listen_address: {given['aroundtheworld_listen_address']!r} is not "
-            "allowed; it must be an IPv4 or IPv6 address of the host, as in '127.0.0.1'."
-        )
+    yield from address_problems(given["aroundtheworld_listen_address"])
     yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
     names = given["aroundtheworld_server_names"]
     if not names:
@@ -256,18 +294,20 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not "
             "allowed; it must be one line."
         )
+    # Whatever is wrong with a variable of the app or a secret, its value is not shown.
     for key, value in given["aroundtheworld_environment"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
                 f"aroundtheworld_environment: the name {key!r} is not allowed; it must have "
                 "letters, digits and '_' only, and not begin with a digit."
             )
-        elif not isinstance(value, (str, int, float)) or "\0" in str(value):
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
             yield (
-                f"aroundtheworld_environment.{key}: {value!r} is not allowed; it must be a text "
-                "or a number."
+                f"aroundtheworld_environment.{key}: a {type(value).__name__} is not allowed; it "
+                "must be a text or a number. Put quotes around a word like 'true' or 'no'."
             )
-    # Whatever is wrong with a secret, its value is not shown.
+        elif "\0" in str(value):
+            yield f"aroundtheworld_environment.{key}: a NUL character is not allowed in its value."
     for key, value in given["aroundtheworld_secrets"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
@@ -275,10 +315,10 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 "digits and '_' only, and not begin with a digit."
             )
         elif not isinstance(value, str) or not value:
+            shown = "an empty text" if value == "" else f"a {type(value).__name__}"
             yield (
-                f"aroundtheworld_secrets.{key}: a {type(value).__name__} of this value is not "
-                "allowed; it must be a text that is not empty, or 'generate' to have one made on "
-                "the host."
+                f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
+                "not empty, or 'generate' to have one made on the host."
             )
     yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
 
@@ -326,6 +366,16 @@ def derive_pools(
     return pools
 
 
+def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return each worker's ``port`` and ``pool`` in the order in which they are restarted."""
+    return [
+        {"port": port, "pool": pool["name"]}
+        # Blocking pools first: only their operators notice when the release is a bad one.
+        for pool in sorted(pools, key=lambda pool: not pool["blocking"])
+        for port in pool["ports"]
+    ]
+
+
 # --- The release ----------------------------------------------------------------------------------
 
 
@@ -342,11 +392,7 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
             "'uv pip compile --universal --generate-hashes' from the app's requirements."
         )
     requirements, problems = [], []
-    text = re.sub(r"\\\n", " ", path.read_text())
-    for number, line in enumerate(text.splitlines(), 1):
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line:
-            continue
+    for number, line in logical_lines(path.read_text()):
         wanted = line.split(" --", 1)[0].strip()
         try:
             requirement = Requirement(wanted)
@@ -381,6 +427,22 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
     return requirements
 
 
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a requirements file that say something, each with its number.
+
+    A backslash continues a line on the next one; a comment ends with its own.
+    """
+    first, line = 1, ""
+    for number, part in enumerate([*text.splitlines(), ""], 1):
+        line += re.sub(r"(^|\s)#.*", "", part)
+        if line.endswith("\\"):
+            line = line[:-1]
+            continue
+        if line.strip():
+            yield first, line.strip()
+        first, line = number + 1, ""
+
+
 def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> str:
     """Return the lock file's text for one Python, markers decided by its PEP 508 `environment`."""
     lines = []
@@ -393,9 +455,9 @@ def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str
 
 
 def app_files(root: Path, exclude: Sequence[str]) -> list[Path]:
-    """Return the files below `root`, relative to it and sorted, without excluded names."""
+    """Return the files below `root` and behind links, relative to it, sorted, without `exclude`."""
     files = []
-    for directory, folders, names in os.walk(root):
+    for directory, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not _excluded(name, exclude)]
         files += [
             (Path(directory) / name).relative_to(root)
@@ -429,7 +491,7 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the release is made of: its id, its trees, and the requirements it runs with.
 
     Raises:
-        BadInputError: The app directory is missing or empty, or its lock file cannot be used.
+        BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
     """
     root = Path(given["aroundtheworld_app_dir"]).expanduser().resolve()
     if not root.is_dir():
@@ -454,7 +516,14 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
         label: {"root": str(top), "files": [file.as_posix() for file in names]}
         for label, (top, names) in files.items()
     }
-    return {"id": content_id(files), "trees": trees, "requirements": requirements}
+    try:
+        identity = content_id(files)
+    except OSError as error:
+        raise BadInputError(
+            f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
+            "remove it, or name it in aroundtheworld_app_exclude."
+        ) from None
+    return {"id": identity, "trees": trees, "requirements": requirements}
 
 
 def environment_for(
@@ -498,8 +567,11 @@ class ActionModule(ActionBase):
         """Return the plan, or fail with everything that has to be mended first."""
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
+        spec = load_spec()
         given = {
-            name: self._value(name, task_vars) for name in task_vars if name.startswith(PREFIX)
+            name: converted(self._value(name, task_vars), spec.get(name, {"type": "any"}))
+            for name in task_vars
+            if name.startswith(PREFIX)
         }
         try:
             check_variables(given)
@@ -532,12 +604,7 @@ class ActionModule(ActionBase):
         result.update(
             changed=False,
             pools=pools,
-            # Blocking pools first: only their operators notice when the release is a bad one.
-            workers=[
-                {"port": port, "pool": pool["name"]}
-                for pool in sorted(pools, key=lambda pool: not pool["blocking"])
-                for port in pool["ports"]
-            ],
+            workers=restart_order(pools),
             release=release,
             environment=environment,
             host={key: host[key] for key in HOST_FACTS},
