@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from bench import load, playbooks, report, targets
 from bench.figures import Part
-from bench.host import CACHE, BenchError, say
+from bench.host import CACHE, TOOLS, BenchError, run, say
 
 
 def main() -> None:
@@ -53,6 +53,9 @@ def main() -> None:
         say("\n" + "\n".join(report.table(part)))
     if not arguments.quick:
         report.save(report.load() | parts)
+        # The library that draws is large, and needed for nothing else.
+        packages = ("--isolated", "--no-project", "--with-requirements", "bench/requirements.txt")
+        run(TOOLS / "uv", "run", *packages, "python", "-m", "bench.plot")
     sys.exit(not all(figure.kept for part in parts.values() for figure in part.figures))
 
 

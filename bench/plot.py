@@ -1,7 +1,7 @@
 """Draws docs/benchmarks.svg from docs/benchmarks.json: how much of each limit is used.
 
-The only thing here that needs a package which the project's tools do not hold; `make bench` runs it
-with bench/requirements.txt.
+The only thing here that needs a package which the project's tools do not hold; it is run with
+bench/requirements.txt.
 """
 
 from __future__ import annotations
