@@ -12,6 +12,7 @@ SSH_PORT ?=
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
 SCENARIO ?= --all
+PARTS ?=
 
 export PYTHON HOSTS_PREFIX HOSTS_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -23,7 +24,8 @@ help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s default'"
-	@echo "for molecule; PYTHON=python3; HOSTS_PREFIX=atw-xxxxxx, HOSTS_SUBNET=10.77.0.0/24 for hosts."
+	@echo "for molecule; PARTS='playbooks load targets' for bench; PYTHON=python3;"
+	@echo "HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
 
@@ -47,6 +49,8 @@ lock: .venv ## compile both lock files anew; UPGRADE=--upgrade for newer version
 	@echo "Locking requirements.txt"
 	@$(COMPILE) $(UPGRADE) --custom-compile-command "make lock" --group dev app/requirements.in \
 	  --constraint app/requirements.txt --output-file requirements.txt
+	@echo "Locking bench/requirements.txt"
+	@cd bench && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt
 	@scripts/bootstrap tools
 
 # --- the local host -------------------------------------------------------------------------------
@@ -87,6 +91,17 @@ unit: .venv ## run the tests that need no host
 molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
 	@molecule/shared/hosts.py build 12 13
 	@molecule test $(SCENARIO)
+
+.PHONY: docs
+docs: .venv ## write the README's table of variables anew, from the role's specifications
+	@scripts/readme_table
+
+# --- the measurements ------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: hosts-tools ## measure what is promised about speed, and write docs/benchmarks.md
+	@molecule/shared/hosts.py build 12
+	@python -m bench $(PARTS)
 
 # --- cleaning up ----------------------------------------------------------------------------------
 

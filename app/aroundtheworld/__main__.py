@@ -9,15 +9,19 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from random import Random
 
 import sqlalchemy as sa
 
+from aroundtheworld import world
 from aroundtheworld.app import make_app
+from aroundtheworld.clock import now_ms
 from aroundtheworld.config import Config, ConfigError, database_url
 from aroundtheworld.db import players
 from aroundtheworld.db.engine import Database
 from aroundtheworld.db.migrate import current_revision, migrate, newest_revision
 from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
+from aroundtheworld.simulate import Simulation, simulate
 
 
 class CommandError(Exception):
@@ -80,6 +84,37 @@ def read_password() -> str:
     return password
 
 
+def fill(count: int, seed: int) -> str:
+    """Add `count` simulated players, with a progress bar on a terminal."""
+    database = Database(database_url())
+
+    def show(done: int) -> None:
+        if sys.stderr.isatty():
+            bar = "#" * (30 * done // count)
+            end = "\n" if done == count else ""
+            print(
+                f"\r[{bar:30}] {done:,} of {count:,} players", end=end, file=sys.stderr, flush=True
+            )
+
+    try:
+        simulation = Simulation(world.load(), Random(seed), now_ms())  # noqa: S311
+        played = simulate(database, simulation, count, show)
+    except sa.exc.OperationalError as error:
+        raise CommandError(
+            f"The database cannot be used: {error.orig}. Was it migrated?"
+        ) from error
+    finally:
+        database.close()
+    return f"{count:,} players and {played:,} rounds were added."
+
+
+def positive(text: str) -> int:
+    """Return the whole number from 1 that `text` says."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
 def prepare_for_development(directory: Path) -> None:
     """Keep a database and a secret in `directory`, and let the environment say so."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -107,6 +142,9 @@ def parse_arguments() -> argparse.Namespace:
     commands.add_parser("check", help="say whether configuration and database fit this release")
     add = commands.add_parser("create-admin", help="add an administrator, or give one a password")
     add.add_argument("name", metavar="NAME", help=players.NAME_RULE)
+    fill_up = commands.add_parser("simulate", help="add players with an invented history")
+    fill_up.add_argument("--players", type=positive, required=True, metavar="N")
+    fill_up.add_argument("--seed", type=int, default=1, help="of chance (default: %(default)s)")
     dev = commands.add_parser("dev", help="serve on 127.0.0.1 with a database of its own")
     dev.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
     dev.add_argument(
@@ -129,6 +167,8 @@ def main() -> None:
                 print(check())
             case "create-admin":
                 print(create_admin(arguments.name))
+            case "simulate":
+                print(fill(arguments.players, arguments.seed))
             case "dev":
                 prepare_for_development(arguments.directory)
                 asyncio.run(serve_for_development(arguments.port))

@@ -11,7 +11,7 @@ from aroundtheworld import world
 from aroundtheworld.config import Config
 from aroundtheworld.db.engine import Database
 from aroundtheworld.geo import project
-from aroundtheworld.handlers import admin, auth, pages, quiz
+from aroundtheworld.handlers import admin, auth, pages, quiz, travel
 from aroundtheworld.handlers.base import NotFoundHandler, StaticHandler
 from aroundtheworld.passwords import Passwords
 
@@ -25,6 +25,10 @@ PUBLIC_ROUTES: Routes = [
     (r"/quiz/([0-9]{1,15})", quiz.RoundHandler),
     (r"/countries", pages.CountriesHandler),
     (r"/countries/([a-z-]+)", pages.CountryHandler),
+    (r"/travel", travel.TravelHandler),
+    (r"/cities/([0-9]{1,15})", travel.CityHandler),
+    (r"/leaderboard", travel.LeaderboardHandler),
+    (r"/signup", auth.SignupHandler),
     (r"/login", auth.LoginHandler),
     (r"/logout", auth.LogoutHandler),
     (r"/api/ping", pages.PingHandler),
@@ -44,7 +48,7 @@ class AroundTheWorld(web.Application):
         database: its connections; nothing is opened before the first query.
         passwords: hashes and verifies them.
         world: countries and cities.
-        capital_dots: x and y of every capital on the map.
+        city_positions: x and y of every city on the map, by its id.
         random: where chance comes from.
     """
 
@@ -54,7 +58,7 @@ class AroundTheWorld(web.Application):
         self.database = Database(config.database_url)
         self.passwords = Passwords()
         self.world = world.load()
-        self.capital_dots = [project(*country.capital.position) for country in self.world.countries]
+        self.city_positions = {city.id: project(*city.position) for _, city in self.world.cities()}
         self.random: Random = SystemRandom()
         super().__init__(
             [*PUBLIC_ROUTES, *(ADMIN_ROUTES if config.serves_admin else [])],

@@ -28,6 +28,12 @@ class Passwords:
         """Return the hash of `password`; blocks."""
         return self._hasher.hash(password)
 
+    async def hashed_async(self, password: str) -> str:
+        """Return the hash of `password`; does not block the loop."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, self.hashed, password
+        )
+
     async def match(self, password_hash: str | None, password: str) -> bool:
         """Say whether `password` is the one that was hashed; does not block the loop.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -230,20 +230,26 @@ _ASK: dict[Kind, Callable[[Random, World, Country], Question | None]] = {
 }
 
 
-def make_round(world: World, rng: Random, kinds: Sequence[Kind] = tuple(Kind)) -> list[Question]:
+def make_round(world: World, rng: Random, near: Country | None = None) -> list[Question]:
     """Return a round of `QUESTIONS_PER_ROUND` questions, no two about the same country.
 
-    Every kind is asked at least once (as far as the round is long enough), in random order.
+    Every kind is asked at least once, in random order.
 
     Args:
         world: what to ask about.
         rng: where chance comes from.
-        kinds: what to ask about it.
+        near: where the player is. The first question is about that country if it can be, and the
+            others are about its continent, as far as that has enough to ask about; on which
+            continent that is, is not asked then.
     """
+    kinds = [kind for kind in Kind if near is None or kind is not Kind.CONTINENT]
     wanted = [kinds[i % len(kinds)] for i in range(QUESTIONS_PER_ROUND)]
     rng.shuffle(wanted)
     subjects = list(world.countries)
     rng.shuffle(subjects)
+    if near is not None:
+        # A stable sort: by nearness, and at random within.
+        subjects.sort(key=lambda c: (c.code != near.code, near.continents[0] not in c.continents))
     questions: list[Question] = []
     for kind in wanted:
         for position, country in enumerate(subjects):

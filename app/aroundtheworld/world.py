@@ -113,6 +113,11 @@ class World:
         """Index `countries`."""
         self.countries = countries
         self.by_code = {country.code: country for country in countries}
+        self.by_city_id = {city.id: (country, city) for country, city in self.cities()}
+        # Wherever one begins, other cities are near: no lonely islands.
+        self.starting_places = [
+            (country, country.capital) for country in countries if len(country.neighbours) > 1
+        ]
         self.by_slug = {country.slug: country for country in countries}
 
     def cities(self) -> Iterator[tuple[Country, City]]:

@@ -8,6 +8,9 @@ from tornado.log import access_log
 from tornado.testing import ExpectLog
 from tornado.web import create_signed_value
 
+from aroundtheworld.db import players
+from aroundtheworld.passwords import Passwords
+
 ADMIN_PAGES = ["/admin", "/admin/", "/admin/reports/grand-tour"]
 PASSWORD = "correct horse battery"
 
@@ -85,6 +88,15 @@ def test_logging_out_ends_it(admin):
 def test_who_is_no_administrator_any_more_is_out_at_once(site, admin):
     site.app.database.write(lambda c: c.exec_driver_sql("UPDATE players SET is_admin = 0"))
     assert admin.get("/admin").code == 303
+
+
+def test_who_becomes_an_administrator_has_to_log_in_as_one(site, browser):
+    browser.post("/quiz")
+    site.app.database.write(players.sign_up, 1, "eve", Passwords().hashed(PASSWORD))
+    site.app.database.write(lambda c: c.exec_driver_sql("UPDATE players SET is_admin = 1"))
+    assert browser.get("/admin").code == 303
+    browser.log_in("eve", PASSWORD)
+    assert browser.get("/admin").code == 200
 
 
 def test_after_half_a_day_an_admin_logs_in_again(site, admin):

@@ -67,3 +67,16 @@ def test_what_cannot_be_done_is_said_in_a_sentence(arguments, stdin, environ, se
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_simulating_fills_a_migrated_database(database_url):
+    done = run("simulate", "--players", "3", DATABASE_URL=database_url)
+    assert done.stdout.startswith("3 players and ")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "x"])
+def test_simulating_refuses_what_is_no_number_of_players(given):
+    done = run("simulate", f"--players={given}", DATABASE_URL="sqlite://")
+    assert done.returncode == 2
+    assert f"must be a whole number from 1, not '{given}'" in done.stderr

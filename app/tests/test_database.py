@@ -14,11 +14,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aroundtheworld import world
-from aroundtheworld.db import players, rounds
+from aroundtheworld.db import journeys, logins, players, rounds
 from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
 from aroundtheworld.quiz import make_round
+
+PARIS, LONDON = 2988507, 2643743
 
 
 @pytest.fixture
@@ -29,7 +31,8 @@ def database(database_url):
 
 
 def begin(database, player_id=None):
-    return database.write(rounds.start, player_id, make_round(world.load(), Random(1)))
+    questions = make_round(world.load(), Random(1))
+    return database.write(rounds.start, player_id, questions, PARIS)
 
 
 def test_the_migrations_make_the_schema_that_the_queries_use(database):
@@ -198,8 +201,15 @@ PUBLIC_QUERIES = [
     lambda c: players.by_name(c, "ada"),
     lambda c: rounds.load(c, 1, 1),
     lambda c: rounds.latest_open(c, 1),
-    lambda c: rounds.start(c, None, make_round(world.load(), Random(1))),
+    lambda c: rounds.start(c, None, make_round(world.load(), Random(1)), PARIS),
     lambda c: rounds.answer(c, 1, 1, 0, 0),
+    lambda c: journeys.by_player(c, 1),
+    lambda c: journeys.fly(c, 1, PARIS, LONDON, 344, 0),
+    lambda c: journeys.latest_flights(c, 1),
+    lambda c: journeys.leaders(c),
+    lambda c: logins.allowed(c, "192.0.2.1", "ada"),
+    lambda c: logins.failed(c, "192.0.2.1", "ada"),
+    lambda c: players.sign_up(c, 1, "ada", "hash"),
 ]
 
 
@@ -211,12 +221,86 @@ def test_public_queries_look_up_an_index(database, query):
     sa.event.listen(database.engine, "before_cursor_execute", record)
     database.write(query)
     sa.event.remove(database.engine, "before_cursor_execute", record)
-    statements = [(s, v) for s, v in statements if s.startswith(("SELECT", "UPDATE"))]
+    statements = [(s, v) for s, v in statements if s.startswith(("SELECT", "UPDATE", "DELETE"))]
     with database.engine.connect() as connection:
         for text, values in statements:
             values = values[0] if isinstance(values, list) else values
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
-            assert not [row.detail for row in plan if "SCAN" in row.detail], text
+            for row in plan:
+                # The leaderboard reads its index from the top, and stops at the limit.
+                from_the_top = "journeys USING INDEX ix_journeys_earned" in row.detail
+                assert from_the_top or "SCAN" not in row.detail, text
+                assert "TEMP B-TREE" not in row.detail, text
+
+
+def test_a_journey_begins_once_and_with_nothing(database):
+    player_id, _ = begin(database)
+    begin(database, player_id)
+    journey = database.read(journeys.by_player, player_id)
+    assert (journey.city_id, journey.coins, journey.earned, journey.km) == (PARIS, 0, 0, 0)
+    database.write(journeys.begin, player_id, LONDON)
+    assert database.read(journeys.by_player, player_id).city_id == PARIS
+
+
+def test_right_answers_earn_by_the_servers_clock(database, monkeypatch):
+    clock = iter([0, 3_500, 63_500, 64_000])
+    monkeypatch.setattr(rounds, "now_ms", lambda: next(clock))
+    player_id, round_id = begin(database)
+    right = [q.answer for q in database.read(rounds.load, round_id, player_id).questions]
+    database.write(rounds.answer, round_id, player_id, 0, right[0])
+    assert database.read(journeys.by_player, player_id).coins == 17
+    database.write(rounds.answer, round_id, player_id, 1, right[1])
+    assert database.read(journeys.by_player, player_id).coins == 27
+    database.write(rounds.answer, round_id, player_id, 2, (right[2] + 1) % 4)
+    journey = database.read(journeys.by_player, player_id)
+    assert (journey.coins, journey.earned) == (27, 27)
+    questions = database.read(rounds.load, round_id, player_id).questions
+    assert [rounds.coins_of(q) for q in questions] == [17, 10] + [0] * 8
+
+
+def test_flying_costs_the_fare_and_is_remembered(database):
+    player_id, _ = begin(database)
+    database.write(journeys.earn, player_id, 30)
+    assert database.write(journeys.fly, player_id, PARIS, LONDON, 343.6, 8) is True
+    journey = database.read(journeys.by_player, player_id)
+    assert (journey.city_id, journey.coins, journey.earned, journey.km) == (LONDON, 22, 30, 344)
+    (flown,) = database.read(journeys.latest_flights, player_id)
+    assert (flown.from_city_id, flown.to_city_id, flown.fare) == (PARIS, LONDON, 8)
+
+
+def test_one_flies_only_from_where_one_is_and_only_with_the_coins(database):
+    player_id, _ = begin(database)
+    database.write(journeys.earn, player_id, 7)
+    assert database.write(journeys.fly, player_id, PARIS, LONDON, 344, 8) is False
+    assert database.write(journeys.fly, player_id, LONDON, PARIS, 344, 1) is False
+    assert database.read(journeys.by_player, player_id).coins == 7
+    assert database.read(journeys.latest_flights, player_id) == []
+
+
+def test_coins_never_go_negative_however_many_fly_at_once(database, database_url):
+    player_id, _ = begin(database)
+    database.write(journeys.earn, player_id, 25)
+    results = []
+
+    def fly_there_and_back():
+        own = Database(database_url)
+        for start, end in ((PARIS, LONDON), (LONDON, PARIS)) * 3:
+            results.append(own.write(journeys.fly, player_id, start, end, 344, 8))
+        own.close()
+
+    threads = [threading.Thread(target=fly_there_and_back) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results.count(True) == 3
+    assert database.read(journeys.by_player, player_id).coins == 1
+
+
+def test_the_database_itself_refuses_negative_coins(database):
+    player_id, _ = begin(database)
+    with pytest.raises(sa.exc.IntegrityError, match="coins_not_negative"):
+        database.write(journeys.earn, player_id, -1)
 
 
 @pytest.mark.parametrize("given", ["Ada", " ada ", "a-b_1", "1a"])

@@ -11,7 +11,17 @@ from tornado.testing import ExpectLog
 
 from aroundtheworld.handlers.auth import local_path
 
-PAGES = ["/", "/quiz", "/countries", "/countries/france", "/login"]
+PAGES = [
+    "/",
+    "/quiz",
+    "/travel",
+    "/cities/2988507",
+    "/countries",
+    "/countries/france",
+    "/login",
+    "/signup",
+    "/leaderboard",
+]
 
 
 def answers(site, address):
@@ -65,7 +75,11 @@ def test_every_country_has_a_page(browser, site):
 
 
 def test_a_country_with_several_capitals_names_them(browser):
-    assert "Pretoria, Cape Town, Bloemfontein" in browser.page("/countries/south-africa")
+    assert "Pretoria, Cape Town, Bloemfontein" in browser.page("/countries")
+    page = browser.page("/countries/south-africa")
+    assert "<dt>Capitals</dt>" in page
+    for name in ("Pretoria", "Cape Town", "Bloemfontein"):
+        assert f">{name}</a>" in page
 
 
 @pytest.mark.parametrize("path", ["/nope", "/countries/atlantis", "/quiz/1", "/static/nope.css"])
@@ -161,7 +175,7 @@ def test_a_malformed_answer_is_400_and_changes_nothing(browser, form):
     assert "Question 1 of 10" in browser.page(address)
 
 
-@pytest.mark.parametrize("path", ["/quiz", "/quiz/1", "/login", "/logout"])
+@pytest.mark.parametrize("path", ["/quiz", "/quiz/1", "/travel", "/login", "/signup", "/logout"])
 def test_a_form_without_the_token_is_refused(site, browser, path):
     browser.get("/login")
     response = browser.request("POST", path, "name=x")

@@ -301,6 +301,10 @@ class Group:
 
     def destroy(self) -> None:
         """Removes every container, image and network of the group, and its directory."""
+        for name in self.hosts():
+            # A connection kept open would wait for a host that never answers.
+            ssh = ["ssh", "-F", str(self.directory / "ssh_config"), "-O", "exit", name]
+            subprocess.run(ssh, check=False, capture_output=True)
         matching = ("--filter", f"label={self.label}")
         if containers := run("podman", "ps", "--all", "--quiet", *matching).split():
             run("podman", "rm", "--force", "--volumes", "--time=0", *containers)
@@ -334,28 +338,36 @@ class Group:
         container = f"{self.prefix}-{name}"
         image = f"localhost/{container}"
         root = build_root(debian)
-        ports = choose_ports(publish)
         run("podman", "rm", "--force", "--ignore", "--volumes", "--time=0", container)
         run("podman", "import", "--quiet", f"--change=LABEL {self.label}", str(root), image)
-        run(
-            *("podman", "create", f"--name={container}", f"--hostname={name}"),
-            f"--label={self.label}",
-            # systemd needs a writable cgroup tree of its own, and sandboxing needs mounts.
-            *("--privileged", "--systemd=always", "--cgroupns=private"),
-            # `reboot` inside ends the container; podman is the machine that powers it up again.
-            "--restart=always",
-            *(f"--network={self.prefix}", f"--ip={address}"),
-            *(f"--publish=127.0.0.1:{port}:{own}" for own, port in ports.items()),
-            *runtime_options(),
-            image,
-            *BOOT,
-        )
-        run("podman", "cp", "-", f"{container}:/", stdin=self._credentials(name))
-        run(
-            *("podman", "start", container),
-            problem=f"podman could not start the privileged container {container}: test hosts need "
-            "root on a machine that may run such containers.",
-        )
+        credentials = self._credentials(name)
+        for attempts_left in (2, 1, 0):
+            ports = choose_ports(publish)
+            run(
+                *("podman", "create", "--replace", f"--name={container}", f"--hostname={name}"),
+                f"--label={self.label}",
+                # systemd needs a writable cgroup tree of its own, and sandboxing needs mounts.
+                *("--privileged", "--systemd=always", "--cgroupns=private"),
+                # `reboot` inside ends the container; podman is the machine that powers it up again.
+                "--restart=always",
+                *(f"--network={self.prefix}", f"--ip={address}"),
+                *(f"--publish=127.0.0.1:{port}:{own}" for own, port in ports.items()),
+                *runtime_options(),
+                image,
+                *BOOT,
+            )
+            run("podman", "cp", "-", f"{container}:/", stdin=credentials)
+            try:
+                run(
+                    *("podman", "start", container),
+                    problem=f"podman could not start the privileged container {container}: test "
+                    "hosts need root on a machine that may run such containers.",
+                )
+                break
+            except HostError as error:
+                # Somebody else, such as another checkout's `make up`, was faster.
+                if "address already in use" not in str(error) or not attempts_left:
+                    raise
         return Host(name, debian, container, address, publish, ports)
 
     def _credentials(self, name: str) -> bytes:
@@ -399,7 +411,7 @@ class Group:
             + f'  UserKnownHostsFile "{self.directory}/known_hosts"\n'
             + "  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n"
             + "  BatchMode yes\n  ConnectTimeout 5\n  LogLevel ERROR\n"
-            # For clients that keep connections; Ansible makes this directory, for itself alone.
+            # The same as in ansible.cfg, for all clients that keep connections.
             + "  ControlPath ~/.ansible/cp/%C\n  ServerAliveInterval 5\n"
         )
         described = {name: asdict(host) for name, host in hosts.items()}

@@ -45,6 +45,35 @@ def add_admin(connection: sa.Connection, name: str, password_hash: str) -> int:
     )
 
 
+def sign_up(
+    connection: sa.Connection, player_id: int | None, name: str, password_hash: str
+) -> int | None:
+    """Give a guest a name and a password, so that their progress is kept.
+
+    Args:
+        connection: in a write transaction.
+        player_id: the guest; a new player is added if it is None, unknown or has a name already.
+        name: a normalised name.
+        password_hash: of the password that goes with it.
+
+    Returns:
+        The player's id, or None if the name is taken.
+    """
+    if by_name(connection, name) is not None:
+        return None
+    named = connection.execute(
+        sa.update(players)
+        .where(players.c.id == player_id, players.c.name.is_(None))
+        .values(name=name, password_hash=password_hash)
+    ).rowcount
+    if named and player_id is not None:
+        return player_id
+    return _added(
+        connection,
+        sa.insert(players).values(name=name, password_hash=password_hash, created_at=now_ms()),
+    )
+
+
 def make_admin(connection: sa.Connection, player_id: int, password_hash: str) -> None:
     """Give a player an administrator's rights and a new password."""
     connection.execute(

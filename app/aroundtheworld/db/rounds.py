@@ -8,11 +8,20 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from aroundtheworld.clock import now_ms
-from aroundtheworld.db import players
+from aroundtheworld.db import journeys, players
 from aroundtheworld.db.engine import Row
 from aroundtheworld.db.schema import players as players_table
 from aroundtheworld.db.schema import round_questions, rounds
 from aroundtheworld.quiz import Question
+from aroundtheworld.travel import coins_for
+
+
+def coins_of(question: Row) -> int:
+    """Return what the answer to a row of `round_questions` earned."""
+    if question.chosen is None:
+        return 0
+    right = question.chosen == question.answer
+    return coins_for(right, question.answered_at - question.asked_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,10 @@ class Round:
 
 
 def start(
-    connection: sa.Connection, player_id: int | None, questions: Sequence[Question]
+    connection: sa.Connection,
+    player_id: int | None,
+    questions: Sequence[Question],
+    first_city_id: int,
 ) -> tuple[int, int]:
     """Begin a round.
 
@@ -49,12 +61,14 @@ def start(
         connection: in a write transaction.
         player_id: who plays; a new guest is added if it is None or unknown.
         questions: what will be asked, in order.
+        first_city_id: where a player begins who is nowhere yet.
 
     Returns:
         The ids of the player and of the round.
     """
     if player_id is None or players.by_id(connection, player_id) is None:
         player_id = players.add_guest(connection)
+    journeys.begin(connection, player_id, first_city_id)
     now = now_ms()
     round_id: int = connection.execute(
         sa.insert(rounds).values(player_id=player_id, started_at=now).returning(rounds.c.id)
@@ -147,12 +161,14 @@ def answer(
     ).rowcount
     if not counted:
         return False
+    right = chosen == current.answer
+    journeys.earn(connection, player_id, coins_for(right, now - current.asked_at))
     is_last = position == len(state.questions) - 1
     connection.execute(
         sa.update(rounds)
         .where(rounds.c.id == round_id)
         .values(
-            score=rounds.c.score + int(chosen == current.answer),
+            score=rounds.c.score + int(right),
             finished_at=now if is_last else None,
         )
     )

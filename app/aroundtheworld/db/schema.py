@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData(
     naming_convention={
-        "ix": "ix_%(column_0_N_label)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
@@ -80,4 +80,40 @@ round_questions = sa.Table(
     sa.Column("answered_at", sa.BigInteger),
     sa.Column("chosen", sa.SmallInteger),
     sa.CheckConstraint("(chosen IS NULL) = (answered_at IS NULL)", name="answered_once"),
+)
+
+# Passwords that did not fit, for as long as they count.
+failed_logins = sa.Table(
+    "failed_logins",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("address", sa.String(45), nullable=False),
+    sa.Column("name", sa.String(30), nullable=False),
+    sa.Column("failed_at", sa.BigInteger, nullable=False, index=True),
+    sa.Index(None, "address", "failed_at"),
+)
+
+# Where a player is and what they own.
+journeys = sa.Table(
+    "journeys",
+    metadata,
+    sa.Column("player_id", sa.ForeignKey("players.id"), primary_key=True, autoincrement=False),
+    sa.Column("city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("coins", sa.Integer, nullable=False, server_default="0"),
+    # Coins ever earned, for the leaderboard: flying does not lessen them.
+    sa.Column("earned", sa.Integer, nullable=False, server_default="0", index=True),
+    sa.Column("km", sa.Integer, nullable=False, server_default="0"),
+    sa.CheckConstraint("coins >= 0", name="coins_not_negative"),
+)
+
+flights = sa.Table(
+    "flights",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("player_id", sa.ForeignKey("players.id"), nullable=False, index=True),
+    sa.Column("from_city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("to_city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("km", sa.Integer, nullable=False),
+    sa.Column("fare", sa.Integer, nullable=False),
+    sa.Column("flown_at", sa.BigInteger, nullable=False),
 )

@@ -38,7 +38,7 @@ class AdminHandler(BaseHandler):
     def is_administrator(self) -> bool:
         """Say whether who asks logged in lately and is an administrator now."""
         session = self.session_since(ADMIN_SESSION_DAYS)
-        if session is None:
+        if session is None or not session.is_admin:
             return False
         player = self.database.read(players.by_id, session.player_id)
         return player is not None and bool(player.is_admin)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from aroundtheworld.db import players
+from sqlalchemy.exc import IntegrityError
+
+from aroundtheworld.db import logins, players
 from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler, Session
+from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH
 
 
 def local_path(given: str, otherwise: str) -> str:
@@ -35,9 +38,16 @@ class LoginHandler(BaseHandler):
         given = self.get_body_argument("name", "")
         password = self.get_body_argument("password", "", strip=False)
         name = players.normalised_name(given)
+        address = self.request.remote_ip or ""
+        if not await self.database.read_async(logins.allowed, address, name or ""):
+            self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
+            self.set_header("Retry-After", str(logins.WINDOW_MS // 1000))
+            self.show_form(given, "Too many wrong passwords. Please wait ten minutes.")
+            return
         player = await self.database.read_async(players.by_name, name) if name else None
         password_hash = player.password_hash if player else None
         if not await self.application.passwords.match(password_hash, password) or player is None:
+            await self.database.write_async(logins.failed, address, name or "")
             # Which of the two was wrong is nobody's business.
             self.set_status(HTTPStatus.FORBIDDEN)
             self.show_form(given, "That name and password do not belong together.")
@@ -56,6 +66,58 @@ class LoginHandler(BaseHandler):
             name=name,
             problem=problem,
             next_path=local_path(self.get_argument("next", ""), ""),
+        )
+
+
+class SignupHandler(BaseHandler):
+    """The form for an account, which keeps what one did as a guest."""
+
+    def get(self) -> None:
+        """Show the form."""
+        self.show_form()
+
+    async def post(self) -> None:
+        """Make the account and log in, or say what will not do."""
+        given = self.get_body_argument("name", "")
+        password = self.get_body_argument("password", "", strip=False)
+        name = players.normalised_name(given)
+        if name is None:
+            self.refuse(HTTPStatus.BAD_REQUEST, given, f"A name is {players.NAME_RULE}.")
+            return
+        if not MINIMUM_LENGTH <= len(password) <= MAXIMUM_LENGTH:
+            problem = f"A password has {MINIMUM_LENGTH} to {MAXIMUM_LENGTH} characters."
+            self.refuse(HTTPStatus.BAD_REQUEST, given, problem)
+            return
+        password_hash = await self.application.passwords.hashed_async(password)
+        guest_id = self.session.player_id if self.session else None
+        try:
+            player_id = await self.database.write_async(
+                players.sign_up, guest_id, name, password_hash
+            )
+        except IntegrityError:
+            # Where transactions run side by side, somebody else was quicker.
+            player_id = None
+        if player_id is None:
+            self.refuse(HTTPStatus.CONFLICT, given, f"The name {name} is taken.")
+            return
+        self.begin_session(Session(player_id, name))
+        self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
+
+    def refuse(self, status: HTTPStatus, name: str, problem: str) -> None:
+        """Show the form again with what is wrong."""
+        self.set_status(status)
+        self.show_form(name, problem)
+
+    def show_form(self, name: str = "", problem: str = "") -> None:
+        """Render the form."""
+        self.set_header("Cache-Control", "no-store")
+        self.render(
+            "signup.html",
+            name=name,
+            problem=problem,
+            name_rule=players.NAME_RULE,
+            shortest=MINIMUM_LENGTH,
+            longest=MAXIMUM_LENGTH,
         )
 
 

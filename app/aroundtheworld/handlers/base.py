@@ -59,7 +59,7 @@ class Session:
     Attributes:
         player_id: id of the player, a guest's too.
         name: the player's name when they logged in; empty for a guest.
-        is_admin: whether they were an administrator then: good for showing a link, and no more.
+        is_admin: whether they were an administrator then. What they are now, the database says.
     """
 
     player_id: int

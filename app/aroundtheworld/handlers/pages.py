@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tornado import web
 
-from aroundtheworld.geo import MAP_HEIGHT, MAP_WIDTH, project
+from aroundtheworld.geo import MAP_HEIGHT, MAP_WIDTH
 from aroundtheworld.handlers.base import BaseHandler
-from aroundtheworld.world import CONTINENTS, Country
+from aroundtheworld.world import CONTINENTS
 
 
 class HomeHandler(BaseHandler):
@@ -20,8 +20,12 @@ class HomeHandler(BaseHandler):
         """Show it."""
         self.render(
             "home.html",
-            dots=self.application.capital_dots,
+            dots=[
+                self.application.city_positions[country.capital.id]
+                for country in self.application.world.countries
+            ],
             countries=len(self.application.world.countries),
+            cities=len(self.application.world.by_city_id),
         )
 
 
@@ -47,13 +51,16 @@ class CountryHandler(BaseHandler):
         country = world.by_slug.get(slug)
         if country is None:
             raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        positions = self.application.city_positions
         neighbours = [world.by_code[code] for code in country.neighbours]
         self.render(
             "country.html",
             country=country,
             neighbours=neighbours,
-            view=map_view([country, *neighbours]),
-            dots=[(*project(*city.position), city) for city in country.cities],
+            view=map_view(
+                [positions[city.id] for place in (country, *neighbours) for city in place.cities]
+            ),
+            dots=[(*positions[city.id], city) for city in country.cities],
         )
 
 
@@ -70,9 +77,8 @@ class MapView(NamedTuple):
 NARROWEST_VIEW = 160.0
 
 
-def map_view(countries: Sequence[Country]) -> MapView:
-    """Return the part of the map that shows the cities of `countries` with room around them."""
-    points = [project(*city.position) for country in countries for city in country.cities]
+def map_view(points: Sequence[tuple[float, float]]) -> MapView:
+    """Return the part of the map that shows `points` (x and y) with room around them."""
     (left, right), (top, bottom) = (
         (min(values), max(values)) for values in zip(*points, strict=True)
     )

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from tornado import web
 
 from aroundtheworld import quiz
-from aroundtheworld.db import rounds
+from aroundtheworld.db import journeys, rounds
 from aroundtheworld.geo import project
 from aroundtheworld.handlers.base import BaseHandler, Session
 
@@ -22,13 +22,23 @@ class QuizHandler(BaseHandler):
             if round_id is not None:
                 self.redirect(f"/quiz/{round_id}")
                 return
-        self.render("quiz_start.html", questions=quiz.QUESTIONS_PER_ROUND)
+        self.render("quiz_start.html")
 
     async def post(self) -> None:
         """Begin a round and go to its first question."""
-        questions = quiz.make_round(self.application.world, self.application.random)
+        world, random = self.application.world, self.application.random
         player_id = self.session.player_id if self.session else None
-        new_id, round_id = await self.database.write_async(rounds.start, player_id, questions)
+        journey = (
+            await self.database.read_async(journeys.by_player, player_id)
+            if player_id is not None
+            else None
+        )
+        here = world.by_city_id.get(journey.city_id) if journey else None
+        country, city = here or random.choice(world.starting_places)
+        questions = quiz.make_round(world, random, near=country)
+        new_id, round_id = await self.database.write_async(
+            rounds.start, player_id, questions, city.id
+        )
         if new_id != player_id:
             self.begin_session(Session(new_id))
         self.redirect(f"/quiz/{round_id}", status=HTTPStatus.SEE_OTHER)
@@ -43,12 +53,15 @@ class RoundHandler(BaseHandler):
         if state is None:
             raise web.HTTPError(HTTPStatus.NOT_FOUND)
         if state.current is not None:
-            self.render("question.html", state=state, question=state.current)
+            self.render(
+                "question.html", state=state, question=state.current, coins_of=rounds.coins_of
+            )
             return
         world = self.application.world
         self.render(
             "result.html",
             state=state,
+            coins_of=rounds.coins_of,
             dots=[
                 (*project(*world.by_code[q.country].capital.position), q.chosen == q.answer)
                 for q in state.questions

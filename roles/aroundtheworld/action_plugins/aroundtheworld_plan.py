@@ -2,16 +2,17 @@
 
 Runs on the controller and changes nothing. First the variables are held against
 ``meta/argument_specs.yml`` and the rules that a type cannot express, then the app directory and its
-lock file are read, and only then is the host asked about itself, read-only. All problems of one kind
-are reported together, each with the variable's name, what was given and what is allowed.
+lock file are read, and only then is the host asked about itself, read-only. All problems of one
+kind are reported together, each with the variable's name, what was given and what is allowed.
 
-Variables are read where they are, so that a misspelt one is seen too. With the argument ``release`` the
-plan is to go back: to that release on the host, or to the one before for ``previous``; the app directory
-then does not matter.
+Variables are read where they are, so that a misspelt one is seen too. With the argument ``release``
+the plan is to go back: to that release on the host, or to the one before for ``previous``; the app
+directory then does not matter.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
 import getpass
@@ -26,6 +27,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -53,11 +55,11 @@ HOST_NAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# One requirement of a lock file with its continuation lines; comments and blank lines separate them.
+MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 
 
-class BadInput(Exception):
+class BadInputError(Exception):
     """Problems that a person can mend, each a sentence."""
 
     def __init__(self, *problems: str) -> None:
@@ -66,7 +68,7 @@ class BadInput(Exception):
         self.problems = list(problems)
 
 
-# --- Variables --------------------------------------------------------------------------------------
+# --- Variables ------------------------------------------------------------------------------------
 
 
 def load_spec() -> dict[str, Any]:
@@ -76,7 +78,7 @@ def load_spec() -> dict[str, Any]:
     return options
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
     """Return `value` without Ansible's own subclasses of str, list and dict."""
     if isinstance(value, str):
         return str.__str__(value)
@@ -87,8 +89,33 @@ def plain(value: Any) -> Any:
     return value
 
 
+def converted(value: object, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return `value` with the type of its specification, where it plainly is that in other words.
+
+    ``-e aroundtheworld_http_port=8080`` gives a text, and YAML gives a number for ``1048576``. What
+    cannot be converted is returned as it is, for `type_problems` to refuse.
+    """
+    kind = spec["type"]
+    if kind == "int" and isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
+        return int(value)
+    if kind == "bool" and isinstance(value, str):
+        with contextlib.suppress(TypeError):
+            return boolean(value)
+    if kind == "str" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if kind == "list" and isinstance(value, list):
+        return [converted(item, {**spec, "type": spec["elements"]}) for item in value]
+    if kind == "dict" and isinstance(value, dict) and "options" in spec:
+        options = spec["options"]
+        return {
+            key: converted(item, options[key]) if key in options else item
+            for key, item in value.items()
+        }
+    return value
+
+
 def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -> Iterator[str]:
-    """Yield a problem for each key of `given` that is not in `allowed`, with the nearest that is."""
+    """Yield a problem for each key of `given` that is not allowed, with the nearest that is."""
     for key in given:
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, n=1)
@@ -96,11 +123,12 @@ def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -
             yield f"{where}{key}: there is no such {'setting' if where else 'variable'}; {hint}"
 
 
-def type_problems(value: Any, spec: Mapping[str, Any], name: str) -> Iterator[str]:
+def type_problems(value: object, spec: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
     accepted, words = TYPES[spec["type"]]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        yield f"{name}: {value!r} is not allowed; it must be {words}."
+        shown = f"a {type(value).__name__}" if spec.get("no_log") else repr(value)
+        yield f"{name}: {shown} is not allowed; it must be {words}."
         return
     if "choices" in spec and value not in spec["choices"]:
         yield f"{name}: {value!r} is not allowed; allowed: {', '.join(map(str, spec['choices']))}."
@@ -125,7 +153,7 @@ def port_problems(port: int, name: str) -> Iterator[str]:
 
 
 def path_problems(path: str, name: str) -> Iterator[str]:
-    """Yield what keeps `path` from being the beginning of a URL path that nginx and the app agree on."""
+    """Yield what keeps `path` from being a URL path that nginx and the app agree on."""
     if not path.startswith("/"):
         yield f"{name}: {path!r} is not allowed; a path begins with a slash, as in '/{path}'."
     elif not PATH.fullmatch(path) or "//" in path or {".", ".."} & set(path.split("/")):
@@ -157,40 +185,66 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
         name = pool["name"]
         if not NAME.fullmatch(name):
             yield (
-                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case letter "
-                "and goes on with at most 30 lower-case letters, digits and '_'."
+                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case "
+                "letter and goes on with at most 30 lower-case letters, digits and '_'."
             )
         elif name in names:
-            yield f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+            yield (
+                f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+            )
         names[name] = where
         for key in ("ports", "paths"):
             if not pool[key]:
-                yield f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its {key}."
+                yield (
+                    f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its "
+                    f"{key}."
+                )
         for position, port in enumerate(pool["ports"]):
             at = f"{where}.ports[{position}]"
             yield from port_problems(port, at)
             if port in ports:
-                yield f"{at}: {port} is already taken by {ports[port]}; each worker needs its own port."
+                yield (
+                    f"{at}: {port} is already taken by {ports[port]}; each worker needs its own "
+                    "port."
+                )
             ports[port] = at
         for position, path in enumerate(pool["paths"]):
             at = f"{where}.paths[{position}]"
             yield from path_problems(path, at)
             if (key := path.rstrip("/")) in paths:
-                yield f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+                yield (
+                    f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+                )
             paths[path.rstrip("/")] = at
         for key, (low, high) in RANGES.items():
             if key in pool and not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
         if not re.fullmatch(r"[1-9]\d*[KMGT]?|infinity", pool.get("memory_max", "infinity")):
             yield (
-                f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of bytes, one "
-                "with K, M, G or T behind it, as in '512M', or 'infinity'."
+                f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of "
+                "bytes, one with K, M, G or T behind it, as in '512M', or 'infinity'."
             )
     if "" not in paths:
         yield (
-            f"{variable}: no pool has '/' among its paths ({', '.join(sorted(paths)) or 'none given'}); "
-            "exactly one must, because it serves every request that no other pool does."
+            f"{variable}: no pool has '/' among its paths "
+            f"({', '.join(sorted(paths)) or 'none given'}); exactly one must, because it serves "
+            "every request that no other pool does."
         )
+
+
+def address_problems(address: str) -> Iterator[str]:
+    """Yield a problem unless `address` is one, written as systemd writes it when it is asked."""
+    try:
+        usual = ipaddress.ip_address(address)
+    except ValueError:
+        usual = None
+    if usual is None or "%" in address:
+        yield (
+            f"aroundtheworld_listen_address: {address!r} is not allowed; it must be an IPv4 or "
+            "IPv6 address of the host, as in '127.0.0.1' or '::1'."
+        )
+    elif str(usual) != address:
+        yield f"aroundtheworld_listen_address: {address!r} is not allowed; write it as '{usual}'."
 
 
 def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
@@ -198,77 +252,83 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     for key in ("aroundtheworld_site", "aroundtheworld_user"):
         if not NAME.fullmatch(given[key]):
             yield (
-                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and goes on "
-                "with at most 30 lower-case letters, digits and '_'."
+                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and "
+                "goes on with at most 30 lower-case letters, digits and '_'."
             )
     home = given["aroundtheworld_home"]
     if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
         yield (
-            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of letters, "
-            "digits, '-', '.', '_' and '~', at least two directories deep, as in '/srv/site'."
+            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of "
+            "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
+            "'/srv/site'."
         )
-    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", given["aroundtheworld_make_app"]):
+    if not MAKE_APP.fullmatch(given["aroundtheworld_make_app"]):
         yield (
-            f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it names a "
-            "module and a callable in it, as in 'shop.web:make_app'."
+            f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it "
+            "names a module and a callable in it, as in 'shop.web:make_app'."
         )
-    try:
-        ipaddress.ip_address(given["aroundtheworld_listen_address"])
-    except ValueError:
-        yield (
-            f"aroundtheworld_listen_address: {given['aroundtheworld_listen_address']!r} is not allowed; "
-            "it must be an IPv4 or IPv6 address of the host, as in '127.0.0.1'."
-        )
+    yield from address_problems(given["aroundtheworld_listen_address"])
     yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
     names = given["aroundtheworld_server_names"]
     if not names:
-        yield "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every name."
+        yield (
+            "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every "
+            "name."
+        )
     for index, name in enumerate(names):
         if name != "_" and not HOST_NAME.fullmatch(name):
             yield (
-                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one host name "
-                "of letters, digits, '-' and '.', as in 'www.example.org', or '_' for every name."
+                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one "
+                "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
+                "every name."
             )
     if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", given["aroundtheworld_max_body_size"], re.I):
         yield (
-            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not allowed; "
-            "give a number of bytes, or one with k, m or g behind it, as in '16m'."
+            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not "
+            "allowed; give a number of bytes, or one with k, m or g behind it, as in '16m'."
         )
     if given["aroundtheworld_maintenance_retry_after"] < 0:
         yield (
-            f"aroundtheworld_maintenance_retry_after: {given['aroundtheworld_maintenance_retry_after']} "
-            "is not allowed; it must be a number of seconds from 0."
+            "aroundtheworld_maintenance_retry_after: "
+            f"{given['aroundtheworld_maintenance_retry_after']} is not allowed; it must be a "
+            "number of seconds from 0."
         )
     if re.search(r"[\n\r\0]", given["aroundtheworld_migrate_command"]):
         yield (
-            f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not allowed; "
-            "it must be one line."
+            f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not "
+            "allowed; it must be one line."
         )
+    # Whatever is wrong with a variable of the app or a secret, its value is not shown.
     for key, value in given["aroundtheworld_environment"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
-                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have letters, "
-                "digits and '_' only, and not begin with a digit."
+                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have "
+                "letters, digits and '_' only, and not begin with a digit."
             )
-        elif not isinstance(value, (str, int, float)) or "\0" in str(value):
-            yield f"aroundtheworld_environment.{key}: {value!r} is not allowed; it must be a text or a number."
-    # Whatever is wrong with a secret, its value is not shown.
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            yield (
+                f"aroundtheworld_environment.{key}: a {type(value).__name__} is not allowed; it "
+                "must be a text or a number. Put quotes around a word like 'true' or 'no'."
+            )
+        elif "\0" in str(value):
+            yield f"aroundtheworld_environment.{key}: a NUL character is not allowed in its value."
     for key, value in given["aroundtheworld_secrets"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
-                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, digits "
-                "and '_' only, and not begin with a digit."
+                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, "
+                "digits and '_' only, and not begin with a digit."
             )
         elif not isinstance(value, str) or not value:
+            shown = "an empty text" if value == "" else f"a {type(value).__name__}"
             yield (
-                f"aroundtheworld_secrets.{key}: a {type(value).__name__} of this value is not allowed; it "
-                "must be a text that is not empty, or 'generate' to have one made on the host."
+                f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
+                "not empty, or 'generate' to have one made on the host."
             )
     yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
 
 
 def check_variables(given: Mapping[str, Any]) -> None:
-    """Refuse variables, name to value, that no deployment could follow; raises `BadInput`."""
+    """Refuse variables, name to value, that no deployment could follow; raises `BadInputError`."""
     spec = load_spec()
     problems = list(unknown_keys(given, list(spec), ""))
     for name, option in spec.items():
@@ -278,10 +338,10 @@ def check_variables(given: Mapping[str, Any]) -> None:
             problems.append(f"{name}: is missing; it must be {TYPES[option['type']][1]}.")
     problems = problems or list(value_problems(given))
     if problems:
-        raise BadInput(*problems)
+        raise BadInputError(*problems)
 
 
-# --- Pools ------------------------------------------------------------------------------------------
+# --- Pools ----------------------------------------------------------------------------------------
 
 
 def derive_pools(
@@ -289,7 +349,7 @@ def derive_pools(
 ) -> list[dict[str, Any]]:
     """Return the pools with every setting filled in, and with what units and nginx need of each.
 
-    Every pool gets an `upstream` (its name in nginx) and `servers` (``address:port`` of its workers).
+    Every pool gets an `upstream`, its name in nginx, and `servers`, its workers' ``address:port``.
     """
     site, address = given["aroundtheworld_site"], given["aroundtheworld_listen_address"]
     host = f"[{address}]" if ":" in address else address
@@ -310,27 +370,33 @@ def derive_pools(
     return pools
 
 
-# --- The release ------------------------------------------------------------------------------------
+def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return each worker's ``port``, ``pool`` and ``blocking`` in the order of their exchange."""
+    return [
+        {"port": port, "pool": pool["name"], "blocking": pool["blocking"]}
+        # Blocking pools first: only their operators notice when the release is a bad one.
+        for pool in sorted(pools, key=lambda pool: not pool["blocking"])
+        for port in pool["ports"]
+    ]
+
+
+# --- The release ----------------------------------------------------------------------------------
 
 
 def read_lock(path: Path) -> list[dict[str, Any]]:
     """Return the requirements of a hash-locked file, each ``{name, version, marker, hashes}``.
 
     Raises:
-        BadInput: The file is missing, or a line is no exact version with hashes.
+        BadInputError: The file is missing, or a line is no exact version with hashes.
     """
     shown = f"aroundtheworld_requirements: {path.name}"
     if not path.is_file():
-        raise BadInput(
+        raise BadInputError(
             f"{shown} does not exist in {path.parent}; make it with "
             "'uv pip compile --universal --generate-hashes' from the app's requirements."
         )
     requirements, problems = [], []
-    text = re.sub(r"\\\n", " ", path.read_text())
-    for number, line in enumerate(text.splitlines(), 1):
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line:
-            continue
+    for number, line in logical_lines(path.read_text()):
         wanted = line.split(" --", 1)[0].strip()
         try:
             requirement = Requirement(wanted)
@@ -343,11 +409,13 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
         pins = [spec.version for spec in requirement.specifier if spec.operator == "=="]
         hashes = HASH.findall(line)
         if len(pins) != 1 or "*" in pins[0] or len(requirement.specifier) != 1 or requirement.url:
-            problems.append(f"{shown} has {wanted!r}; every line must name one exact version with '=='.")
+            problems.append(
+                f"{shown} has {wanted!r}; every line must name one exact version with '=='."
+            )
         elif not hashes:
             problems.append(
-                f"{shown} has {wanted!r} without a hash; every line needs its '--hash=sha256:…', as "
-                "'uv pip compile --generate-hashes' writes it."
+                f"{shown} has {wanted!r} without a hash; every line needs its '--hash=sha256:…', "
+                "as 'uv pip compile --generate-hashes' writes it."
             )
         else:
             requirements.append(
@@ -359,8 +427,24 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
                 }
             )
     if problems:
-        raise BadInput(*problems)
+        raise BadInputError(*problems)
     return requirements
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a requirements file that say something, each with its number.
+
+    A backslash continues a line on the next one; a comment ends with its own.
+    """
+    first, line = 1, ""
+    for number, part in enumerate([*text.splitlines(), ""], 1):
+        line += re.sub(r"(^|\s)#.*", "", part)
+        if line.endswith("\\"):
+            line = line[:-1]
+            continue
+        if line.strip():
+            yield first, line.strip()
+        first, line = number + 1, ""
 
 
 def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> str:
@@ -375,9 +459,9 @@ def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str
 
 
 def app_files(root: Path, exclude: Sequence[str]) -> list[Path]:
-    """Return the files of the app below `root`, relative to it and sorted, without excluded names."""
+    """Return the files below `root` and behind links, relative to it, sorted, without `exclude`."""
     files = []
-    for directory, folders, names in os.walk(root):
+    for directory, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not _excluded(name, exclude)]
         files += [
             (Path(directory) / name).relative_to(root)
@@ -411,20 +495,20 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the release is made of: its id, its trees, and the requirements it runs with.
 
     Raises:
-        BadInput: The app directory is missing or empty, or its lock file cannot be used.
+        BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
     """
     root = Path(given["aroundtheworld_app_dir"]).expanduser().resolve()
     if not root.is_dir():
-        raise BadInput(
-            f"aroundtheworld_app_dir: {given['aroundtheworld_app_dir']!r} is not a directory on the "
-            "controller; give the one that holds the app and its requirements."
+        raise BadInputError(
+            f"aroundtheworld_app_dir: {given['aroundtheworld_app_dir']!r} is not a directory on "
+            "the controller; give the one that holds the app and its requirements."
         )
     requirements = read_lock(root / given["aroundtheworld_requirements"])
     module = given["aroundtheworld_make_app"].split(":")[0].split(".")[0]
     if not (root / module).is_dir() and not (root / f"{module}.py").is_file():
         known = {requirement["name"].replace("-", "_").lower() for requirement in requirements}
         if module.lower() not in known:
-            raise BadInput(
+            raise BadInputError(
                 f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} names the module "
                 f"{module!r}, which is neither in {root} nor among the locked requirements."
             )
@@ -436,7 +520,14 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
         label: {"root": str(top), "files": [file.as_posix() for file in names]}
         for label, (top, names) in files.items()
     }
-    return {"id": content_id(files), "trees": trees, "requirements": requirements}
+    try:
+        identity = content_id(files)
+    except OSError as error:
+        raise BadInputError(
+            f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
+            "remove it, or name it in aroundtheworld_app_exclude."
+        ) from None
+    return {"id": identity, "trees": trees, "requirements": requirements}
 
 
 def environment_for(
@@ -448,7 +539,7 @@ def environment_for(
     return {"id": hashlib.sha256(about.encode()).hexdigest()[:12], "lock": lock}
 
 
-# --- The host ---------------------------------------------------------------------------------------
+# --- The host -------------------------------------------------------------------------------------
 
 
 def host_problems(
@@ -465,22 +556,26 @@ def host_problems(
     for taken in host["taken_ports"]:
         yield (
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
-            f"{taken['process']} (listening on {taken['address']}); stop it, or choose another port."
+            f"{taken['process']} (listening on {taken['address']}); stop it, or choose another "
+            "port."
         )
 
 
 def release_to_go_back_to(wanted: str, host: Mapping[str, Any], name: str) -> str:
-    """Return the id of the release on the host `name` that `wanted` means; raises `BadInput`."""
+    """Return the id of the release on host `name` that is meant; raises `BadInputError`."""
     if wanted == "previous":
         if not host["good_releases"]:
-            raise BadInput(
-                f"aroundtheworld_release: there is no release on {name} to go back to; none before "
-                f"{host['current'] or 'the first one'} is on the host that ran well. Deploy a good one instead."
+            raise BadInputError(
+                f"aroundtheworld_release: there is no release on {name} to go back to; none but "
+                f"{host['current'] or 'the first one'} ran well and is still on the host. Deploy a "
+                "good one instead."
             )
         return str(host["good_releases"][0])
     if wanted not in host["releases"]:
         known = ", ".join(sorted(host["releases"])) or "none"
-        raise BadInput(f"aroundtheworld_release: {wanted!r} is not on {name}; there are: {known}.")
+        raise BadInputError(
+            f"aroundtheworld_release: {wanted!r} is not on {name}; there are: {known}."
+        )
     return wanted
 
 
@@ -496,12 +591,17 @@ class ActionModule(ActionBase):
         """Return the plan, or fail with everything that has to be mended first."""
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        given = {name: self._value(name, task_vars) for name in task_vars if name.startswith(PREFIX)}
+        spec = load_spec()
+        given = {
+            name: converted(self._value(name, task_vars), spec.get(name, {"type": "any"}))
+            for name in task_vars
+            if name.startswith(PREFIX)
+        }
         back_to = self._task.args.get("release", "")
         try:
             check_variables(given)
             release = {} if back_to else describe_release(given)
-        except BadInput as bad:
+        except BadInputError as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         pools = derive_pools(
             given,
@@ -521,28 +621,23 @@ class ActionModule(ActionBase):
             task_vars=task_vars,
         )
         if host.get("failed") or host.get("unreachable"):
-            return host
+            return dict(host)
         distributions = self._value("__aroundtheworld_distributions", task_vars)
         name = task_vars["inventory_hostname"]
         try:
             if problems := list(host_problems(host, name, distributions)):
-                raise BadInput(*problems)
+                raise BadInputError(*problems)
             if back_to:
                 release = {"id": release_to_go_back_to(back_to, host, name)}
                 environment = {"id": host["releases"][release["id"]]}
             else:
                 environment = environment_for(release.pop("requirements"), host["python"])
-        except BadInput as bad:
+        except BadInputError as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         result.update(
             changed=False,
             pools=pools,
-            # Blocking pools first: only their operators notice when the release is a bad one.
-            workers=[
-                {"port": port, "pool": pool["name"], "blocking": pool["blocking"]}
-                for pool in sorted(pools, key=lambda pool: not pool["blocking"])
-                for port in pool["ports"]
-            ],
+            workers=restart_order(pools),
             release=release,
             environment=environment,
             host={key: host[key] for key in HOST_FACTS},
@@ -550,9 +645,11 @@ class ActionModule(ActionBase):
         )
         return result
 
-    def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:
+    def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:  # noqa: ANN401
         return plain(self._templar.template(task_vars[name]))
 
     @staticmethod
     def _refusal(problems: Sequence[str]) -> str:
-        return "Nothing was changed, because of this:\n" + "\n".join(f"  - {one}" for one in problems)
+        return "Nothing was changed, because of this:\n" + "\n".join(
+            f"  - {one}" for one in problems
+        )

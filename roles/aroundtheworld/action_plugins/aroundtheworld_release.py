@@ -1,15 +1,15 @@
 """Bring the release and its environment to the host, if they are not there yet.
 
-The module of the same name says what the host lacks. Only then are wheels fetched on the controller, by
-exact version and hash and for the host's own Python, so that a host needs no package index; they are kept in
-a cache, by the environment's id, for the next host. What is lacking travels in one archive.
+The module of the same name says what the host lacks. Only then are wheels fetched on the
+controller, by exact version and hash and for the host's own Python, so that a host needs no package
+index; they are kept in a cache, by the environment's id, for the next host. What is lacking travels
+in one archive.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -45,7 +45,7 @@ def only_one(lock: Path) -> Iterator[None]:
 def platforms(python: Mapping[str, Any]) -> list[str]:
     """Return the platform tags whose wheels run on the host, best first (PEP 600).
 
-    manylinux_2_17 is the oldest that a current Python still gets; pip knows its old name manylinux2014.
+    manylinux_2_17 is the oldest that a current Python still gets; its old name is manylinux2014.
     """
     machine = python["machine"]
     newest = int(python["libc_version"].split(".")[1])
@@ -67,10 +67,8 @@ def download_command(lock: Path, into: Path, python: Mapping[str, Any]) -> list[
     return command
 
 
-def fetch_wheels(
-    environment: Mapping[str, str], python: Mapping[str, Any], cache: Path
-) -> Path:
-    """Return a directory with the wheels of the environment and nothing else, fetching what is not cached.
+def fetch_wheels(environment: Mapping[str, str], python: Mapping[str, Any], cache: Path) -> Path:
+    """Return a directory with just the environment's wheels, fetched unless they are cached.
 
     Raises:
         AnsibleActionFail: A wheel cannot be had, or is not the one whose hash is in the lock file.
@@ -93,7 +91,8 @@ def fetch_wheels(
                 raise AnsibleActionFail(
                     "aroundtheworld_requirements: the locked wheels could not be fetched on the "
                     f"controller for Python {python['version']} on {python['platform']}. Every "
-                    f"requirement needs a wheel for it, with the hash in the lock file. pip said:\n{last}"
+                    "requirement needs a wheel for it, with the hash in the lock file. pip "
+                    f"said:\n{last}"
                 )
             into.rename(wheels)
     return wheels
@@ -124,9 +123,14 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         plan, home = self._task.args["plan"], self._task.args["home"]
         release, environment = plan["release"], plan["environment"]
-        arguments = {"home": home, "release": release["id"], "environment": environment["id"], "who": plan["who"]}
+        arguments = {
+            "home": home,
+            "release": release["id"],
+            "environment": environment["id"],
+            "who": plan["who"],
+        }
 
-        def module(**more: Any) -> dict[str, Any]:
+        def module(**more: str) -> dict[str, Any]:
             done: dict[str, Any] = self._execute_module(
                 module_name=MODULE, module_args={**arguments, **more}, task_vars=task_vars
             )
@@ -149,6 +153,8 @@ class ActionModule(ActionBase):
                     lock = Path(work) / "requirements.txt"
                     lock.write_text(environment["lock"])
                     archive.add(lock, "requirements.txt")
-            remote = self._connection._shell.join_path(self._connection._shell.tmpdir or self._make_tmp_path(), "release.tar.gz")
-            self._transfer_file(str(local), remote)
+            remote = self._connection._shell.join_path(
+                self._connection._shell.tmpdir or self._make_tmp_path(), "release.tar.gz"
+            )
+            self._connection.put_file(str(local), remote)
         return module(archive=remote)

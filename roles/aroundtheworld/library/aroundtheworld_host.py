@@ -9,12 +9,19 @@ short_description: Read what the role has to know about a host
 description:
   - Reports the distribution, Python, missing packages, and ports that something else listens on.
 options:
-  site: {description: Name of the site; its own sockets do not count as taken., type: str, required: true}
+  site:
+    description: Name of the site; its own sockets do not count as taken.
+    type: str
+    required: true
   home: {description: Directory of the site., type: path, required: true}
   address: {description: Address that the workers will listen on., type: str, required: true}
   worker_ports: {description: Ports of the workers., type: list, elements: int, required: true}
   http_port: {description: Port of nginx., type: int, required: true}
-  packages: {description: Debian packages that the site needs., type: list, elements: str, required: true}
+  packages:
+    description: Debian packages that the site needs.
+    type: list
+    elements: str
+    required: true
 author: The Around The World authors
 """
 
@@ -34,11 +41,26 @@ distribution: {description: "Id and major version, as in C(debian 12)", type: st
 python: {description: The host's own Python, type: dict, returned: always}
 packages_missing: {description: Packages that are not installed, type: list, returned: always}
 taken_ports: {description: Ports that something else listens on, type: list, returned: always}
-python3_apt: {description: Whether Ansible's apt module can look at packages, type: bool, returned: always}
-current: {description: Id of the release that all workers run or an empty text, type: str, returned: always}
-releases: {description: Releases on the host with the ids of their environments, type: dict, returned: always}
-good_releases: {description: Releases to go back to, the one before the current first, type: list, returned: always}
-changing: {description: A sentence about another change that is under way or an empty text, type: str, returned: always}
+python3_apt:
+  description: Whether Ansible's apt module can look at packages.
+  type: bool
+  returned: always
+current:
+  description: Id of the release that all workers run, or an empty text.
+  type: str
+  returned: always
+releases:
+  description: Releases on the host with the ids of their environments.
+  type: dict
+  returned: always
+good_releases:
+  description: Releases to go back to, the one before the current first.
+  type: list
+  returned: always
+changing:
+  description: A sentence about another change that is under way, or an empty text.
+  type: str
+  returned: always
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 """
 
@@ -77,13 +99,13 @@ def parse_listeners(text: str, family: socket.AddressFamily) -> Iterator[Listene
 
 def overlap(one: str, other: str) -> bool:
     """Tell whether sockets on these two addresses and one port exclude each other."""
-    return one == other or bool({one, other} & {"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+    return one == other or bool({one, other} & {"0.0.0.0", "::"})  # noqa: S104 - not bound
 
 
 def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
-    """Return for each inode in `inodes` the process id and name of the first process that holds it."""
+    """Return for each of the inodes the id and name of the first process that holds it."""
     found: dict[str, tuple[int, str]] = {}
-    for process in sorted((int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())):
+    for process in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
         try:
             for handle in (proc / str(process) / "fd").iterdir():
                 link = str(handle.readlink())
@@ -117,7 +139,11 @@ def taken_ports(
         process, name = held.get(listener.inode, (0, "an unknown process"))
         if not overlap(address, listener.address):
             continue
-        own = name == "nginx" if variable == "aroundtheworld_http_port" else listener.port in own_ports
+        own = (
+            name == "nginx"
+            if variable == "aroundtheworld_http_port"
+            else listener.port in own_ports
+        )
         if not own:
             taken.append(
                 {
@@ -179,28 +205,32 @@ def main() -> None:
     current = (home / "current").readlink().name if (home / "current").is_symlink() else ""
     holder = lock_holder(home)
     _, installed, _ = module.run_command(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"]
-        + [*module.params["packages"], "python3-apt"]
+        [
+            *("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"),
+            *(*module.params["packages"], "python3-apt"),
+        ]
     )
-    packages = {
-        line.split()[0] for line in installed.splitlines() if line.endswith(" installed")
-    }
+    packages = {line.split()[0] for line in installed.splitlines() if line.endswith(" installed")}
     listeners = [
         listener
         for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6))
         if (table := Path("/proc/net", name)).exists()
         for listener in parse_listeners(table.read_text(), family)
     ]
-    wanted = {
-        port: (module.params["address"], "aroundtheworld_pools")
-        for port in module.params["worker_ports"]
-    }
+    wanted = dict.fromkeys(
+        module.params["worker_ports"], (module.params["address"], "aroundtheworld_pools")
+    )
     wanted[module.params["http_port"]] = ("::", "aroundtheworld_http_port")
     _, units, _ = module.run_command(
-        ["systemctl", "list-units", "--plain", "--no-legend", "--state=active"]
-        + [f"{module.params['site']}@*.socket"]
+        [
+            *("systemctl", "list-units", "--plain", "--no-legend", "--state=active"),
+            f"{module.params['site']}@*.socket",
+        ]
     )
-    own_ports = {int(line.split()[0].partition("@")[2].removesuffix(".socket")) for line in units.splitlines()}
+    own_ports = {
+        int(line.split()[0].partition("@")[2].removesuffix(".socket"))
+        for line in units.splitlines()
+    }
     held = holders({listener.inode for listener in listeners if listener.port in wanted})
     module.exit_json(
         changed=False,

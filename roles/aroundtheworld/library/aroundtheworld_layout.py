@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: the site's directories, environment and secrets, in one task instead of one for each."""
+"""Ansible module: the site's directories, environment and secrets, all in one task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: aroundtheworld_layout
 short_description: Make a site's directories, its environment file and its secrets
 description:
-  - The environment file and the secrets are readable by root alone; systemd hands them to the workers.
+  - Environment file and secrets are readable by root alone; systemd hands them to the workers.
   - Neither their values nor a generated secret appear in a result or a diff.
 options:
   directories:
@@ -17,8 +17,14 @@ options:
     required: true
   environment_file: {description: Where the environment goes., type: path, required: true}
   environment: {description: Names to values., type: dict, required: true}
-  secrets_directory: {description: Where the secrets go; other files in it are removed., type: path, required: true}
-  secrets: {description: "Names to values; C(generate) has one made, once.", type: dict, required: true}
+  secrets_directory:
+    description: Where the secrets go; other files in it are removed.
+    type: path
+    required: true
+  secrets:
+    description: Names to values; C(generate) has one made, once.
+    type: dict
+    required: true
 author: The Around The World authors
 """
 
@@ -47,8 +53,10 @@ GENERATE = "generate"
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:
-    """Return the text of an environment file as systemd reads it (systemd.exec(5), EnvironmentFile=)."""
-    quoted = {name: re.sub(r'([\\"$`])', r"\\\1", str(value)) for name, value in environment.items()}
+    """Return the text of an environment file for systemd (systemd.exec(5), EnvironmentFile=)."""
+    quoted = {
+        name: re.sub(r'([\\"$`])', r"\\\1", str(value)) for name, value in environment.items()
+    }
     return "".join(f'{name}="{value}"\n' for name, value in sorted(quoted.items()))
 
 

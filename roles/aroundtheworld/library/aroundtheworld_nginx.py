@@ -1,8 +1,9 @@
 #!/usr/bin/python
 """Ansible module: nginx serves a site.
 
-A configuration is tried alone before it lands, and with everything else before nginx is told to read it. Whether
-nginx still has to read it follows from when it last did, not from what changed in this run.
+A configuration is tried alone before it lands, and with everything else before nginx is told to
+read it. Whether nginx still has to read it follows from when it last did, not from what changed in
+this run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ description:
 options:
   site: {description: Name of the site., type: str, required: true}
   content: {description: The configuration., type: str, required: true}
-  remove_default: {description: Whether Debian's welcome page is switched off., type: bool, default: false}
+  remove_default:
+    description: Whether Debian's welcome page is switched off.
+    type: bool
+    default: false
 author: The Around The World authors
 """
 
@@ -44,7 +48,7 @@ ETC = Path("/etc/nginx")
 RELOAD_SECONDS = 10.0
 CLOCK_SECONDS = 0.05  # how exactly the start of a process is known, and some more
 
-# A site is part of the http block; what Debian's nginx.conf sets around it does not matter for its syntax.
+# A site is part of the http block; what Debian's nginx.conf sets around it is no matter of syntax.
 ALONE = """\
 pid {directory}/nginx.pid;
 error_log {directory}/error.log;
@@ -60,7 +64,13 @@ class Nginx:
     """One site of the host's nginx."""
 
     def __init__(
-        self, module: AnsibleModule, site: str, content: str, *, remove_default: bool, etc: Path = ETC
+        self,
+        module: AnsibleModule,
+        site: str,
+        content: str,
+        *,
+        remove_default: bool,
+        etc: Path = ETC,
     ) -> None:
         """Read the state; nothing is changed yet."""
         self.module, self.content, self.etc = module, content, etc
@@ -84,7 +94,7 @@ class Nginx:
         return (error or out).strip() if code else ""
 
     def workers(self) -> set[int]:
-        """Return the process ids of the nginx workers that serve, without those that are shutting down."""
+        """Return the process ids of the nginx workers that serve and are not shutting down."""
         main = self.state.get("MainPID", "0")
         children = Path("/proc", main, "task", main, "children")
         found = set()
@@ -98,9 +108,9 @@ class Nginx:
         return found
 
     def read_at(self) -> float:
-        """Return when nginx last read its configuration, in seconds of the epoch; 0 when it does not run.
+        """Return when nginx last read its configuration, in seconds of the epoch; 0 if never.
 
-        Its workers are made anew each time that it does. Exact to two hundredths of a second (proc(5)).
+        Its workers are made anew each time that it does. Exact to 0.02 s (proc(5)).
         """
         uptime = float(Path("/proc/uptime").read_text().split()[0])
         ages = []
@@ -140,11 +150,14 @@ class Nginx:
             main.write_text(ALONE.format(directory=directory, etc=self.etc, site=site))
             if said := self.run("nginx", "-t", "-q", "-c", str(main)):
                 self.module.fail_json(
-                    msg=f"nginx does not accept the site's configuration; nothing was changed. It said:\n{said}"
+                    msg=(
+                        "nginx does not accept the site's configuration; nothing was changed. It "
+                        f"said:\n{said}"
+                    )
                 )
 
     def land(self) -> None:
-        """Put the configuration in place, unless nginx does not accept it together with everything else."""
+        """Put the configuration in place, if nginx accepts it together with everything else."""
         default_target = self.default.readlink() if self.stale_default else None
         link_before = self.enabled.readlink() if self.enabled.is_symlink() else None
         write_atomically(self.available, self.content, 0o644)
@@ -165,8 +178,8 @@ class Nginx:
                 self.available.unlink()
             self.module.fail_json(
                 msg=(
-                    "nginx does not accept the site together with the rest of its configuration, which "
-                    f"goes on as it was. It said:\n{said}"
+                    "nginx does not accept the site together with the rest of its configuration, "
+                    f"which goes on as it was. It said:\n{said}"
                 )
             )
 
@@ -212,9 +225,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
-    nginx = Nginx(
-        module, given["site"], given["content"], remove_default=given["remove_default"]
-    )
+    nginx = Nginx(module, given["site"], given["content"], remove_default=given["remove_default"])
     steps = nginx.steps()
     if steps and not module.check_mode:
         nginx.converge(steps)

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: a release and its virtual environment on the host, each whole or not there at all."""
+"""Ansible module: a release and its virtual environment, each whole or not there at all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ module: aroundtheworld_release
 short_description: Install a release and its virtual environment
 description:
   - Without an archive, says what of the release is missing; with one, installs it.
-  - Releases and environments are named by their content, owned by root, and never changed once they are whole.
+  - Releases and environments are named by their content, owned by root, and never changed once
+    they are whole.
   - The action plugin of the same name makes the archive on the controller.
 options:
   home: {description: Directory of the site., type: path, required: true}
   release: {description: Id of the release., type: str, required: true}
   environment: {description: Id of the virtual environment., type: str, required: true}
-  archive: {description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt)., type: path}
+  archive:
+    description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt).
+    type: path
   who: {description: Who makes this change., type: str, default: somebody}
 author: The Around The World authors
 """
@@ -28,7 +31,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-missing: {description: "What was not there: C(environment), C(release)", type: list, returned: always}
+missing:
+  description: What was not there, of C(environment), C(release) and C(link).
+  type: list
+  returned: always
 """
 
 import json
@@ -40,7 +46,7 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld_files import link_atomically
 from ansible.module_utils.aroundtheworld_lock import only_change
-from ansible.module_utils.aroundtheworld_systemd import Failure
+from ansible.module_utils.aroundtheworld_systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 WHOLE = ".whole"  # made last in an environment: one without it was cut off
@@ -77,7 +83,7 @@ class Installer:
             self.module.fail_json(msg=f"{' '.join(map(str, command[:6]))} … failed:\n{last}")
 
     def install_environment(self, source: Path) -> None:
-        """Make the environment at its final place, because scripts in it name their interpreter's path."""
+        """Make the environment at its final place, because its scripts contain that path."""
         shutil.rmtree(self.environment, ignore_errors=True)
         self.run("/usr/bin/python3", "-m", "venv", "--without-pip", self.environment)
         pip = max(DEBIAN_WHEELS.glob("pip-*.whl")) / "pip"
@@ -109,11 +115,11 @@ class Installer:
         source.rename(self.release)
 
     def install_link(self) -> None:
-        """Point the release at its environment, which is another one after Debian got a new Python."""
+        """Point the release at its environment, another one after Debian got a new Python."""
         link_atomically(self.link, self.target)
 
     def install(self, archive: Path) -> None:
-        """Install what is missing from the archive; what fails leaves nothing half-written behind."""
+        """Install what is missing from the archive; a failure leaves nothing half-written."""
         missing = self.missing()
         with tempfile.TemporaryDirectory(dir=self.release.parent, prefix=".new-") as work:
             source = Path(work) / "release"
@@ -143,19 +149,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
-    installer = Installer(
-        module, Path(given["home"]), given["release"], given["environment"]
-    )
+    installer = Installer(module, Path(given["home"]), given["release"], given["environment"])
     missing = installer.missing()
     if given["archive"] and not module.check_mode:
         os.umask(0o022)  # the workers read what root writes here
         try:
             with only_change(Path(given["home"]), given["who"], "installing a release"):
                 installer.install(Path(given["archive"]))
-        except Failure as failure:
+        except HostError as failure:
             module.fail_json(msg=str(failure))
         except OSError as error:
-            module.fail_json(msg=f"The release could not be written: {error}. What was there before still is.")
+            module.fail_json(
+                msg=f"The release could not be written: {error}. What was there before still is."
+            )
     module.exit_json(
         changed=bool(missing),
         missing=missing,

@@ -44,7 +44,11 @@ def worker_line(unit: str, active: str, said: Mapping[str, Any]) -> str:
     name = f"{unit.removesuffix('.service'):28}"
     if not said:
         return f"{name} {active}, does not answer on its private socket"
-    busy = f", busy for {said['busy_seconds']:.1f} s in {said['busy_in']}" if said["busy_seconds"] else ""
+    busy = (
+        f", busy for {said['busy_seconds']:.1f} s in {said['busy_in']}"
+        if said["busy_seconds"]
+        else ""
+    )
     return (
         f"{name} {said['pool']:10} {said['state']:9} release {said['release']}, "
         f"up {said['uptime_seconds'] / 3600:.1f} h, {said['requests_total']} requests, "

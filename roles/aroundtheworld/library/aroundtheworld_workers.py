@@ -1,13 +1,14 @@
 #!/usr/bin/python
 """Ansible module: every worker of a site runs the wanted release with the wanted settings.
 
-What is done follows from the state that is found, not from what changed in this run: unit files are compared
-with the wanted ones, and each running worker is asked on its private socket which release and settings it runs.
-So a run that was cut off anywhere is completed by the next one.
+What is done follows from the state that is found, not from what changed in this run: unit files are
+compared with the wanted ones, and each running worker is asked on its private socket which release
+and settings it runs. So a run that was cut off anywhere is completed by the next one.
 
-A worker that serves is exchanged without losing a request: a stand-in, a second process on the same listening
-socket, starts with the new release and has to prove itself before it takes a connection; only then is the worker
-itself restarted. When anything fails, every worker that was touched is exchanged back.
+A worker that serves is exchanged without losing a request: a stand-in, a second process on the same
+listening socket, starts with the new release and has to prove itself before it takes a connection;
+only then is the worker itself restarted. When anything fails, every worker that was touched is
+exchanged back.
 """
 
 from __future__ import annotations
@@ -16,33 +17,52 @@ DOCUMENTATION = r"""
 module: aroundtheworld_workers
 short_description: Run a site's workers as systemd services
 description:
-  - Writes the unit files, and starts or exchanges, one at a time, each worker that does not run what it should.
-  - A worker counts as started when it says on its private socket that it is ready, with the wanted release, and
-    answers the health path.
+  - Writes the unit files, and starts or exchanges, one at a time, each worker that does not run what
+    it should.
+  - A worker counts as started when it says on its private socket that it is ready, with the wanted
+    release, and answers the health path.
   - Before the first one starts, the unit C(SITE-prepare.service) has to succeed.
-  - C(current) is switched when all workers run the release. A failure puts every touched worker back.
+  - C(current) is switched when all workers run the release. A failure puts every touched one back.
 options:
   site: {description: Name of the site and prefix of its units., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
   release: {description: Id of the wanted release., type: str, required: true}
-  address: {description: "Address of the listening sockets, IPv6 in brackets.", type: str, required: true}
+  address:
+    description: Address of the listening sockets, IPv6 in brackets.
+    type: str
+    required: true
   units:
-    description: All unit files in the format of C(systemctl cat); C(@CONFIG@) stands for a worker's settings.
+    description:
+      - All unit files in the format of C(systemctl cat). C(@CONFIG@) in them stands for a worker's
+        settings.
     type: str
     required: true
   workers:
-    description: The workers in the order of their exchange, each with C(port), C(pool) and C(blocking).
+    description: The workers in the order of their exchange, each with C(port), C(pool), C(blocking).
     type: list
     elements: dict
     required: true
-  watch: {description: Files and directories whose change makes workers restart., type: list, elements: path, default: []}
-  health_path: {description: URL path that a new process must answer with a status below 500., type: str, default: /}
+  watch:
+    description: Files and directories whose change makes workers restart.
+    type: list
+    elements: path
+    default: []
+  health_path:
+    description: URL path that a new process must answer with a status below 500.
+    type: str
+    default: /
   health_timeout: {description: Seconds it has for that., type: int, default: 5}
-  canary_seconds: {description: How long the first public worker is watched before the others follow., type: int, default: 0}
+  canary_seconds:
+    description: How long the first public worker is watched before the others follow.
+    type: int
+    default: 0
   keep_releases: {description: How many releases stay on the host., type: int, default: 5}
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
-  remove_orphans: {description: Only remove workers and pools that are not wanted any more., type: bool, default: false}
+  remove_orphans:
+    description: Only remove workers and pools that are not wanted any more.
+    type: bool
+    default: false
 author: The Around The World authors
 """
 
@@ -59,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
-phases: {description: "What was done, each with its seconds", type: list, returned: when something was done}
+phases: {description: "What was done, each with its seconds", type: list, returned: always}
 orphans: {description: Units that no pool lists any more, type: list, returned: always}
 """
 
@@ -76,13 +96,13 @@ from typing import Any, Protocol
 
 from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
 from ansible.module_utils.aroundtheworld_lock import append_log, last_good, now, only_change
-from ansible.module_utils.aroundtheworld_systemd import Failure, Systemd, accept, health, probe
+from ansible.module_utils.aroundtheworld_systemd import HostError, Systemd, accept, health, probe
 from ansible.module_utils.basic import AnsibleModule
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 CONFIG = "@CONFIG@"
 POLL_SECONDS = 0.05
-# systemd returned from starting a worker, so it was ready or has failed; a moment is left for a restart.
+# systemd returned from starting a worker, so it was ready or has failed; a restart takes a moment.
 READY_SECONDS = 5.0
 
 # The canary is given up when, over at least so many requests, …
@@ -95,7 +115,7 @@ CANARY_SLOWER, CANARY_SECONDS = 3.0, 0.25
 CANARY_BLOCKED = 1.0
 
 
-# --- Unit files -------------------------------------------------------------------------------------
+# --- Unit files -----------------------------------------------------------------------------------
 
 
 def split_units(text: str) -> dict[Path, str]:
@@ -140,7 +160,7 @@ def text_of(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-# --- One worker -------------------------------------------------------------------------------------
+# --- One worker -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -215,7 +235,9 @@ def canary_problem(
     if failed > failed_there + CANARY_ERRORS:
         return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {failed_there:.0%}"
     slow = after["latency_seconds"]["p99"] or 0.0
-    slow_there = max((later["latency_seconds"]["p99"] or 0.0 for _, later in siblings), default=slow)
+    slow_there = max(
+        (later["latency_seconds"]["p99"] or 0.0 for _, later in siblings), default=slow
+    )
     if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
         return (
             f"its 99th percentile is {slow * 1000:.0f} ms, its siblings' {slow_there * 1000:.0f} ms"
@@ -244,7 +266,7 @@ class PrivateSockets:
     probe = staticmethod(probe)
 
 
-# --- All workers ------------------------------------------------------------------------------------
+# --- All workers ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -330,17 +352,29 @@ class Workers:
 
     def _why_restart(self, one: Wanted) -> str:
         service = self.site.service(one.port)
-        return one.why_restart(
-            self.state[service],
-            self.state[self.site.socket(one.port)],
-            self.talk.health(self.site.private(service, "control")),
-        )
+        said = self.talk.health(self.site.private(service, "control"))
+        why = one.why_restart(self.state[service], self.state[self.site.socket(one.port)], said)
+        return why or ("its unit files were edited" if self._edited(one) else "")
+
+    def _edited(self, one: Wanted) -> bool:
+        """Tell whether the worker may have been started with unit files that somebody edited.
+
+        That is so when they are not the wanted ones, or were written after it started.
+        """
+        service = self.site.service(one.port)
+        paths = [self.site.units / f"{self.site.name}@.service", self.site.drop_in(service)]
+        if self.outdated.keys() & set(paths):
+            return True
+        since_boot = int(self.state[service].get("ExecMainStartTimestampMonotonic", 0)) / 1e6
+        moment = time.time()
+        started = moment - time.monotonic() + since_boot
+        return bool(since_boot) and any(started < path.stat().st_mtime <= moment for path in paths)
 
     def _listens(self, one: Wanted) -> bool:
         return self.state[self.site.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
 
     def _find_orphans(self) -> dict[str, list[Path]]:
-        """Return the units that are on the host but not wanted, each with the files that make it."""
+        """Return the units that are on the host but not wanted, each with its files."""
         site, ports = self.site, {str(one.port) for one in self.wanted}
         orphans: dict[str, list[Path]] = {}
         for name in self.systemd.loaded(f"{site.name}@*"):
@@ -376,7 +410,9 @@ class Workers:
         ]
         if self.stale_current():
             release = self.wanted[0].release
-            steps.append(f"switch {site.current} from {site.current_release() or 'nothing'} to {release}")
+            steps.append(
+                f"switch {site.current} from {site.current_release() or 'nothing'} to {release}"
+            )
         steps += [f"stop {name}, left from a run that was cut off" for name in self.leftover]
         if site.before.exists() and not steps:
             steps.append("finish the rollout that was cut off")
@@ -394,32 +430,34 @@ class Workers:
             self.phases.append({"name": name, "seconds": round(time.monotonic() - begun, 2)})
 
     def converge(self) -> None:
-        """Carry out the steps; raises `Failure` when they were reverted."""
+        """Carry out the steps; raises `HostError` when they were reverted."""
         self._keep_before()
         touched: list[Wanted] = []
         try:
-            self._write(path for path in self.outdated if path.parent == self.site.units)
-            if self.disabled:
-                self._write(path for path in self.outdated if not self._is_running_drop_in(path))
-                self.systemd.call("daemon-reload")
-                self.systemd.call("enable", "--quiet", "--", *self.disabled)
             if self.restart:
                 with self._phase("prepare"):
                     self._prepare()
+            self._write(path for path in self.outdated if not self._is_running_drop_in(path))
+            if self.outdated or self.reload:
+                self.systemd.call("daemon-reload")
+            if self.disabled:
+                self.systemd.call("enable", "--quiet", "--", *self.disabled)
             self._start_stopped(touched)
             self._exchange_running(touched)
             self._write(self.outdated)
             if self.outdated or self.reload:
                 self.systemd.call("daemon-reload")
             self._stop_stand_ins()
-        except Failure as failure:
-            raise Failure(f"{failure}{self._revert(touched)}") from None
+        except HostError as failure:
+            raise HostError(f"{failure}{self._revert(touched)}") from None
         if self.stale_current():
             link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
         shutil.rmtree(self.site.before, ignore_errors=True)
 
     def _is_running_drop_in(self, path: Path) -> bool:
-        return any(path == self.site.drop_in(self.site.service(one.port)) for one in self._running())
+        return any(
+            path == self.site.drop_in(self.site.service(one.port)) for one in self._running()
+        )
 
     def _running(self) -> list[Wanted]:
         """Return the workers to exchange that serve now, on the socket that they should have."""
@@ -450,14 +488,23 @@ class Workers:
                 write_atomically(path, self.files[path], 0o644)
 
     def _prepare(self) -> None:
+        """Have the release tried and the database migrated.
+
+        Its own unit is the only one that is written before: a worker that dies meanwhile comes back
+        as it was.
+        """
         unit = f"{self.site.name}-prepare.service"
+        self._write([self.site.units / unit])
         self.systemd.call("daemon-reload")
         try:
             self.systemd.call("start", unit)
-        except Failure:
-            raise Failure(
+        except HostError:
+            said = self.systemd.journal(unit)
+            # The site goes on as it was, so nothing on the host is left marked as failed.
+            self.systemd.call("reset-failed", "--", unit, check=False)
+            raise HostError(
                 f"The release {self.wanted[0].release} cannot be run, so no worker was restarted. "
-                f"{unit} said:\n{self.systemd.journal(unit)}"
+                f"{unit} said:\n{said}"
             ) from None
 
     def _start_stopped(self, touched: list[Wanted]) -> None:
@@ -480,7 +527,7 @@ class Workers:
             failure = "it was started"
             try:
                 self.systemd.call("start", "--", *services)
-            except Failure as problem:
+            except HostError as problem:
                 failure = str(problem)
             for one in stopped:
                 self._gate(one, self.site.service(one.port), failure)
@@ -516,7 +563,7 @@ class Workers:
         return self.talk.health(self.site.private(unit, "control"))
 
     def _exchange(self, one: Wanted) -> None:
-        """Let a stand-in prove itself and take over; then restart the worker, and let it take over."""
+        """Let a stand-in prove itself and take over; then restart the worker in its shelter."""
         service, listening = self.site.service(one.port), self.site.socket(one.port)
         stand_in = self.site.stand_in(one.port)
         if not self._listens(one):
@@ -526,14 +573,14 @@ class Workers:
         self._gate(one, stand_in, "it was started", state="held")
         try:
             self.talk.accept(self.site.private(stand_in, "control"))
-        except Failure as failure:
+        except HostError as failure:
             raise self._not_ready(one, stand_in, str(failure)) from None
         self._write([self.site.drop_in(service)])
         self.systemd.call("daemon-reload")
         failure_text = "it was restarted"
         try:
             self.systemd.call("restart", "--", service)
-        except Failure as problem:
+        except HostError as problem:
             failure_text = str(problem)
         self._gate(one, service, failure_text)
         # It finishes what it has, while the next worker is already on its way.
@@ -541,13 +588,13 @@ class Workers:
         self.state[listening]["ActiveState"] = "active"
 
     def _begin(self, stand_in: str) -> None:
-        """Start a stand-in; one that was left from a run that was cut off may run something else."""
+        """Start a stand-in; one that a cut-off run left behind may run something else."""
         if stand_in in self.leftover:
             self.systemd.call("stop", "--", stand_in)
         try:
             self.systemd.call("start", "--", stand_in)
-        except Failure as problem:
-            raise Failure(
+        except HostError as problem:
+            raise HostError(
                 f"{stand_in} did not become ready, so the worker it would stand in for was not "
                 f"touched: {problem}. It said:\n{self.systemd.journal(stand_in)}"
             ) from None
@@ -561,12 +608,12 @@ class Workers:
         failure = "it was restarted"
         try:
             self.systemd.call("start", "--", listening, service)
-        except Failure as problem:
+        except HostError as problem:
             failure = str(problem)
         self._gate(one, service, failure)
 
-    def _not_ready(self, one: Wanted, unit: str, why: str) -> Failure:
-        return Failure(
+    def _not_ready(self, one: Wanted, unit: str, why: str) -> HostError:
+        return HostError(
             f"{unit} of pool {one.pool} is not ready for visitors: {why}. "
             f"It said:\n{self.systemd.journal(unit)}"
         )
@@ -590,7 +637,7 @@ class Workers:
             raise self._not_ready(one, unit, f"{problem}{f', busy in {busy}' if busy else ''}")
 
     def _watch(self, one: Wanted, earlier: Mapping[Wanted, Mapping[str, Any]]) -> None:
-        """Raise `Failure` as soon as something speaks against the canary."""
+        """Raise `HostError` as soon as something speaks against the canary."""
         service = self.site.service(one.port)
         begun = self._health(service)
         deadline = time.monotonic() + self.site.canary_seconds
@@ -636,7 +683,7 @@ class Workers:
                         self._remove(one)
                 self._stop_stand_ins()
                 self.systemd.call("daemon-reload")
-            except Failure as failure:
+            except HostError as failure:
                 return f"\nGoing back failed as well: {failure}"
         shutil.rmtree(before, ignore_errors=True)
         release = self.site.current_release()
@@ -688,7 +735,7 @@ class Workers:
 def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
     """Remove all but the `keep` newest releases, and environments that no release uses any more.
 
-    The current release, the one that a rollback would go to, and those that still run are never removed.
+    The current release, the one that a rollback would go to, and those that still run always stay.
     """
     current = (home / "current").readlink().name
     wanted = {current, *running, *last_good(home, current)[:1]}
@@ -711,7 +758,7 @@ def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
 
 
 def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Carry out the steps under the site's lock, and write them into its log; raises `Failure`."""
+    """Carry out the steps under the site's lock, and log them; raises `HostError`."""
     site = workers.site
     was, to = site.current_release(), given["release"]
     entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
@@ -720,11 +767,13 @@ def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
         try:
             workers.converge()
             outcome, cause = "done", ""
-        except Failure as failure:
+        except HostError as failure:
             outcome, cause = "reverted", str(failure)
             raise
         finally:
-            append_log(site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause})
+            append_log(
+                site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause}
+            )
         running = {
             str(workers._health(site.service(one.port)).get("release")) for one in workers.wanted
         }
@@ -794,7 +843,7 @@ def main() -> None:
                 workers.remove_orphans()
             else:
                 phases = change(workers, given)
-    except Failure as failure:
+    except HostError as failure:
         module.fail_json(msg=str(failure))
     module.exit_json(
         changed=bool(steps),

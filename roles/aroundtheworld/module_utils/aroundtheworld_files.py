@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
-    """Replace the file at `path` at once, so that a reader sees the old text or the new, also after a crash."""
+    """Replace the file at once: a reader sees the old text or the new, also after a crash."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:

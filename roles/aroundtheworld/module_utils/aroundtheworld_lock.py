@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_systemd import Failure
+from ansible.module_utils.aroundtheworld_systemd import HostError
 
 
 def now() -> str:
@@ -52,7 +52,7 @@ def refusal(holder: Mapping[str, str]) -> str:
 
 @contextmanager
 def only_change(home: Path, who: str, doing: str) -> Iterator[None]:
-    """Hold the site's lock; raises `Failure` at once when somebody else does."""
+    """Hold the site's lock; raises `HostError` at once when somebody else does."""
     handle = os.open(lock_path(home), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _take(handle, home)
@@ -71,7 +71,7 @@ def _take(handle: int, home: Path) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline and (holder := lock_holder(home)):
-                raise Failure(refusal(holder)) from None
+                raise HostError(refusal(holder)) from None
             time.sleep(0.05)
         else:
             return
@@ -120,7 +120,7 @@ def outcomes(log: list[dict[str, Any]]) -> dict[str, str]:
 def last_good(home: Path, current: str) -> list[str]:
     """Return the releases that may be gone back to, the one before the current first.
 
-    A release counts that once ran on all workers, is still on the host, and was not found bad since.
+    A release counts that ran on all workers, is still on the host, and was not found bad since.
     """
     log = read_log(home)
     known = outcomes(log)

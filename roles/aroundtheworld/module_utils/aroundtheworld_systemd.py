@@ -12,7 +12,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 
-class Failure(Exception):
+class HostError(Exception):
     """Something on the host did not come about; the message says what, for a person."""
 
 
@@ -24,10 +24,10 @@ class Systemd:
         self.module = module
 
     def call(self, *arguments: str, check: bool = True) -> str:
-        """Return what ``systemctl`` prints; raises `Failure` when it fails."""
+        """Return what ``systemctl`` prints; raises `HostError` when it fails."""
         code, out, error = self.module.run_command(["systemctl", *arguments])
         if code and check:
-            raise Failure(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
+            raise HostError(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
         return str(out)
 
     def show(self, units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -35,7 +35,8 @@ class Systemd:
         if not units:
             return {}
         names = "Id,ActiveState,UnitFileState,Listen,NeedDaemonReload"
-        out = self.call("show", f"--property={names}", "--", *units)
+        started = "ExecMainStartTimestampMonotonic"
+        out = self.call("show", f"--property={names},{started}", "--", *units)
         found = {}
         for block in out.strip().split("\n\n"):
             properties = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -48,8 +49,10 @@ class Systemd:
         return {line.split()[0] for line in out.splitlines() if line.strip()}
 
     def journal(self, unit: str, lines: int = 20) -> str:
-        """Return the last `lines` in the journal about the unit's last start, its own and systemd's."""
-        this = self.call("show", "--property=InvocationID", "--value", "--", unit, check=False).strip()
+        """Return the last `lines` in the journal about the unit's last start."""
+        this = self.call(
+            "show", "--property=InvocationID", "--value", "--", unit, check=False
+        ).strip()
         matches = [f"_SYSTEMD_INVOCATION_ID={this}", "+", f"INVOCATION_ID={this}"]
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}"]
         return str(
@@ -79,7 +82,7 @@ def request(
 
 
 def health(control: Path) -> dict[str, Any]:
-    """Return what the worker behind the private socket says of itself, or nothing when none answers."""
+    """Return what the worker behind the private socket says of itself, or nothing."""
     try:
         said: dict[str, Any] = json.loads(request(control, "GET", "/health", timeout=2)[1])
     except (OSError, ValueError, http.client.HTTPException):
@@ -88,17 +91,17 @@ def health(control: Path) -> dict[str, Any]:
 
 
 def accept(control: Path) -> None:
-    """Tell a worker that holds to take connections; raises `Failure` when it does not."""
+    """Tell a worker that holds to take connections; raises `HostError` when it does not."""
     try:
         status, _ = request(control, "POST", "/accept", timeout=5)
     except (OSError, http.client.HTTPException) as error:
-        raise Failure(f"it does not answer on its private socket ({error})") from None
+        raise HostError(f"it does not answer on its private socket ({error})") from None
     if status != 200:
-        raise Failure(f"it refuses to take connections (status {status})")
+        raise HostError(f"it refuses to take connections (status {status})")
 
 
 def probe(app: Path, url: str, *, timeout: float) -> str:
-    """Return what is wrong with the app's answer to `url` on its private socket, or an empty text."""
+    """Return what is wrong with the app's answer to `url`, or an empty text."""
     try:
         status, _ = request(app, "GET", url, timeout=timeout, headers={"Host": "localhost"})
     except TimeoutError:

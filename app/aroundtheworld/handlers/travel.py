@@ -1,0 +1,132 @@
+"""Where one is, and where one can go."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from tornado import web
+
+from aroundtheworld.db import journeys
+from aroundtheworld.db.engine import Row
+from aroundtheworld.geo import svg_path
+from aroundtheworld.handlers.base import BaseHandler
+from aroundtheworld.handlers.pages import map_view
+from aroundtheworld.travel import Flight, flight, flights_from
+from aroundtheworld.world import City, Country
+
+# How many flights the page lists; the map shows all that can be paid.
+LISTED_FLIGHTS = 36
+
+
+class TravelBaseHandler(BaseHandler):
+    """What the pages about travelling share."""
+
+    async def journey(self) -> Row | None:
+        """Return the journey of who asks, or None before their first round."""
+        if self.session is None:
+            return None
+        journey = await self.database.read_async(journeys.by_player, self.session.player_id)
+        # A newer release may have known more cities; then this one sees no journey.
+        return journey if journey and journey.city_id in self.application.world.by_city_id else None
+
+    def place(self, city_id: str) -> tuple[Country, City]:
+        """Return the city of that number and its country, or answer 404."""
+        is_number = city_id.isascii() and city_id.isdigit() and len(city_id) < 16
+        found = self.application.world.by_city_id.get(int(city_id)) if is_number else None
+        if found is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        return found
+
+    def show_city(self, country: Country, city: City, journey: Row | None, problem: str) -> None:
+        """Render the page of a city, with the way there."""
+        world, positions = self.application.world, self.application.city_positions
+        here = world.by_city_id[journey.city_id][1] if journey else None
+        way: Flight | None = None
+        places = [positions[city.id]]
+        if here is not None and here != city:
+            way = flight(here, country, city)
+            places.append(positions[here.id])
+        self.render(
+            "city.html",
+            country=country,
+            city=city,
+            journey=journey,
+            here=here,
+            flight=way,
+            problem=problem,
+            view=map_view(places),
+            position=positions[city.id],
+            here_position=positions[here.id] if here else None,
+            path=svg_path([here.position, city.position]) if here and way else "",
+        )
+
+
+class TravelHandler(TravelBaseHandler):
+    """The map of one's journey, and the desk that sells tickets."""
+
+    async def get(self) -> None:
+        """Show where one is and where one can afford to go."""
+        journey = await self.journey()
+        if journey is None or self.session is None:
+            self.render("quiz_start.html")
+            return
+        world = self.application.world
+        country, here = world.by_city_id[journey.city_id]
+        flights = flights_from(world, here)
+        affordable = [f for f in flights if f.fare <= journey.coins]
+        flown = await self.database.read_async(journeys.latest_flights, self.session.player_id)
+        self.render(
+            "travel.html",
+            journey=journey,
+            country=country,
+            here=here,
+            positions=self.application.city_positions,
+            affordable=affordable,
+            listed=affordable[:LISTED_FLIGHTS],
+            next_flight=flights[len(affordable)] if len(affordable) < len(flights) else None,
+            path="".join(
+                svg_path([world.by_city_id[f.from_city_id][1].position,
+                          world.by_city_id[f.to_city_id][1].position])
+                for f in flown
+                if f.from_city_id in world.by_city_id and f.to_city_id in world.by_city_id
+            ),
+        )  # fmt: skip
+
+    async def post(self) -> None:
+        """Fly, or say why not."""
+        country, city = self.place(self.get_body_argument("to"))
+        _, start = self.place(self.get_body_argument("from"))
+        journey = await self.journey()
+        if journey is None or self.session is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        way = flight(start, country, city)
+        if city != start and await self.database.write_async(
+            journeys.fly, self.session.player_id, start.id, city.id, way.km, way.fare
+        ):
+            self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
+            return
+        journey = await self.journey()
+        if journey is not None and journey.city_id == city.id:
+            # The form was sent twice, and the first one flew.
+            self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
+            return
+        self.set_status(HTTPStatus.CONFLICT)
+        self.show_city(country, city, journey, "That flight could not be booked: see below.")
+
+
+class LeaderboardHandler(BaseHandler):
+    """Who earned most."""
+
+    async def get(self) -> None:
+        """Show them."""
+        leaders = await self.database.read_async(journeys.leaders)
+        self.render("leaderboard.html", leaders=leaders)
+
+
+class CityHandler(TravelBaseHandler):
+    """One city, and the flight there."""
+
+    async def get(self, city_id: str) -> None:
+        """Show it, or 404."""
+        country, city = self.place(city_id)
+        self.show_city(country, city, await self.journey(), "")

@@ -1,0 +1,63 @@
+"""Measures, prints a table, and writes it into docs/benchmarks.md with the figures beside it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import signal
+import sys
+from collections.abc import Callable
+
+from bench import load, playbooks, report, targets
+from bench.figures import Part
+from bench.host import CACHE, TOOLS, BenchError, run, say
+
+
+def main() -> None:
+    """Measures the parts that are named; exit status 1 when a promise is broken."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").strip())
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        help="playbooks, load and targets (20 minutes); the first two unless named",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="measure once or twice, and keep nothing"
+    )
+    arguments = parser.parse_args()
+    rounds, deploys, bursts = (2, 1, 2) if arguments.quick else (5, 2, 6)
+    measure: dict[str, Callable[[], Part]] = {
+        "playbooks": lambda: playbooks.measure(rounds, deploys),
+        "load": lambda: load.measure(bursts),
+        "targets": targets.measure,
+    }
+    wanted = arguments.parts or ["playbooks", "load"]
+    if unknown := set(wanted) - set(measure):
+        parser.error(f"no part {', '.join(unknown)}: there are {', '.join(measure)}")
+
+    # As Ctrl-C does: hosts are removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM"))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            parts = {name: measure[name]() for name in wanted}
+        except BlockingIOError:
+            sys.exit("Another run measures in this checkout: wait for it, or end it.")
+        except BenchError as error:
+            sys.exit(str(error))
+        except KeyboardInterrupt:
+            sys.exit("Interrupted: the hosts are gone, nothing was kept.")
+
+    for part in parts.values():
+        say("\n" + "\n".join(report.table(part)))
+    if not arguments.quick:
+        report.save(report.load() | parts)
+        # The library that draws is large, and needed for nothing else.
+        packages = ("--isolated", "--no-project", "--with-requirements", "bench/requirements.txt")
+        run(TOOLS / "uv", "run", *packages, "python", "-m", "bench.plot")
+    sys.exit(not all(figure.kept for part in parts.values() for figure in part.figures))
+
+
+if __name__ == "__main__":
+    main()

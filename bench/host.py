@@ -1,0 +1,168 @@
+"""Throwaway hosts, and running playbooks and commands on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+CACHE = CHECKOUT / ".cache" / "bench"
+TOOLS = Path(sys.executable).parent
+HOSTS = CHECKOUT / "molecule" / "shared" / "hosts.py"
+
+
+class BenchError(Exception):
+    """Something could not be measured, in a sentence."""
+
+
+def run(
+    *command: str | Path,
+    directory: Path = CHECKOUT,
+    environment: Mapping[str, str] | None = None,
+    uninterrupted: bool = False,
+) -> str:
+    """Runs a command and returns what it printed.
+
+    Args:
+        command: the program and its arguments.
+        directory: where it runs.
+        environment: added to this process's own.
+        uninterrupted: whether it goes on when Ctrl-C is pressed.
+
+    Raises:
+        BenchError: it failed; the message ends with the end of what it said.
+    """
+    done = subprocess.run(  # noqa: S603 - the project's own commands
+        [str(part) for part in command],
+        cwd=directory,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        start_new_session=uninterrupted,
+    )
+    if done.returncode:
+        last = "\n".join(done.stdout.strip().splitlines()[-25:])
+        raise BenchError(f"{' '.join(map(str, command))} failed:\n{last}")
+    return done.stdout
+
+
+def say(message: str) -> None:
+    """Reports progress at once."""
+    print(message, flush=True)
+
+
+class Host:
+    """A Debian host of its own for one block, bare when the block begins and gone when it ends."""
+
+    def __init__(self, name: str, debian: int = 12) -> None:
+        """Names the host; nothing is made yet.
+
+        Args:
+            name: the same in every run, so that one which was killed is cleaned up by the next.
+            debian: its release.
+        """
+        self.name, self.debian = f"bench-{name}", debian
+        self.directory = CACHE / name
+
+    def __enter__(self) -> Host:
+        """Makes the host, and an inventory that holds only it."""
+        self._remove()
+        try:
+            platform = [{"name": self.name, "debian": self.debian}]
+            self._hosts("create", json.dumps(platform))
+            inventory = self.directory / "inventory"
+            inventory.mkdir()
+            (inventory / "group_vars").symlink_to(CHECKOUT / "inventory" / "local" / "group_vars")
+            host = {
+                "ansible_host": self.name,
+                "ansible_user": "root",
+                "ansible_ssh_common_args": f'-F "{self.directory}/ssh_config"',
+            }
+            # JSON is YAML.
+            described = {"aroundtheworld": {"hosts": {self.name: host}}}
+            (inventory / "hosts.yml").write_text(json.dumps(described))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Removes the host and all that belongs to it."""
+        self._remove()
+
+    def _remove(self) -> None:
+        self._hosts("destroy", uninterrupted=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _hosts(self, verb: str, *arguments: str, uninterrupted: bool = False) -> None:
+        run(
+            HOSTS,
+            verb,
+            f"--name={self.name}",
+            f"--directory={self.directory}",
+            *arguments,
+            uninterrupted=uninterrupted,
+        )
+
+    def playbook(
+        self,
+        playbook: str,
+        *arguments: str,
+        changes: bool,
+        cache: Path | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> float:
+        """Runs a playbook and returns how long that took, in seconds.
+
+        Args:
+            playbook: its path in the checkout.
+            arguments: more for `ansible-playbook`.
+            changes: whether it has to change something; a run that does what it should not do, or
+                nothing where it should, is no measurement.
+            cache: where the controller keeps what it downloads, instead of the user's own cache.
+            variables: role variables, instead of the local inventory's.
+
+        Raises:
+            BenchError: the run failed, or did not do what it should.
+        """
+        command: list[str | Path] = [
+            TOOLS / "ansible-playbook",
+            "--inventory",
+            self.directory / "inventory",
+        ]
+        if variables:
+            command += ["--extra-vars", json.dumps(variables)]
+        environment = {"XDG_CACHE_HOME": str(cache)} if cache else {}
+        began = time.perf_counter()
+        said = run(*command, playbook, *arguments, environment=environment)
+        took = time.perf_counter() - began
+        changed = re.search(r"changed=(\d+)", said)
+        if changed is None or (changed[1] != "0") is not changes:
+            wanted = "something" if changes else "nothing"
+            raise BenchError(f"{playbook} {' '.join(arguments)} should change {wanted}:\n{said}")
+        return took
+
+    def shell(self, command: str) -> str:
+        """Runs a shell command on the host as root and returns what it printed.
+
+        Raises:
+            BenchError: it failed.
+        """
+        return run("ssh", "-F", self.directory / "ssh_config", self.name, command)

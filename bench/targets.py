@@ -1,0 +1,53 @@
+"""How long the contributor's commands take, from a fresh clone."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.figures import Figure, Part
+from bench.host import CHECKOUT, run, say
+
+# Make would pass on what it was called with, and what it chose for this checkout.
+OWN = {"MAKEFLAGS": "", "MFLAGS": "", "MAKELEVEL": "", "HOSTS_PREFIX": "", "HOSTS_SUBNET": ""}
+
+
+def measure() -> Part:
+    """Runs `make up` twice and `make test` once in a clone of what is committed.
+
+    Debian packages that this machine has, and the caches of uv and pip, are used as they are.
+
+    Raises:
+        BenchError: one of them failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        clone = Path(temporary) / "clone"
+        run("git", "clone", "--quiet", CHECKOUT, clone)
+        try:
+            first, again = _make(clone, "up"), _make(clone, "up")
+            _make(clone, "down")
+            test = _make(clone, "test")
+        finally:
+            run(
+                *("make", "--ignore-errors", "down", "clean"),
+                directory=clone,
+                environment=OWN,
+                uninterrupted=True,
+            )
+    return Part(
+        [
+            Figure("`make up` from a fresh clone", "s", [first], 180),
+            Figure("`make up` again", "s", [again], 30),
+            Figure("`make test`", "s", [test], 720),
+        ]
+    )
+
+
+def _make(clone: Path, target: str) -> float:
+    """Makes a target and returns how long that took, in seconds."""
+    began = time.perf_counter()
+    run("make", target, directory=clone, environment=OWN)
+    took = time.perf_counter() - began
+    say(f"make {target} {took:.0f} s")
+    return took

@@ -1,0 +1,159 @@
+"""Static files of all the releases on a host, as nginx finds them.
+
+A page that a visitor got from the release before refers to that release's files, for as long as it is open. So
+nginx does not serve the files of one release, but these three trees below ``assets/``, each with the files'
+URL paths:
+
+``versions/<sha512>``
+    Every file of every release, by its content. Tornado's ``static_url()`` writes this checksum behind ``?v=``.
+``current``
+    Links to the directories of the release that all workers run.
+``names``
+    Every name that a release has, with the newest release's content: names that contain a checksum.
+
+Files are hard links to those of the releases. All of it follows from which releases are on the host, and
+``index.json``, written last, says for which that was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
+
+VERSIONS, CURRENT, NAMES, INDEX = "versions", "current", "names", "index.json"
+
+# URL path without its first slash, to the SHA-512 of the file's content in hexadecimal digits.
+Digests = Mapping[str, str]
+
+
+class Assets:
+    """What nginx serves of the releases below a home directory."""
+
+    def __init__(self, home: Path, static: Sequence[Mapping[str, str]] | None = None) -> None:
+        """Read what was done before; nothing is changed yet.
+
+        Args:
+            home: Directory of the site.
+            static: Each a ``url`` that begins and ends with a slash, and the app's ``directory`` for it; without
+                it, those that were served until now.
+        """
+        self.home, self.root = home, home / "assets"
+        try:
+            self.index: dict[str, Any] = json.loads((self.root / INDEX).read_text())
+        except (FileNotFoundError, ValueError):
+            self.index = {"static": [], "releases": {}}
+        self.static = self.index["static"] if static is None else [dict(one) for one in static]
+
+    def releases(self) -> list[str]:
+        """Return the ids of the releases on the host, the newest first."""
+        found = (self.home / "releases").glob("[!.]*")
+        return [
+            path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        ]
+
+    def stale(self) -> bool:
+        """Tell whether `update` has something to do."""
+        if not self.static:
+            return self.root.exists()
+        same_releases = set(self.index["releases"]) == set(self.releases())
+        return not same_releases or self.index["static"] != self.static
+
+    def update(self) -> None:
+        """Make the trees those of the releases that are on the host; what stays is there all the while."""
+        if not self.static:
+            shutil.rmtree(self.root, ignore_errors=True)
+            return
+        known = self.index["releases"] if self.index["static"] == self.static else {}
+        digests = {name: known.get(name) or self._digests(name) for name in self.releases()}
+        links = {**self._versions(digests), **self._names(digests)}
+        directories = {
+            self.root / CURRENT / one["url"].strip("/"): self._files(one) for one in self.static
+        }
+        self._remove_all_but({*links, *directories, self.root / INDEX})
+        for link, file in links.items():
+            if not (link.exists() and link.samefile(file)):
+                hard_link_atomically(link, file)
+        for link, directory in directories.items():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link_atomically(link, directory)
+        self.index = {"static": self.static, "releases": digests}
+        write_atomically(self.root / INDEX, json.dumps(self.index) + "\n", 0o644)
+
+    def _files(self, one: Mapping[str, str], release: str = "") -> Path:
+        """Return where the files of a static directory are, in a release or in the current one."""
+        top = self.home / "releases" / release if release else self.home / "current"
+        return top / "app" / one["directory"]
+
+    def _digests(self, release: str) -> Digests:
+        """Return every static file of a release."""
+        found = {}
+        for one in self.static:
+            top = self._files(one, release)
+            for file in sorted(path for path in top.rglob("*") if path.is_file()):
+                with file.open("rb") as content:
+                    digest = hashlib.file_digest(content, "sha512").hexdigest()
+                found[f"{one['url'].strip('/')}/{file.relative_to(top).as_posix()}"] = digest
+        return found
+
+    def _file(self, release: str, path: str) -> Path:
+        """Return the file of a release that is served at a URL path."""
+        for one in self.static:
+            url = one["url"].strip("/") + "/"
+            if path.startswith(url):
+                return self._files(one, release) / path.removeprefix(url)
+        raise ValueError(path)
+
+    def _versions(self, digests: Mapping[str, Digests]) -> dict[Path, Path]:
+        """Return the links below ``versions``; one that is there already has the right content."""
+        links = {}
+        for release, files in digests.items():
+            for path, digest in files.items():
+                link = self.root / VERSIONS / digest / path
+                links[link] = link if link.exists() else self._file(release, path)
+        return links
+
+    def _names(self, digests: Mapping[str, Digests]) -> dict[Path, Path]:
+        """Return the links below ``names``; of a name that is a file here and a directory there, the newest."""
+        links: dict[Path, Path] = {}
+        taken: set[PurePosixPath] = set()
+        for files in digests.values():
+            for path, digest in files.items():
+                link, parents = self.root / NAMES / path, set(PurePosixPath(path).parents)
+                if link in links or PurePosixPath(path) in taken:
+                    continue
+                if any(self.root / NAMES / parent in links for parent in parents):
+                    continue
+                links[link] = self.root / VERSIONS / digest / path
+                taken |= parents
+        return links
+
+    def _remove_all_but(self, wanted: Iterable[Path]) -> None:
+        """Remove what is below the root and neither wanted nor a directory of something that is."""
+        kept = {parent for path in wanted for parent in (path, *path.parents)}
+        for directory, folders, names in os.walk(self.root):
+            for name in (*names, *folders):
+                path = Path(directory, name)
+                if path in kept:
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                    folders.remove(name)
+                else:
+                    path.unlink()
+
+
+def hard_link_atomically(link: Path, file: Path) -> None:
+    """Make `link` another name of `file` at once, so that it never is missing."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    os.link(file, fresh)
+    # Renaming one name of a file to another of the same file would do nothing.
+    fresh.replace(link) if not (link.exists() and link.samefile(file)) else fresh.unlink()

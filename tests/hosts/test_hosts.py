@@ -1,0 +1,117 @@
+"""The decisions that molecule/shared/hosts.py takes about a machine, without making a host."""
+
+import importlib.util
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "molecule" / "shared" / "hosts.py"
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    spec = importlib.util.spec_from_file_location("test_hosts_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def taken():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_ssh_is_published_always_and_ports_differ(hosts):
+    ports = hosts.choose_ports(["80", "443"])
+    assert list(ports) == ["22", "80", "443"]
+    assert len(set(ports.values())) == 3
+
+
+def test_a_taken_port_is_refused_by_name(hosts, taken):
+    with pytest.raises(hosts.HostError, match=f"Port {taken} of 127.0.0.1 is taken"):
+        hosts.choose_ports([f"80={taken}"])
+
+
+def test_a_taken_port_that_was_only_preferred_is_replaced(hosts, taken):
+    assert hosts.choose_ports([f"80={taken}?"])["80"] != taken
+
+
+def test_a_free_port_is_given_as_wished(hosts, taken):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    assert hosts.choose_ports([f"22={free}"]) == {"22": free}
+
+
+@pytest.mark.parametrize("wish", ["", "http", "80:8080", "80=", "80=x", "80=8080!"])
+def test_a_wish_that_makes_no_sense_is_shown(hosts, wish):
+    with pytest.raises(hosts.HostError, match=re.escape(repr(wish))):
+        hosts.choose_ports([wish])
+
+
+@pytest.mark.parametrize(
+    ("hard", "expected"), [(20_000, 20_000), (10**9, 2**20), (-1, 2**20)], ids=str
+)
+def test_no_limit_exceeds_what_the_machine_allows(hosts, monkeypatch, hard, expected):
+    monkeypatch.setattr(hosts.resource, "getrlimit", lambda _: (hard, hard))
+    assert f"--ulimit=nofile={expected}:{expected}" in hosts.runtime_options()
+
+
+def test_an_unknown_debian_is_refused(hosts):
+    with pytest.raises(hosts.HostError, match=r"Debian 11: known are \[12, 13\]"):
+        hosts.build_root(11)
+
+
+@pytest.fixture
+def mmdebstrap(hosts, monkeypatch, tmp_path):
+    """Returns a function that has a shell command stand for mmdebstrap."""
+    monkeypatch.setattr(hosts, "ROOTS", tmp_path)
+
+    def stand_in(command):
+        monkeypatch.setattr(hosts, "as_root", lambda _: ["sh", "-c", command])
+
+    return stand_in
+
+
+def test_a_root_is_built_once(hosts, mmdebstrap):
+    mmdebstrap("echo root")
+    root = hosts.build_root(12)
+    mmdebstrap("exit 1")
+    assert hosts.build_root(12) == root
+    assert root.read_text() == "root\n"
+
+
+def test_an_old_root_is_replaced_but_kept_when_it_cannot_be(hosts, mmdebstrap, monkeypatch):
+    mmdebstrap("echo old")
+    root = hosts.build_root(12)
+    later = hosts.time.time() + hosts.ROOT_MAX_AGE + 1
+    monkeypatch.setattr(hosts.time, "time", lambda: later)
+    mmdebstrap("echo half; exit 1")
+    assert hosts.build_root(12).read_text() == "old\n"
+    mmdebstrap("echo new")
+    assert hosts.build_root(12).read_text() == "new\n"
+    assert list(hosts.ROOTS.iterdir()) == [root]
+
+
+def test_a_root_that_cannot_be_built_leaves_nothing(hosts, mmdebstrap):
+    mmdebstrap("echo half; echo no mirror >&2; exit 1")
+    with pytest.raises(hosts.HostError, match="no mirror"):
+        hosts.build_root(12)
+    assert list(hosts.ROOTS.iterdir()) == []
+
+
+def test_a_missing_podman_is_said_with_the_remedy(tmp_path):
+    empty = {"PATH": str(tmp_path)}
+    command = [sys.executable, str(SCRIPT), "destroy", "--directory", str(tmp_path / "hosts")]
+    # The usual places of administrators' programs are searched too; podman is in neither.
+    result = subprocess.run(command, env=empty, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "podman is missing: `scripts/bootstrap hosts` installs it.\n"

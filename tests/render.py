@@ -1,0 +1,130 @@
+"""Render the role's templates as a run would, by Ansible's own engine but without a host.
+
+``python -m tests.render DIRECTORY`` writes the nginx site of each data model in `MODELS` there, for
+linters of nginx configurations.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+
+from tests.role_files import CHECKOUT, ROLE, load_python, load_yaml
+
+# What has no default, and the rest of what the example inventory says.
+APP: dict[str, Any] = {
+    "aroundtheworld_app_dir": str(CHECKOUT / "app"),
+    "aroundtheworld_make_app": "aroundtheworld.app:make_app",
+    "aroundtheworld_migrate_command": "python -m aroundtheworld migrate",
+    "aroundtheworld_secrets": {"cookie_secret": "generate"},
+}
+
+# What a host and the plan of a release would add.
+RELEASE_ID = "0123456789ab"
+ENVIRONMENT_ID = "ba9876543210"
+
+PUBLIC = {"name": "public", "ports": [10001, 10002, 10003], "paths": ["/"]}
+ADMIN = {"name": "admin", "ports": [10004], "paths": ["/admin"], "blocking": True}
+
+# Variables that make the site differ: one data model for each shape that the role promises.
+MODELS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "one_pool": {"aroundtheworld_pools": [PUBLIC]},
+    "sixteen_workers": {
+        "aroundtheworld_pools": [
+            {**PUBLIC, "ports": list(range(10001, 10013))},
+            {**ADMIN, "ports": list(range(10013, 10017))},
+        ]
+    },
+    "several_paths": {
+        "aroundtheworld_pools": [
+            PUBLIC,
+            {**ADMIN, "paths": ["/admin/", "/reports/yearly"]},
+            {"name": "api", "ports": [10005, 10006], "paths": ["/api"], "memory_max": "512M"},
+        ]
+    },
+    "ipv6": {"aroundtheworld_listen_address": "::1"},
+    "own_names": {
+        "aroundtheworld_site": "shop",
+        "aroundtheworld_user": "shopkeeper",
+        "aroundtheworld_home": "/srv/shop",
+        "aroundtheworld_server_names": ["shop.example.org", "www.shop.example.org"],
+        "aroundtheworld_http_port": 8080,
+    },
+    "no_secrets": {"aroundtheworld_secrets": {}, "aroundtheworld_migrate_command": ""},
+    "two_secrets": {
+        "aroundtheworld_secrets": {"cookie_secret": "generate", "mail_password": "a value"}
+    },
+    "closed_pools": {
+        "aroundtheworld_pools": [
+            {**PUBLIC, "open_in_maintenance": True, "replay": False},
+            {**ADMIN, "open_in_maintenance": False, "replay": True},
+        ]
+    },
+}
+
+
+def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, Any]:
+    """Return all variables of a run with `given` ones, its plan included, templates untouched.
+
+    Raises:
+        BadInputError: The variables are refused.
+    """
+    loader = DataLoader()
+    role: dict[str, Any] = {}
+    for file in ("defaults/main.yml", "vars/main.yml"):
+        role |= loader.load_from_file(str(ROLE / file), trusted_as_template=True)
+    variables = {**role, **APP, **given, "ansible_search_path": [str(ROLE)]}
+    plan = load_python("action_plugins/aroundtheworld_plan.py")
+    templar = Templar(loader, variables)
+    public = {
+        name: plan.plain(templar.template(value))
+        for name, value in variables.items()
+        if name.startswith(plan.PREFIX)
+    }
+    plan.check_variables(public)
+    settings = load_yaml("vars/main.yml")
+    pools = plan.derive_pools(
+        public,
+        settings["__aroundtheworld_pool_defaults"],
+        settings["__aroundtheworld_blocking_pool_defaults"],
+    )
+    variables["__aroundtheworld_plan"] = {
+        "pools": pools,
+        "workers": plan.restart_order(pools),
+        "release": {"id": RELEASE_ID},
+        "environment": {"id": ENVIRONMENT_ID},
+        "host": {"ipv6": ipv6},
+    }
+    return variables
+
+
+def render(template: str, variables: Mapping[str, Any]) -> str:
+    """Return the text of a template of the role; an undefined name in it is an error."""
+    _find_plugins()
+    lookup = trust_as_template("{{ lookup('ansible.builtin.template', '" + template + "') }}")
+    return str(Templar(DataLoader(), dict(variables)).template(lookup))
+
+
+@functools.cache
+def _find_plugins() -> None:
+    init_plugin_loader()  # complains when it is called twice
+
+
+def main() -> None:
+    """Write all sites to the directory that the command line names."""
+    directory = Path(sys.argv[1])
+    for name, given in MODELS.items():
+        site = render("site.conf.j2", variables_for(given))
+        (directory / f"{name}.conf").write_text(site)
+
+
+if __name__ == "__main__":
+    main()
