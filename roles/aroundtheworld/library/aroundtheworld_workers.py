@@ -17,8 +17,8 @@ DOCUMENTATION = r"""
 module: aroundtheworld_workers
 short_description: Run a site's workers as systemd services
 description:
-  - Writes the unit files, and starts or exchanges, one at a time, each worker that does not run what
-    it should.
+  - Writes the unit files, and starts or exchanges, one at a time, each worker that does not run
+    what it should.
   - A worker counts as started when it says on its private socket that it is ready, with the wanted
     release, and answers the health path.
   - Before the first one starts, the unit C(SITE-prepare.service) has to succeed.
@@ -38,7 +38,7 @@ options:
     type: str
     required: true
   workers:
-    description: The workers in the order of their exchange, each with C(port), C(pool), C(blocking).
+    description: In the order of their exchange, each with C(port), C(pool) and C(blocking).
     type: list
     elements: dict
     required: true
@@ -88,7 +88,7 @@ import hashlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,9 +231,9 @@ def canary_problem(
         return f"its event loop was blocked for {blocked:.1f} s{where}"
     if (requests := answers([(before, after)])) < CANARY_REQUESTS:
         return ""
-    failed, failed_there = failed_share([(before, after)]), failed_share(siblings)
-    if failed > failed_there + CANARY_ERRORS:
-        return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {failed_there:.0%}"
+    failed, usual = failed_share([(before, after)]), failed_share(siblings)
+    if failed > usual + CANARY_ERRORS:
+        return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {usual:.0%}"
     slow = after["latency_seconds"]["p99"] or 0.0
     slow_there = max(
         (later["latency_seconds"]["p99"] or 0.0 for _, later in siblings), default=slow
@@ -371,7 +371,8 @@ class Workers:
         return bool(since_boot) and any(started < path.stat().st_mtime <= moment for path in paths)
 
     def _listens(self, one: Wanted) -> bool:
-        return self.state[self.site.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
+        listens = self.state[self.site.socket(one.port)].get("Listen", "")
+        return bool(listens == f"{one.listen} (Stream)")
 
     def _find_orphans(self) -> dict[str, list[Path]]:
         """Return the units that are on the host but not wanted, each with its files."""
@@ -464,7 +465,7 @@ class Workers:
         return [one for one in self.restart if self._state(one) not in ("inactive", "failed", "")]
 
     def _state(self, one: Wanted) -> str:
-        return self.state[self.site.service(one.port)].get("ActiveState", "")
+        return str(self.state[self.site.service(one.port)].get("ActiveState", ""))
 
     def _keep_before(self) -> None:
         """Keep the unit files as they are, unless a rollout that was cut off kept better ones."""
