@@ -145,7 +145,8 @@ class Systemd:
         if not units:
             return {}
         names = "Id,ActiveState,UnitFileState,Listen,NRestarts,NeedDaemonReload"
-        out = self.call("show", f"--property={names}", "--", *units)
+        started = "ExecMainStartTimestampMonotonic"
+        out = self.call("show", f"--property={names},{started}", "--", *units)
         found = {}
         for block in out.strip().split("\n\n"):
             properties = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -266,11 +267,25 @@ class Workers:
         return self.run / self.site / str(port) / "control.sock"
 
     def _why_restart(self, one: Wanted) -> str:
-        return one.why_restart(
-            self.state[self.service(one.port)],
-            self.state[self.socket(one.port)],
-            self.ask(self.control(one.port)),
+        service, listening = self.service(one.port), self.socket(one.port)
+        said = self.ask(self.control(one.port))
+        return one.why_restart(self.state[service], self.state[listening], said) or (
+            "its unit files were edited" if self._edited(one) else ""
         )
+
+    def _edited(self, one: Wanted) -> bool:
+        """Tell whether the worker may have been started with unit files that somebody edited.
+
+        That is so when they are not the wanted ones, or were written after it started.
+        """
+        service = self.service(one.port)
+        paths = [self.units / f"{self.site}@.service", self.units / f"{service}.d" / "pool.conf"]
+        if self.outdated.keys() & set(paths):
+            return True
+        since_boot = int(self.state[service].get("ExecMainStartTimestampMonotonic", 0)) / 1e6
+        now = time.time()
+        started = now - time.monotonic() + since_boot
+        return bool(since_boot) and any(started < path.stat().st_mtime <= now for path in paths)
 
     def _listens(self, one: Wanted) -> bool:
         return self.state[self.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
@@ -312,10 +327,9 @@ class Workers:
 
     def steps(self) -> list[str]:
         """Return what `converge` will do, in order, each a sentence."""
-        steps = [f"write {path}" for path in self.outdated]
+        steps = [f"start {self.site}-prepare.service"] if self.restart else []
+        steps += [f"write {path}" for path in self.outdated]
         steps += [f"enable {name}" for name in self.disabled]
-        if self.restart:
-            steps.append(f"start {self.site}-prepare.service")
         steps += [
             f"restart {self.service(one.port)} ({one.pool}), because {why}"
             for one, why in self.restart.items()
@@ -326,29 +340,44 @@ class Workers:
 
     def converge(self) -> None:
         """Carry out the steps; raises `HostError` with the last words of a worker that fails."""
-        for path, text in self.outdated.items():
-            path.parent.mkdir(mode=0o755, exist_ok=True)
-            write_atomically(path, text, 0o644)
-        if self.outdated or self.reload:
-            self.systemd.call("daemon-reload")
-        if self.disabled:
-            self.systemd.call("enable", "--quiet", "--", *self.disabled)
         if self.restart:
             self._prepare()
+        self._write(list(self.outdated))
+        if self.disabled:
+            self.systemd.call("enable", "--quiet", "--", *self.disabled)
         running = self._start_stopped()
         for one in running:
             self._restart(one)
         if self.stale_current():
             link_atomically(self.current, self.current_target())
 
+    def _write(self, paths: Iterable[Path]) -> None:
+        """Write those of the unit files at `paths` that are outdated, and have systemd know."""
+        outdated = {path: self.outdated.pop(path) for path in paths if path in self.outdated}
+        for path, text in outdated.items():
+            path.parent.mkdir(mode=0o755, exist_ok=True)
+            write_atomically(path, text, 0o644)
+        if outdated or self.reload:
+            self.systemd.call("daemon-reload")
+            self.reload = False
+
     def _prepare(self) -> None:
+        """Have the release tried and the database migrated; raises `HostError` when that fails.
+
+        Until then its own unit is the only one written: with the others in place, a worker that
+        dies would come back with the release that was refused.
+        """
         unit = f"{self.site}-prepare.service"
+        self._write([self.units / unit])
         try:
             self.systemd.call("start", unit)
         except HostError:
+            said = self.systemd.journal(unit)
+            # The site goes on as it was, so nothing on the host is left marked as failed.
+            self.systemd.call("reset-failed", "--", unit, check=False)
             raise HostError(
                 f"The release {self.wanted[0].release} cannot be run, so no worker was restarted. "
-                f"{unit} said:\n{self.systemd.journal(unit)}"
+                f"{unit} said:\n{said}"
             ) from None
 
     def _start_stopped(self) -> list[Wanted]:
