@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from tests.role_files import CHECKOUT, ROLE, load_python, load_yaml
+from tests.role_files import CHECKOUT, ROLE, load_options, load_python, load_yaml
 
 # What has no default, and the rest of what the example inventory says.
 APP: dict[str, Any] = {
@@ -84,8 +84,9 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
     variables = {**role, **APP, **given, "ansible_search_path": [str(ROLE)]}
     plan = load_python("action_plugins/aroundtheworld_plan.py")
     templar = Templar(loader, variables)
+    options = load_options()
     public = {
-        name: plan.plain(templar.template(value))
+        name: plan.converted(plan.plain(templar.template(value)), options[name])
         for name, value in variables.items()
         if name.startswith(plan.PREFIX)
     }

@@ -28,11 +28,13 @@ def load_python(path: str) -> ModuleType:
     return module
 
 
+@functools.cache
 def load_yaml(path: str) -> Any:
     """Return the content of the role's YAML file `path`."""
     return yaml.safe_load((ROLE / path).read_text())
 
 
+@functools.cache
 def load_options() -> dict[str, dict[str, Any]]:
     """Return the role's variables with their specifications."""
     options: dict[str, dict[str, Any]]

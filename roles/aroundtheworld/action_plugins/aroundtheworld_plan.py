@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fnmatch
+import functools
 import getpass
 import hashlib
 import ipaddress
@@ -71,6 +72,7 @@ class BadInputError(Exception):
 # --- Variables ------------------------------------------------------------------------------------
 
 
+@functools.cache
 def load_spec() -> dict[str, Any]:
     """Return the options of ``meta/argument_specs.yml``: variable name to its specification."""
     text = (ROLE / "meta" / "argument_specs.yml").read_text()
@@ -79,9 +81,11 @@ def load_spec() -> dict[str, Any]:
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
-    """Return `value` without Ansible's own subclasses of str, list and dict."""
+    """Return `value` without Ansible's own subclasses of what YAML can hold."""
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, Sequence):
@@ -127,7 +131,7 @@ def type_problems(value: object, spec: Mapping[str, Any], name: str) -> Iterator
     """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
     accepted, words = TYPES[spec["type"]]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        shown = f"a {type(value).__name__}" if spec.get("no_log") else repr(value)
+        shown = f"a value of type {type(value).__name__}" if spec.get("no_log") else repr(value)
         yield f"{name}: {shown} is not allowed; it must be {words}."
         return
     if "choices" in spec and value not in spec["choices"]:
@@ -201,7 +205,9 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
                 )
         for position, port in enumerate(pool["ports"]):
             at = f"{where}.ports[{position}]"
-            yield from port_problems(port, at)
+            if problems := list(port_problems(port, at)):
+                yield from problems
+                continue
             if port in ports:
                 yield (
                     f"{at}: {port} is already taken by {ports[port]}; each worker needs its own "
@@ -210,12 +216,14 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
             ports[port] = at
         for position, path in enumerate(pool["paths"]):
             at = f"{where}.paths[{position}]"
-            yield from path_problems(path, at)
+            if problems := list(path_problems(path, at)):
+                yield from problems
+                continue
             if (key := path.rstrip("/")) in paths:
                 yield (
                     f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
                 )
-            paths[path.rstrip("/")] = at
+            paths[key] = at
         for key, (low, high) in RANGES.items():
             if key in pool and not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
@@ -307,8 +315,8 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             )
         elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
             yield (
-                f"aroundtheworld_environment.{key}: a {type(value).__name__} is not allowed; it "
-                "must be a text or a number. Put quotes around a word like 'true' or 'no'."
+                f"aroundtheworld_environment.{key}: a value of type {type(value).__name__} is not "
+                "allowed; it must be a text or a number. Put quotes around words like 'true'."
             )
         elif "\0" in str(value):
             yield f"aroundtheworld_environment.{key}: a NUL character is not allowed in its value."
@@ -319,7 +327,7 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 "digits and '_' only, and not begin with a digit."
             )
         elif not isinstance(value, str) or not value:
-            shown = "an empty text" if value == "" else f"a {type(value).__name__}"
+            shown = "an empty text" if value == "" else f"a value of type {type(value).__name__}"
             yield (
                 f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
                 "not empty, or 'generate' to have one made on the host."

@@ -98,9 +98,14 @@ class Installer:
         (self.environment / WHOLE).touch()
 
     def compile(self, tree: Path) -> None:
-        """Write byte code, which the workers may not write themselves."""
+        """Write byte code, which the workers may not write themselves.
+
+        A file that does not compile is no failure: many a package has some that nobody imports. If
+        somebody does, the release is refused before any worker runs it, with a better message.
+        """
         python = self.environment / "bin" / "python"
-        self.run(python, "-m", "compileall", "-q", "-j", "0", tree)
+        compile_all = [str(python), "-m", "compileall", "-q", "-j", "0", str(tree)]
+        self.module.run_command(compile_all)
 
     def install_release(self, source: Path) -> None:
         """Make the release beside its final place and move it there whole."""

@@ -150,10 +150,9 @@ class Assets:
 
 
 def hard_link_atomically(link: Path, file: Path) -> None:
-    """Make `link` another name of `file` at once, so that it never is missing."""
+    """Make `link`, which is not one yet, another name of `file` at once, so that it never is missing."""
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)
     os.link(file, fresh)
-    # Renaming one name of a file to another of the same file would do nothing.
-    fresh.replace(link) if not (link.exists() and link.samefile(file)) else fresh.unlink()
+    fresh.replace(link)

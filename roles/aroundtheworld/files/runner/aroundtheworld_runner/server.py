@@ -5,7 +5,6 @@ of its headers until its response has been handed to the kernel, which is when T
 to wait for the next request on the connection or gives the connection up.
 """
 
-import dataclasses
 import logging
 import time
 import weakref
@@ -33,25 +32,6 @@ GOING_AWAY = 1001  # RFC 6455: the server is going down
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class InFlight:
-    """A request that has not been answered to its end yet."""
-
-    method: str
-    path: str
-    started: float
-    delegate: HTTPMessageDelegate
-    response: "_CountedResponse"
-
-    def __str__(self) -> str:
-        """Say which request it is, who handles it and for how long already."""
-        handler = _handler_of(self.delegate)
-        return (
-            f"{self.method} {self.path} in {type(handler).__name__ if handler else 'no handler'}, "
-            f"running for {time.monotonic() - self.started:.1f} s"
-        )
-
-
 class WorkerServer(HTTPServer):
     """An HTTP server that can tell what is in flight, and can stop without cutting it.
 
@@ -65,7 +45,7 @@ class WorkerServer(HTTPServer):
     def __init__(self, *args: object, **kwargs: object) -> None:
         """Take what `HTTPServer` takes."""
         super().__init__(*args, **kwargs)
-        self.requests_in_flight: dict[object, InFlight] = {}
+        self.requests_in_flight: dict[object, TrackedRequest] = {}
         self.requests_total = 0
         self.statistics = ResponseStatistics()
         self._streams: set[IOStream] = set()
@@ -113,9 +93,9 @@ class WorkerServer(HTTPServer):
     ) -> HTTPMessageDelegate:
         """Wait for a request; the one before it on the connection has been answered."""
         self._request_ended(server_conn)
-        response = _CountedResponse(cast(HTTP1Connection, request_conn), self.statistics)
+        response = _CountedResponse(request_conn, self.statistics)
         delegate = super().start_request(server_conn, response)
-        return _TrackedRequest(self, server_conn, delegate, response)
+        return TrackedRequest(self, server_conn, delegate, response)
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection that has closed, or that became something else than HTTP."""
@@ -125,7 +105,7 @@ class WorkerServer(HTTPServer):
         if stream.closed():
             self._streams.discard(stream)
 
-    def request_began(self, server_conn: object, request: InFlight) -> None:
+    def request_began(self, server_conn: object, request: "TrackedRequest") -> None:
         """Note that the headers of a request have arrived."""
         self.requests_in_flight[server_conn] = request
         self.requests_total += 1
@@ -142,7 +122,7 @@ class WorkerServer(HTTPServer):
             self._websockets.add(handler)
 
 
-class _TrackedRequest(HTTPMessageDelegate):
+class TrackedRequest(HTTPMessageDelegate):
     """Passes a request on to the application and tells the server about it."""
 
     def __init__(
@@ -152,31 +132,42 @@ class _TrackedRequest(HTTPMessageDelegate):
         delegate: HTTPMessageDelegate,
         response: "_CountedResponse",
     ) -> None:
+        """Take the connection, what the application made for the request, and the response."""
         self._server = server
         self._server_conn = server_conn
         self._delegate = delegate
-        self._response = response
+        self.response = response
+
+    def __str__(self) -> str:
+        """Say which request it is, who handles it and for how long already."""
+        # Without the query, which may hold what does not belong in a log.
+        path = self._line.path.partition("?")[0]
+        handler = _handler_of(self._delegate)
+        return (
+            f"{self._line.method} {path} in {type(handler).__name__ if handler else 'no handler'}, "
+            f"running for {time.monotonic() - self.response.started:.1f} s"
+        )
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        line = cast(RequestStartLine, start_line)
-        self._response.started = started = time.monotonic()
-        # Without the query, which may hold what does not belong in a log.
-        path = line.path.partition("?")[0]
-        self._server.request_began(
-            self._server_conn, InFlight(line.method, path, started, self._delegate, self._response)
-        )
+        """Note the request before the application sees it."""
+        self._line = cast(RequestStartLine, start_line)
+        self.response.started = time.monotonic()
+        self._server.request_began(self._server_conn, self)
         return self._delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass it on."""
         return self._delegate.data_received(chunk)
 
     def finish(self) -> None:
+        """Pass it on, and tell the server: there is a handler now."""
         self._delegate.finish()
         self._server.request_arrived(self._delegate)
 
     def on_connection_close(self) -> None:
+        """Pass it on."""
         self._delegate.on_connection_close()
 
 
@@ -188,8 +179,13 @@ class _CountedResponse(HTTPConnection):
         whole: The application has given all of it, and the client was there to take it.
     """
 
-    def __init__(self, connection: HTTP1Connection, statistics: ResponseStatistics) -> None:
+    def __init__(self, connection: HTTPConnection, statistics: ResponseStatistics) -> None:
+        assert isinstance(connection, HTTP1Connection)  # noqa: S101 - Tornado serves nothing else
         self._connection = connection
+        # What Tornado uses in every request beyond the interface; for the rest, `__getattr__`
+        # does, which takes longer.
+        self.context = connection.context
+        self.set_close_callback = connection.set_close_callback
         self._statistics = statistics
         self._code = 0
         self.started = 0.0
@@ -201,7 +197,8 @@ class _CountedResponse(HTTPConnection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Future[None]:
-        self._code = cast(ResponseStartLine, start_line).code
+        assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
+        self._code = start_line.code
         return self._connection.write_headers(start_line, headers, chunk)
 
     def write(self, chunk: bytes) -> Future[None]:
@@ -215,7 +212,7 @@ class _CountedResponse(HTTPConnection):
             self._statistics.count_response(self._code, time.monotonic() - self.started)
 
     def __getattr__(self, name: str) -> object:
-        """Give what Tornado's handlers use beyond the interface, such as `detach`."""
+        """Give what applications use beyond the interface, such as `detach`."""
         return getattr(self._connection, name)
 
 

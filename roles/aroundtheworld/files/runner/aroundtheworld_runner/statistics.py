@@ -18,24 +18,25 @@ class ResponseStatistics:
 
     def __init__(self) -> None:
         """Begin at zero."""
-        classes = ("1xx", "2xx", "3xx", "4xx", "5xx", "aborted")
-        self._counts = collections.Counter(dict.fromkeys(classes, 0))
+        self._classes = collections.Counter(dict.fromkeys(range(1, 6), 0))  # by first digit
+        self._aborted = 0
         self._buckets = [0] * len(BOUNDS)
         self._sum = 0.0
 
     def count_response(self, code: int, seconds: float) -> None:
         """Count a response that was given whole, and the time until it was."""
-        self._counts[f"{code // 100}xx"] += 1
-        self._buckets[min(bisect_left(BOUNDS, seconds), _STEPS)] += 1
+        self._classes[code // 100] += 1
+        self._buckets[bisect_left(BOUNDS, seconds, 0, _STEPS)] += 1
         self._sum += seconds
 
     def count_aborted(self) -> None:
         """Count a request that did not get its whole response."""
-        self._counts["aborted"] += 1
+        self._aborted += 1
 
     def responses(self) -> dict[str, int]:
         """Return how many responses there were of each class, and how many were aborted."""
-        return dict(self._counts)
+        classes = {f"{digit}xx": count for digit, count in self._classes.copy().items()}
+        return {**classes, "aborted": self._aborted}
 
     def latency(self) -> dict[str, object]:
         """Describe how long whole responses took, in seconds.

@@ -1,0 +1,106 @@
+"""More workers, fewer workers, and workers elsewhere. Visitors notice nothing of it."""
+
+import pytest
+
+UNITS = "/etc/systemd/system"
+DEFAULT = {"public": [10001, 10002, 10003], "admin": [10004]}
+FIVE = {**DEFAULT, "reports": [10005]}
+THREE = {"public": [10001, 10002], "admin": [10004]}
+PATHS = {"public": "/", "admin": "/admin", "reports": "/countries"}
+
+
+def pools(ports):
+    """Return a value of the variable."""
+    return [
+        {"name": name, "ports": own, "paths": [PATHS[name]], "blocking": name != "public"}
+        for name, own in ports.items()
+    ]
+
+
+def traces(host):
+    """Return all that there is of workers and pools on the host."""
+    commands = {
+        "files": f"cd {UNITS} && find . -path '*aroundtheworld*' -printf '%P\\n'",
+        "units": "systemctl list-units --all --plain --no-legend 'aroundtheworld*' | cut -d' ' -f1",
+        "run": "ls /run/aroundtheworld",
+        "processes": "pgrep --list-full --full aroundtheworld_runner | grep -o '/[0-9]*/control'",
+    }
+    found = {name: set(host.check_output(command).split()) for name, command in commands.items()}
+    found["units"].discard("aroundtheworld-prepare.service")  # loaded when it pleases systemd
+    return found
+
+
+def wanted_traces(ports):
+    """Return what `traces` finds on a host with these pools and nothing else."""
+    numbers = [number for own in ports.values() for number in own]
+    names = [f"aroundtheworld@{number}" for number in numbers]
+    slices = {f"aroundtheworld-{name}.slice" for name in ports}
+    shared = {"aroundtheworld@.service", "aroundtheworld@.socket", "aroundtheworld-prepare.service"}
+    return {
+        "files": shared
+        | slices
+        | {f"multi-user.target.wants/{name}.service" for name in names}
+        | {f"sockets.target.wants/{name}.socket" for name in names}
+        | {f"{name}.service.d" for name in names}
+        | {f"{name}.service.d/pool.conf" for name in names},
+        "units": slices
+        | {"aroundtheworld.slice"}
+        | {f"{name}.{kind}" for name in names for kind in ("service", "socket")},
+        "run": {str(number) for number in numbers},
+        "processes": {f"/{number}/control" for number in numbers},
+    }
+
+
+@pytest.mark.parametrize(
+    "wanted", [FIVE, THREE, DEFAULT], ids=["five workers", "three workers", "four workers"]
+)
+def test_changing_the_number_of_workers(host, site, ansible_playbook, variables, wanted):
+    before = site.pids()
+    arguments = () if wanted is DEFAULT else (variables(pools=pools(wanted)),)
+    with site.visited() as visits:
+        run = ansible_playbook(*arguments)
+        assert run.returncode == 0
+    assert visits.count > 20
+    assert visits.failures == []
+
+    assert traces(host) == wanted_traces(wanted)
+    assert {port for _, port, _ in site.listeners()} == {22, 80} | set().union(*wanted.values())
+    for name, path in PATHS.items():
+        assert site.ports(path) == set(wanted.get(name, wanted["public"])), path
+    stayed = {port: pid for port, pid in before.items() if port in site.pids()}
+    assert stayed.items() <= site.pids().items(), "a worker was restarted that nothing concerns"
+    assert ansible_playbook("--check", *arguments).changed == 0
+
+
+def test_another_address(site, ansible_playbook, variables):
+    for arguments, address in (
+        ((variables(listen_address="127.0.0.2"),), "127.0.0.2"),
+        ((), "127.0.0.1"),
+    ):
+        assert ansible_playbook(*arguments).returncode == 0
+        listening = {found for found, port, _ in site.listeners() if port > 10000}
+        assert listening == {address}
+        assert site.ask("/").status == 200
+        assert site.ask("/admin").status == 303
+
+
+@pytest.fixture
+def squatter(host):
+    """Return the port that something else on the host listens on."""
+    serve = "python3 -m http.server --bind 127.0.0.1 10005"
+    host.check_output(f"systemd-run --quiet --unit=squatter {serve}")
+    yield 10005
+    host.check_output("systemctl stop squatter")
+
+
+def test_a_port_that_something_else_has_is_refused(
+    host, site, ansible_playbook, variables, squatter, until
+):
+    until(site.listeners, lambda found: ("127.0.0.1", squatter, "python3") in found)
+    process = host.check_output("systemctl show -P MainPID squatter")
+    before = (traces(host), site.pids())
+    run = ansible_playbook(variables(pools=pools(FIVE)))
+    assert (run.returncode, run.changed, run.failed) == (2, 0, 1)
+    assert "aroundtheworld_pools: port 10005 on" in run.output
+    assert f"python3 (process {process})" in run.output
+    assert (traces(host), site.pids()) == before

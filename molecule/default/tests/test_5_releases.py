@@ -1,0 +1,111 @@
+"""New releases, good ones, bad ones and some that were cut off. Visitors notice nothing of it."""
+
+import threading
+
+import pytest
+
+HOME = "/var/lib/tornado/aroundtheworld"
+PORTS = {10001, 10002, 10003, 10004}
+
+
+def app_option(directory):
+    return f"-earoundtheworld_app_dir={directory}"
+
+
+def break_syntax(app):
+    with (app / "aroundtheworld" / "app.py").open("a") as file:
+        file.write("\nthis is no Python\n")
+
+
+def remove_make_app(app):
+    module = app / "aroundtheworld" / "app.py"
+    module.write_text(module.read_text().replace("def make_app", "def make_an_app"))
+
+
+def break_migration(app):
+    module = app / "aroundtheworld" / "db" / "migrate.py"
+    module.write_text("raise SystemExit('the moon is in the way')\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (break_syntax, "invalid syntax"),
+        (remove_make_app, "make_app"),
+        (break_migration, "the moon is in the way"),
+    ],
+)
+def test_a_release_that_cannot_run_is_refused(
+    site, ansible_playbook, changed_app, spoil, cause, until
+):
+    before, release = site.pids(), site.release()
+    spoil(changed_app)
+    run = ansible_playbook(app_option(changed_app))
+    assert run.returncode == 2
+    assert "so no worker was restarted" in run.output
+    assert cause in run.output
+    assert site.pids() == before
+    assert site.release() == release
+
+
+def test_a_refused_release_is_not_run_later_either(host, site, ansible_playbook, until):
+    """A worker that dies after the refusal, or a host that reboots, comes back with the old one."""
+    release, pid = site.release(), site.pids()[10001]
+    host.check_output("systemctl kill --signal=KILL aroundtheworld@10001.service")
+    until(site.pids, lambda pids: pids[10001] not in (0, pid))
+    until(site.releases, lambda releases: releases.get(10001) == release)
+    before = site.pids()
+    assert ansible_playbook().returncode == 0
+    assert ansible_playbook().changed == 0
+    assert site.pids() == before
+
+
+@pytest.fixture
+def good_app(changed_app):
+    """Return a copy of the app whose pages say something new."""
+    page = changed_app / "aroundtheworld" / "templates" / "base.html"
+    page.write_text(page.read_text().replace("<footer>", "<footer><p>Second edition</p>"))
+    return changed_app
+
+
+def cut_off_at(host, port):
+    """Kill what Ansible runs on the host while it restarts the worker of a port."""
+    restart = f"systemctl restart -- aroundtheworld@{port}.service"
+    waiting = (
+        f"for _ in $(seq 1500); do child=$(pgrep --full --exact '{restart}') && "
+        'exec kill -KILL "$(ps -o ppid= -p $child | tr -d " ")"; sleep 0.01; done; exit 1'
+    )
+    return threading.Thread(target=host.run, args=(waiting,))
+
+
+def test_a_new_release(host, site, ansible_playbook, good_app, until):
+    first = site.release()
+    environments = host.check_output(f"ls {HOME}/environments")
+    with site.visited() as visits:
+        killer = cut_off_at(host, 10002)
+        killer.start()
+        assert ansible_playbook(app_option(good_app)).returncode != 0
+        killer.join()
+        ran = site.releases()
+        assert ran[10004] == ran[10001] != first, "the run was cut off before it began"
+        assert ran[10003] == first, "the run was not cut off"
+        assert site.release() == first
+
+        assert ansible_playbook(app_option(good_app)).returncode == 0
+        second = site.release()
+        assert second == ran[10001]
+        assert site.releases() == dict.fromkeys(PORTS, second)
+        assert {b"Second edition" in site.ask("/").body for _ in range(20)} == {True}
+        before = site.pids()
+        assert ansible_playbook(app_option(good_app)).changed == 0
+        assert site.pids() == before
+
+        assert {first, second} <= set(host.check_output(f"ls {HOME}/releases").split())
+        assert host.check_output(f"ls {HOME}/environments") == environments
+
+        assert ansible_playbook().returncode == 0
+        assert site.releases() == dict.fromkeys(PORTS, first)
+        assert site.release() == first
+        assert {b"Second edition" in site.ask("/").body for _ in range(20)} == {False}
+    assert visits.count > 100
+    assert visits.failures == []

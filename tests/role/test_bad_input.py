@@ -1,0 +1,639 @@
+"""Every mistake is answered with the variable's name, what was given and what is allowed."""
+
+import pytest
+
+from tests.render import ADMIN, APP, PUBLIC
+from tests.role_files import load_options, load_python, load_yaml
+
+plan = load_python("action_plugins/aroundtheworld_plan.py")
+
+DEFAULTS = load_yaml("defaults/main.yml") | {"aroundtheworld_home": "/var/lib/tornado/x"}
+HASH = "--hash=sha256:" + "0" * 64
+
+
+def problems_with(given):
+    options = load_options()
+    variables = {
+        name: plan.converted(value, options.get(name, {"type": "any"}))
+        for name, value in (DEFAULTS | APP | given).items()
+    }
+    try:
+        plan.check_variables(variables)
+    except plan.BadInputError as bad:
+        return bad.problems
+    return []
+
+
+def pools(*changes, public=(), admin=()):
+    return {"aroundtheworld_pools": [PUBLIC | dict(public), ADMIN | dict(admin), *changes]}
+
+
+def case(identity, given, *said):
+    return pytest.param(given, said, id=identity)
+
+
+A_PORT = "a port is a whole number from 1 to 65535"
+A_NAME = "at most 30 lower-case letters, digits and '_'"
+A_PATH = "letters, digits, '-', '.', '_', '~' and single slashes, and no '.' or '..' between them"
+A_HOST = "one host name of letters, digits, '-' and '.'"
+A_VARIABLE = "must have letters, digits and '_' only, and not begin with a digit"
+OWN_PORT = "each worker needs its own port"
+ONE_POOL = "a path belongs to one pool"
+
+ONE_PROBLEM = [
+    case("port zero", pools(public={"ports": [0]}), "pools[0].ports[0]: 0 ", A_PORT),
+    case("port too high", pools(admin={"ports": [65536]}), "pools[1].ports[0]: 65536 ", A_PORT),
+    case("port negative", pools(admin={"ports": [-1]}), "pools[1].ports[0]: -1 ", A_PORT),
+    case(
+        "port twice in a pool",
+        pools(public={"ports": [10001, 10001]}),
+        "pools[0].ports[1]: 10001 is already taken by aroundtheworld_pools[0].ports[0]",
+        OWN_PORT,
+    ),
+    case(
+        "port twice across pools",
+        pools(admin={"ports": [10002]}),
+        "pools[1].ports[0]: 10002 is already taken by aroundtheworld_pools[0].ports[1]",
+        OWN_PORT,
+    ),
+    case(
+        "port of nginx",
+        {"aroundtheworld_http_port": 10004},
+        "pools[1].ports[0]: 10004 is already taken by aroundtheworld_http_port",
+        OWN_PORT,
+    ),
+    case("http port", {"aroundtheworld_http_port": 0}, "aroundtheworld_http_port: 0 ", A_PORT),
+    case(
+        "pool without ports",
+        pools(admin={"ports": []}),
+        "pools[1].ports: [] ",
+        "pool 'admin' needs at least one of its ports",
+    ),
+    case(
+        "pool without paths",
+        pools(admin={"paths": []}),
+        "pools[1].paths: [] ",
+        "pool 'admin' needs at least one of its paths",
+    ),
+    case(
+        "no pools",
+        {"aroundtheworld_pools": []},
+        "aroundtheworld_pools: no pool has '/'",
+        "none given",
+    ),
+    case(
+        "no pool for the rest",
+        pools(public={"paths": ["/shop"]}),
+        "aroundtheworld_pools: no pool has '/' among its paths (/admin, /shop)",
+        "exactly one must",
+    ),
+    case(
+        "pool name twice",
+        pools(admin={"name": "public"}),
+        "pools[1].name: 'public' is already the name of aroundtheworld_pools[0]",
+        "each needs its own",
+    ),
+    *(
+        case(
+            f"pool name {name!r}", pools(admin={"name": name}), f"pools[1].name: {name!r} ", A_NAME
+        )
+        for name in ("", "Admin", "ad-min", "ad min", "ad/min", "1st", "x" * 32, "admin\n", "ädmin")
+    ),
+    case(
+        "path twice in a pool",
+        pools(admin={"paths": ["/admin", "/admin"]}),
+        "pools[1].paths[1]: '/admin' is already served by aroundtheworld_pools[1].paths[0]",
+        ONE_POOL,
+    ),
+    case(
+        "path twice, once with a slash behind",
+        pools(public={"paths": ["/", "/admin/"]}),
+        "pools[1].paths[0]: '/admin' is already served by aroundtheworld_pools[0].paths[1]",
+        ONE_POOL,
+    ),
+    case(
+        "two pools for the rest",
+        pools(admin={"paths": ["/"]}),
+        "pools[1].paths[0]: '/' is already served by aroundtheworld_pools[0].paths[0]",
+        ONE_POOL,
+    ),
+    *(
+        case(
+            f"path {path!r}",
+            pools(admin={"paths": [path]}),
+            f"pools[1].paths[0]: {path!r} ",
+            "a path begins with a slash",
+        )
+        for path in ("admin", "", "*", "~ /admin")
+    ),
+    *(
+        case(
+            f"path {path!r}",
+            pools(admin={"paths": [path]}),
+            f"pools[1].paths[0]: {path!r} ",
+            A_PATH,
+        )
+        for path in (
+            *(
+                "/admin/../x",
+                "/./admin",
+                "/a b",
+                "/admin//x",
+                "/a;b",
+                "/a{b}",
+                "/a$b",
+                "/%61",
+                "/a?b",
+            ),
+            *("/admin\n", '/a"b', "/ädmin"),
+        )
+    ),
+    *(
+        case(
+            f"{key} {value}",
+            pools(admin={key: value}),
+            f"pools[1].{key}: {value} ",
+            f"must be from {low} to {high}",
+        )
+        for key, (low, high) in plan.RANGES.items()
+        for value in (low - 1, high + 1)
+    ),
+    *(
+        case(
+            f"memory_max {value!r}",
+            pools(admin={"memory_max": value}),
+            f"pools[1].memory_max: {value!r} ",
+            "K, M, G or T behind it, as in '512M', or 'infinity'",
+        )
+        for value in ("lots", "0", "-1", "512 M", "512MB", "50%", "")
+    ),
+    case(
+        "unknown pool key", pools(admin={"prots": [1]}), "pools[1].prots: ", "did you mean ports?"
+    ),
+    case(
+        "odd pool key", pools(admin={"zzz": 1}), "pools[1].zzz: ", "allowed: blocking, cpu_weight"
+    ),
+    case(
+        "misspelt variable",
+        {"aroundtheworld_http_prot": 81},
+        "aroundtheworld_http_prot: there is no such variable",
+        "did you mean aroundtheworld_http_port?",
+    ),
+    *(
+        case(
+            f"server name {name!r}",
+            {"aroundtheworld_server_names": ["a.example", name]},
+            f"aroundtheworld_server_names[1]: {name!r} ",
+            A_HOST,
+        )
+        for name in (
+            *(
+                "",
+                "a b",
+                "a.example\n",
+                "a.example;",
+                "a{b",
+                "a}b",
+                "$host",
+                "~^a",
+                "a'b",
+                'a"b',
+                "a\\b",
+            ),
+            *("a..b", "-a.example", "a#b", "ä.example", "a" * 64 + ".example"),
+        )
+    ),
+    case(
+        "no server names",
+        {"aroundtheworld_server_names": []},
+        "aroundtheworld_server_names: [] ",
+        "give host names",
+    ),
+    *(
+        case(
+            f"make_app {value!r}",
+            {"aroundtheworld_make_app": value},
+            f"aroundtheworld_make_app: {value!r} ",
+            "names a module and a callable in it, as in 'shop.web:make_app'",
+        )
+        for value in (
+            *(
+                "",
+                "shop",
+                "shop:",
+                ":make_app",
+                "shop.web.make_app",
+                "shop..web:make_app",
+                "shop.:make",
+            ),
+            *(
+                "shop:make_app()",
+                "shop:make-app",
+                "shop web:make_app",
+                "shop:make_app --check",
+                "s:m\n",
+            ),
+        )
+    ),
+    *(
+        case(
+            f"listen address {value!r}",
+            {"aroundtheworld_listen_address": value},
+            f"aroundtheworld_listen_address: {value!r} ",
+            "must be an IPv4 or IPv6 address of the host",
+        )
+        for value in ("", "localhost", "127.0.0.1:80", "[::1]", "fe80::1%eth0", "127.0.0.256")
+    ),
+    case(
+        "listen address in other words",  # systemd would say it otherwise, for ever different
+        {"aroundtheworld_listen_address": "0:0:0:0:0:0:0:1"},
+        "aroundtheworld_listen_address: '0:0:0:0:0:0:0:1' ",
+        "write it as '::1'",
+    ),
+    *(
+        case(
+            f"{key} {value!r}",
+            {f"aroundtheworld_{key}": value},
+            f"aroundtheworld_{key}: {value!r} ",
+            A_NAME,
+        )
+        for key in ("site", "user")
+        for value in ("", "Shop", "my-shop", "my shop", "../x", "shop;")
+    ),
+    *(
+        case(
+            f"home {value!r}",
+            {"aroundtheworld_home": value},
+            f"aroundtheworld_home: {value!r} ",
+            "must be an absolute path",
+        )
+        for value in (
+            "",
+            "/",
+            "/srv",
+            "srv/shop",
+            "/srv/../etc",
+            "/srv/my shop",
+            "/srv/%i",
+            "/srv/a;b",
+        )
+    ),
+    *(
+        case(
+            f"max_body_size {value!r}",
+            {"aroundtheworld_max_body_size": value},
+            f"aroundtheworld_max_body_size: {value!r} ",
+            "k, m or g behind it, as in '16m'",
+        )
+        for value in ("", "lots", "16 m", "16mb", "-1", "1t", "16m;")
+    ),
+    case(
+        "retry_after",
+        {"aroundtheworld_maintenance_retry_after": -1},
+        "aroundtheworld_maintenance_retry_after: -1 ",
+        "a number of seconds from 0",
+    ),
+    case(
+        "migrate_command",
+        {"aroundtheworld_migrate_command": "a\nExecStart=b"},
+        "aroundtheworld_migrate_command: 'a\\nExecStart=b' ",
+        "must be one line",
+    ),
+    *(
+        case(
+            f"name of a variable {name!r}",
+            {"aroundtheworld_environment": {name: "x"}},
+            f"aroundtheworld_environment: the name {name!r} ",
+            A_VARIABLE,
+        )
+        for name in ("", "1ST", "MY-NAME", "A B", "A=B", 'A"', "A\nB", 1)
+    ),
+    *(
+        case(
+            f"name of a secret {name!r}",
+            {"aroundtheworld_secrets": {name: "x"}},
+            f"aroundtheworld_secrets: the name {name!r} ",
+            A_VARIABLE,
+        )
+        for name in ("", "../x", "my-secret", "a:b", 1)
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), ONE_PROBLEM)
+def test_a_mistake_is_named_shown_and_answered(given, said):
+    (problem,) = problems_with(given)
+    for part in said:
+        assert part in problem
+
+
+NOT_OF_TYPE = {
+    "str": [None, True, 1.5, [], {}],
+    "path": [None, True, 5, [], {}],
+    "int": [None, True, 1.5, "eighty", "80.0", "", [], {}],
+    "bool": [None, 0, 1, "maybe", "", [], {}],
+    "list": [None, True, 5, "a,b", {}],
+    "dict": [None, True, 5, "a=b", []],
+}
+
+
+@pytest.mark.parametrize("name", load_options())
+def test_a_wrong_type_is_named_shown_and_answered(name):
+    option = load_options()[name]
+    for value in NOT_OF_TYPE[option["type"]]:
+        (problem,) = problems_with({name: value})
+        shown = f"a value of type {type(value).__name__}" if option.get("no_log") else repr(value)
+        assert problem == (
+            f"{name}: {shown} is not allowed; it must be {plan.TYPES[option['type']][1]}."
+        )
+
+
+@pytest.mark.parametrize("key", load_options()["aroundtheworld_pools"]["options"])
+def test_a_wrong_type_in_a_pool_is_named_shown_and_answered(key):
+    kind = load_options()["aroundtheworld_pools"]["options"][key]["type"]
+    for value in NOT_OF_TYPE[kind]:
+        (problem,) = problems_with(pools(admin={key: value}))
+        assert problem == (
+            f"aroundtheworld_pools[1].{key}: {value!r} is not allowed; it must be "
+            f"{plan.TYPES[kind][1]}."
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "kind"),
+    [
+        (pools(5), "aroundtheworld_pools[2]: 5 ", "a mapping"),
+        (pools(public={"ports": [10001, "x"]}), "aroundtheworld_pools[0].ports[1]: 'x' ", "number"),
+        (pools(public={"paths": ["/", None]}), "aroundtheworld_pools[0].paths[1]: None ", "a text"),
+        (
+            {"aroundtheworld_server_names": [True]},
+            "aroundtheworld_server_names[0]: True ",
+            "a text",
+        ),
+        ({"aroundtheworld_app_exclude": [[]]}, "aroundtheworld_app_exclude[0]: [] ", "a text"),
+    ],
+)
+def test_a_wrong_type_in_a_list_is_named_with_its_place(given, where, kind):
+    (problem,) = problems_with(given)
+    assert where in problem
+    assert kind in problem
+
+
+@pytest.mark.parametrize("key", ["name", "ports", "paths"])
+def test_what_a_pool_must_have_is_named(key):
+    pool = {name: value for name, value in ADMIN.items() if name != key}
+    (problem,) = problems_with({"aroundtheworld_pools": [PUBLIC, pool]})
+    assert f"aroundtheworld_pools[1].{key}: is missing; it must be a" in problem
+
+
+@pytest.mark.parametrize("name", ["aroundtheworld_app_dir", "aroundtheworld_make_app"])
+def test_what_has_no_default_must_be_given(name):
+    variables = {key: value for key, value in (DEFAULTS | APP).items() if key != name}
+    with pytest.raises(plan.BadInputError, match=f"{name}: is missing; it must be a"):
+        plan.check_variables(variables)
+
+
+def test_all_mistakes_are_reported_at_once():
+    problems = problems_with(
+        pools(public={"ports": [0]}, admin={"paths": ["admin"]})
+        | {"aroundtheworld_site": "My Shop", "aroundtheworld_http_port": 0}
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        "aroundtheworld_site",
+        "aroundtheworld_http_port",
+        "aroundtheworld_pools[0].ports[0]",
+        "aroundtheworld_pools[1].paths[0]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        (
+            {"cookie_secret": ""},
+            "aroundtheworld_secrets.cookie_secret: an empty text is not allowed",
+        ),
+        (
+            {"cookie_secret": 48151623},
+            "aroundtheworld_secrets.cookie_secret: a value of type int is not",
+        ),
+        (
+            {"cookie_secret": ["48151623"]},
+            "aroundtheworld_secrets.cookie_secret: a value of type list is",
+        ),
+        (
+            ["48151623"],
+            "aroundtheworld_secrets: a value of type list is not allowed; it must be a map",
+        ),
+        (
+            "cookie_secret=48151623",
+            "aroundtheworld_secrets: a value of type str is not allowed; it must be a map",
+        ),
+        ({"cookie-secret": "48151623"}, "aroundtheworld_secrets: the name 'cookie-secret'"),
+    ],
+)
+def test_the_value_of_a_secret_is_never_shown(secrets, said):
+    (problem,) = problems_with({"aroundtheworld_secrets": secrets})
+    assert said in problem
+    assert "48151623" not in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (True, "a value of type bool is not allowed; it must be a text or a number. Put"),
+        (None, "a value of type NoneType is not allowed; it must be a text or a number"),
+        (["48151623"], "a value of type list is not allowed; it must be a text or a number"),
+        ("48151623\0", "a NUL character is not allowed"),
+    ],
+)
+def test_the_value_of_an_apps_variable_is_never_shown(value, said):
+    (problem,) = problems_with({"aroundtheworld_environment": {"DATABASE_URL": value}})
+    assert f"aroundtheworld_environment.DATABASE_URL: {said}" in problem
+    assert "48151623" not in problem
+
+
+ALLOWED = [
+    {},
+    pools(public={"ports": [1, 65535]}),
+    pools(admin={"paths": ["/admin/", "/reports/yearly", "/a.b-c_d~e", "/.well-known"]}),
+    pools(admin={"memory_max": "512M", "name": "a1_b", "watchdog": 0}),
+    {"aroundtheworld_server_names": ["_"]},
+    {
+        "aroundtheworld_server_names": [
+            "example.org",
+            "*.example.org",
+            "xn--p1ai.example",
+            "10.0.0.1",
+        ]
+    },
+    {"aroundtheworld_listen_address": "::1"},
+    {"aroundtheworld_listen_address": "10.0.0.1"},
+    {"aroundtheworld_max_body_size": "0"},
+    {"aroundtheworld_max_body_size": "1G"},
+    {"aroundtheworld_make_app": "shop.web.app:make_app"},
+    {"aroundtheworld_environment": {"A": "two\nlines", "B": 5, "_c": 0.5}},
+    {"aroundtheworld_secrets": {"cookie_secret": "generate", "MAIL_PASSWORD": "x y\n"}},
+]
+
+
+@pytest.mark.parametrize("given", ALLOWED, ids=str)
+def test_what_is_right_is_accepted(given):
+    assert problems_with(given) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "meant"),
+    [
+        ("int", "8080", 8080),
+        ("int", "-1", -1),
+        ("int", "80x", "80x"),
+        ("int", "٣", "٣"),
+        ("bool", "yes", True),
+        ("bool", "False", False),
+        ("bool", "off", False),
+        ("bool", "perhaps", "perhaps"),
+        ("bool", 1, 1),
+        ("str", 1048576, "1048576"),
+        ("str", True, True),
+        ("str", 1.5, 1.5),
+        ("list", "a,b", "a,b"),
+    ],
+)
+def test_a_value_written_as_another_type_is_taken_for_what_it_means(kind, value, meant):
+    result = plan.converted(value, {"type": kind, "elements": "str"})
+    assert (result, type(result)) == (meant, type(meant))
+
+
+def test_values_inside_pools_are_converted_too():
+    pool = {"name": "a", "ports": ["10001"], "paths": ["/"], "blocking": "yes", "memory_max": 512}
+    (result,) = plan.converted([pool], load_options()["aroundtheworld_pools"])
+    assert result == pool | {"ports": [10001], "blocking": True, "memory_max": "512"}
+
+
+# --- The app directory and its lock file ----------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path):
+    (tmp_path / "shop.py").write_text("def make_app(): ...\n")
+    (tmp_path / "requirements.txt").write_text(f"tornado==6.5.2 {HASH}\n")
+    return tmp_path
+
+
+def release_problems(app, **given):
+    variables = {
+        "aroundtheworld_app_dir": str(app),
+        "aroundtheworld_make_app": "shop:make_app",
+        "aroundtheworld_requirements": "requirements.txt",
+        "aroundtheworld_app_exclude": DEFAULTS["aroundtheworld_app_exclude"],
+    }
+    with pytest.raises(plan.BadInputError) as caught:
+        plan.describe_release(variables | given)
+    return caught.value.problems
+
+
+def test_an_app_directory_that_is_missing(app):
+    (problem,) = release_problems(app / "nowhere")
+    assert (
+        f"aroundtheworld_app_dir: '{app}/nowhere' is not a directory on the controller" in problem
+    )
+
+
+def test_an_app_directory_that_is_a_file(app):
+    (problem,) = release_problems(app / "shop.py")
+    assert "aroundtheworld_app_dir: " in problem
+    assert "give the one that holds the app and its requirements" in problem
+
+
+def test_a_lock_file_that_is_missing(app):
+    (problem,) = release_problems(app, aroundtheworld_requirements="lock.txt")
+    assert f"aroundtheworld_requirements: lock.txt does not exist in {app}" in problem
+    assert "uv pip compile --universal --generate-hashes" in problem
+
+
+def test_a_module_that_is_not_there(app):
+    (problem,) = release_problems(app, aroundtheworld_make_app="shoop.web:make_app")
+    assert "aroundtheworld_make_app: 'shoop.web:make_app' names the module 'shoop'" in problem
+    assert f"neither in {app} nor among the locked requirements" in problem
+
+
+def test_a_link_that_leads_nowhere(app):
+    (app / "logo.svg").symlink_to("gone.svg")
+    (problem,) = release_problems(app)
+    assert f"aroundtheworld_app_dir: {app}/logo.svg cannot be read (No such file" in problem
+    assert "aroundtheworld_app_exclude" in problem
+
+
+A_PIN = "every line must name one exact version with '=='"
+A_LINE = (
+    "allowed are lines like 'tornado==6.5 --hash=sha256:…' (no options, no links, no directories)"
+)
+A_HASH = "every line needs its '--hash=sha256:…'"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "allowed"),
+    [
+        ("tornado==6.5.2", "'tornado==6.5.2' without a hash", A_HASH),
+        ("tornado==6.5.2 --hash=md5:00", "'tornado==6.5.2' without a hash", A_HASH),
+        ("tornado==6.5.2 --hash=sha256:00", "'tornado==6.5.2' without a hash", A_HASH),
+        (f"tornado {HASH}", "'tornado'", A_PIN),
+        (f"tornado>=6.5 {HASH}", "'tornado>=6.5'", A_PIN),
+        (f"tornado==6.* {HASH}", "'tornado==6.*'", A_PIN),
+        (f"tornado==6.5.2,<7 {HASH}", "'tornado==6.5.2,<7'", A_PIN),
+        (f"tornado===6.5.2 {HASH}", "'tornado===6.5.2'", A_PIN),
+        (f"tornado @ https://example.org/tornado.whl {HASH}", "'tornado @ https://exam", A_PIN),
+        (f"https://example.org/tornado.whl {HASH}", "'https://example.org/tornado.whl'", A_LINE),
+        ("git+https://example.org/tornado.git", "'git+https://example.org/tornado.git'", A_LINE),
+        ("./tornado", "'./tornado'", A_LINE),
+        ("-e .", "'-e .'", A_LINE),
+        ("-r other.txt", "'-r other.txt'", A_LINE),
+        ("--index-url https://example.org/simple", "'--index-url https://example.org/s", A_LINE),
+        (f"tornado==6.5.2 ; sometimes {HASH}", "'tornado==6.5.2 ; sometimes'", A_LINE),
+    ],
+)
+def test_a_line_that_no_lock_has(app, line, shown, allowed):
+    lock = f"# made by uv\nalembic==1.0 \\\n    {HASH} \\\n    {HASH}\n    # via x\n{line}\n"
+    (app / "requirements.txt").write_text(lock)
+    (problem,) = release_problems(app)
+    assert problem.startswith("aroundtheworld_requirements: requirements.txt")
+    assert shown in problem
+    assert allowed in problem
+    if allowed == A_LINE:
+        assert "line 6 reads" in problem
+
+
+def test_every_bad_line_is_reported_at_once(app):
+    (app / "requirements.txt").write_text(f"a==1\nb>=2 {HASH}\nc==3 {HASH}\n-e .")
+    assert len(release_problems(app)) == 3
+
+
+# --- The host -------------------------------------------------------------------------------------
+
+HOST = {"distribution": "debian 12", "taken_ports": []}
+TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
+
+
+@pytest.mark.parametrize("distribution", TESTED)
+def test_a_distribution_that_the_role_is_tested_on(distribution):
+    assert list(plan.host_problems(HOST | {"distribution": distribution}, "web1", TESTED)) == []
+
+
+@pytest.mark.parametrize("distribution", ["debian 11", "debian 14", "ubuntu 24", "debian unknown"])
+def test_a_distribution_that_it_is_not_tested_on(distribution):
+    (problem,) = plan.host_problems(HOST | {"distribution": distribution}, "web1", TESTED)
+    assert f"web1 runs '{distribution}'" in problem
+    assert "allowed: debian 12, debian 13" in problem
+
+
+def test_a_port_that_something_else_on_the_host_has():
+    taken = {
+        "variable": "aroundtheworld_pools",
+        "port": 10002,
+        "address": "0.0.0.0",
+        "process": "redis-server (process 812)",
+    }
+    (problem,) = plan.host_problems(HOST | {"taken_ports": [taken]}, "web1", TESTED)
+    assert "aroundtheworld_pools: port 10002 on web1 is already taken by redis-server" in problem
+    assert "(process 812) (listening on 0.0.0.0); stop it, or choose another port" in problem

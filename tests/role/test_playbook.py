@@ -1,0 +1,113 @@
+"""The operator's own command, on a host that cannot be reached: what is refused gets not so far."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from tests.render import ADMIN, APP, PUBLIC
+from tests.role_files import CHECKOUT
+
+REFUSAL = "Nothing was changed, because of this:"
+
+
+@pytest.fixture
+def ansible_playbook(tmp_path):
+    """Returns a function that runs the command and returns its exit status and output."""
+    inventory = tmp_path / "hosts.json"
+    # Nothing listens on port 1. Variables in the inventory give way to those of the command line.
+    host = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}
+    group = {"hosts": {"nowhere": host}, "vars": APP}
+    inventory.write_text(json.dumps({"aroundtheworld": group}))
+
+    def run(*arguments):
+        # No terminal, so that lines are not wrapped; no settings of whoever runs the tests.
+        environment = {key: value for key, value in os.environ.items() if "ANSIBLE_" not in key}
+        done = subprocess.run(
+            ["ansible-playbook", "--inventory", inventory, "site.yml", *arguments],
+            cwd=CHECKOUT,
+            env=environment | {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_what_is_right_gets_as_far_as_the_host(ansible_playbook):
+    # The command line gives numbers and truths as texts.
+    extra = "aroundtheworld_http_port=8080 aroundtheworld_remove_default_site=no"
+    _, output = ansible_playbook("--extra-vars", extra)
+    assert "unreachable=1" in output
+    assert REFUSAL not in output
+
+
+REFUSED = {
+    "types and names": (
+        {
+            "aroundtheworld_pools": [PUBLIC, ADMIN | {"prots": [1], "paths": "/admin"}],
+            "aroundtheworld_http_port": "eighty",
+            "aroundtheworld_http_prot": 81,
+            "aroundtheworld_secrets": ["48151623"],
+        },
+        [
+            "aroundtheworld_pools[1].prots: there is no such setting; did you mean ports?",
+            "aroundtheworld_pools[1].paths: '/admin' is not allowed; it must be a list.",
+            "aroundtheworld_http_port: 'eighty' is not allowed; it must be a whole number.",
+            "aroundtheworld_http_prot: there is no such variable; did you mean aroundtheworld_ht",
+            "aroundtheworld_secrets: a value of type list is not allowed; it must be a mapping.",
+        ],
+    ),
+    "values": (
+        {
+            "aroundtheworld_pools": [PUBLIC, ADMIN | {"ports": [10001, 65536]}],
+            "aroundtheworld_server_names": ["a b;"],
+            "aroundtheworld_make_app": "shop",
+            "aroundtheworld_secrets": {"cookie_secret": 48151623},
+        },
+        [
+            "aroundtheworld_pools[1].ports[0]: 10001 is already taken by aroundtheworld_pools[0]",
+            "aroundtheworld_pools[1].ports[1]: 65536 is not allowed; a port is a whole number",
+            "aroundtheworld_server_names[0]: 'a b;' is not allowed; it must be one host name",
+            "aroundtheworld_make_app: 'shop' is not allowed; it names a module and a call",
+            "aroundtheworld_secrets.cookie_secret: a value of type int is not allowed; it",
+        ],
+    ),
+    "app directory": (
+        {"aroundtheworld_app_dir": "/nowhere"},
+        ["aroundtheworld_app_dir: '/nowhere' is not a directory on the controller; give the one"],
+    ),
+    "lock file": (
+        {"aroundtheworld_requirements": "requirements.in"},
+        ["aroundtheworld_requirements: requirements.in has '"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("extra", "said"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_stops_before_the_host_is_touched(ansible_playbook, extra, said):
+    status, output = ansible_playbook("--extra-vars", json.dumps(extra))
+    assert [sentence for sentence in said if sentence not in output] == []
+    assert REFUSAL in output
+    assert "unreachable=0    failed=1" in output
+    assert "48151623" not in output
+    assert status == 2
+
+
+def tasks(listed):
+    return re.findall(r"aroundtheworld : (.*)\tTAGS", listed)
+
+
+def test_maintenance_runs_its_own_tasks_and_no_plain_run_does(ansible_playbook):
+    closing_and_opening = ["The public side is closed", "The public side is open"]
+    _, listed = ansible_playbook("--list-tasks", "--tags", "maintenance_on,maintenance_off")
+    assert tasks(listed) == closing_and_opening
+    _, listed = ansible_playbook("--list-tasks")
+    assert "Input and host are fit for a deployment" in tasks(listed)
+    assert not set(closing_and_opening) & set(tasks(listed))

@@ -1,0 +1,308 @@
+"""What units and site say for several data models, rendered by Ansible's own engine."""
+
+import re
+
+import pytest
+from ansible.errors import AnsibleError
+
+from tests.render import ENVIRONMENT_ID, MODELS, RELEASE_ID, render, variables_for
+from tests.role_files import ROLE, load_python
+
+workers = load_python("library/aroundtheworld_workers.py")
+
+SYSTEMD = "/etc/systemd/system"
+TEMPLATES = sorted((ROLE / "templates").glob("*.j2"))
+
+
+class Unit:
+    """A unit file, section to name to values in their order; continuation lines are not used."""
+
+    def __init__(self, text):
+        self.sections = {}
+        for line in text.splitlines():
+            if line.startswith("[") and line.endswith("]"):
+                section = self.sections.setdefault(line[1:-1], {})
+            elif line and not line.startswith("#"):
+                name, equals, value = line.partition("=")
+                assert equals, line
+                section.setdefault(name, []).append(value)
+
+    def all(self, section, name):
+        return self.sections.get(section, {}).get(name, [])
+
+    def one(self, section, name):
+        (value,) = self.all(section, name)
+        return value
+
+    def environment(self):
+        return dict(value.split("=", 1) for value in self.all("Service", "Environment"))
+
+
+def units_of(given, **more):
+    variables = variables_for(given, **more)
+    files = workers.split_units(render("units.j2", variables))
+    return variables["__aroundtheworld_plan"], {
+        str(path.relative_to(SYSTEMD)): Unit(text) for path, text in files.items()
+    }
+
+
+def parse_nginx(text):
+    """Returns the directives of an nginx configuration, each its words and, last, its block."""
+    stack, words = [[]], []
+    for token in re.findall(r"#[^\n]*|\"(?:\\.|[^\"])*\"|'[^']*'|[{};]|[^\s{};\"']+", text):
+        if token.startswith("#"):
+            continue
+        if token == ";":
+            stack[-1].append(words)
+            words = []
+        elif token == "{":
+            block = []
+            stack[-1].append([*words, block])
+            stack.append(block)
+            words = []
+        elif token == "}":
+            assert words == []
+            stack.pop()
+        else:
+            words.append(token.strip("\"'"))
+    assert (len(stack), words) == (1, [])
+    return stack[0]
+
+
+def find(directives, *start):
+    return [one[len(start) :] for one in directives if tuple(one[: len(start)]) == start]
+
+
+def site_of(given, **more):
+    variables = variables_for(given, **more)
+    site = parse_nginx(render("site.conf.j2", variables))
+    (server,) = find(site, "server")
+    return variables["__aroundtheworld_plan"], site, server[0]
+
+
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+@every_model
+def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(model):
+    plan, units = units_of(MODELS[model])
+    site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
+    expected = [f"{site}@.socket", f"{site}@.service", f"{site}-prepare.service"]
+    for pool in plan["pools"]:
+        expected.append(f"{site}-{pool['name']}.slice")
+        expected += [f"{site}@{port}.service.d/pool.conf" for port in pool["ports"]]
+    assert sorted(units) == sorted(expected)
+
+
+@every_model
+def test_a_worker_gets_the_settings_of_its_pool(model):
+    plan, units = units_of(MODELS[model])
+    site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
+    home = MODELS[model].get("aroundtheworld_home", f"/var/lib/tornado/{site}")
+    for pool in plan["pools"]:
+        limits = units[f"{site}-{pool['name']}.slice"]
+        assert limits.one("Slice", "CPUWeight") == str(pool["cpu_weight"])
+        assert limits.one("Slice", "MemoryMax") == pool["memory_max"]
+        for port in pool["ports"]:
+            unit = units[f"{site}@{port}.service.d/pool.conf"]
+            assert unit.one("Service", "Slice") == f"{site}-{pool['name']}.slice"
+            assert unit.one("Service", "WatchdogSec") == str(pool["watchdog"])
+            assert unit.one("Service", "TimeoutStartSec") == str(pool["start_timeout"])
+            assert int(unit.one("Service", "TimeoutStopSec")) > pool["drain_timeout"]
+            assert unit.one("Service", "WorkingDirectory") == f"{home}/releases/{RELEASE_ID}/app"
+            start = unit.one("Service", "ExecStart").split()
+            assert start[0] == f"{home}/environments/{ENVIRONMENT_ID}/bin/python"
+            assert start[start.index("--drain-timeout") + 1] == str(pool["drain_timeout"])
+            assert start[start.index("--control") + 1] == f"%t/{site}/%i/control.sock"
+            environment = unit.environment()
+            assert environment["AROUNDTHEWORLD_POOL"] == pool["name"]
+            assert environment["AROUNDTHEWORLD_RELEASE"] == RELEASE_ID
+            assert environment["AROUNDTHEWORLD_CONFIG"] == workers.CONFIG
+
+
+def test_blocking_and_other_pools_differ():
+    _, units = units_of({})
+    public = units["aroundtheworld@10001.service.d/pool.conf"]
+    admin = units["aroundtheworld@10004.service.d/pool.conf"]
+    assert public.one("Service", "WatchdogSec") != "0"
+    assert admin.one("Service", "WatchdogSec") == "0"
+    weights = [
+        int(units[f"aroundtheworld-{pool}.slice"].one("Slice", "CPUWeight"))
+        for pool in ("public", "admin")
+    ]
+    assert weights[0] > weights[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "stream"),
+    [("127.0.0.1", "127.0.0.1:%i"), ("10.0.0.5", "10.0.0.5:%i"), ("::1", "[::1]:%i")],
+)
+def test_workers_and_nginx_agree_on_the_address(address, stream):
+    given = {"aroundtheworld_listen_address": address}
+    _, units = units_of(given)
+    assert units["aroundtheworld@.socket"].one("Socket", "ListenStream") == stream
+    _, site, _ = site_of(given)
+    servers = find(find(site, "upstream", "aroundtheworld_backends")[0][0], "server")
+    assert [server[0] for server in servers] == [
+        stream.replace("%i", str(port)) for port in (10001, 10002, 10003)
+    ]
+
+
+def test_no_template_knows_an_address():
+    assert TEMPLATES
+    for template in TEMPLATES:
+        assert not re.search(r"\b127\.|localhost|::1", template.read_text()), template.name
+
+
+@pytest.mark.parametrize("names", [[], ["cookie_secret"], ["cookie_secret", "mail_password"]])
+def test_a_secret_reaches_worker_and_preparation_as_a_file(names):
+    _, units = units_of({"aroundtheworld_secrets": dict.fromkeys(names, "48151623")})
+    for unit in (units["aroundtheworld@.service"], units["aroundtheworld-prepare.service"]):
+        assert unit.all("Service", "LoadCredential") == [
+            f"{name}:/etc/aroundtheworld/secrets/{name}" for name in names
+        ]
+        files = {key: value for key, value in unit.environment().items() if key.endswith("_FILE")}
+        assert files == {f"{name.upper()}_FILE": f"%d/{name}" for name in names}
+
+
+@pytest.mark.parametrize("template", ["units.j2", "site.conf.j2", "run.sh.j2"])
+def test_values_of_secrets_and_of_the_environment_are_in_no_file_for_others(template):
+    given = {
+        "aroundtheworld_secrets": {"cookie_secret": "48151623"},
+        "aroundtheworld_environment": {"DATABASE_URL": "postgresql://ada:48151623@db/shop"},
+    }
+    assert "48151623" not in render(template, variables_for(given))
+
+
+def test_the_preparation_imports_the_app_and_then_migrates():
+    commands = units_of({})[1]["aroundtheworld-prepare.service"].all("Service", "ExecStart")
+    assert commands[0].endswith(" -m aroundtheworld_runner aroundtheworld.app:make_app --check")
+    assert commands[1].endswith("python -m aroundtheworld migrate")
+
+
+def test_without_a_migrate_command_the_preparation_only_imports():
+    given = {"aroundtheworld_migrate_command": ""}
+    unit = units_of(given)[1]["aroundtheworld-prepare.service"]
+    assert len(unit.all("Service", "ExecStart")) == 1
+
+
+def test_a_percent_sign_in_the_migrate_command_stays_one():
+    given = {"aroundtheworld_migrate_command": "date +%Y"}
+    unit = units_of(given)[1]["aroundtheworld-prepare.service"]
+    assert unit.all("Service", "ExecStart")[1].endswith("date +%%Y")
+
+
+def test_workers_and_preparation_share_one_sandbox():
+    _, units = units_of({})
+    worker = units["aroundtheworld@.service"].sections["Service"]
+    prepare = units["aroundtheworld-prepare.service"].sections["Service"]
+    sandbox = Unit("[Service]\n" + render("process.j2", variables_for({}))).sections["Service"]
+    assert {"ProtectSystem", "NoNewPrivileges", "SystemCallFilter", "User"} <= set(sandbox)
+    for name, values in sandbox.items():
+        assert worker[name][-len(values) :] == values
+        assert prepare[name][-len(values) :] == values
+
+
+@every_model
+def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
+    plan, site, server = site_of(MODELS[model])
+    upstreams = {one[0]: one[1] for one in find(site, "upstream")}
+    assert set(upstreams) == {pool["upstream"] for pool in plan["pools"]}
+    for pool in plan["pools"]:
+        servers = find(upstreams[pool["upstream"]], "server")
+        assert servers == [[server, "max_fails=0"] for server in pool["servers"]]
+        for path in pool["paths"]:
+            for match in [["/"]] if path == "/" else [["=", path], [f"{path}/"]]:
+                ((block,),) = find(server_locations(server), *match)
+                assert find(block, "proxy_pass") == [[f"http://{pool['upstream']}{match[-1]}"]]
+                assert find(block, "proxy_read_timeout") == [[f"{pool['read_timeout']}s"]]
+                replays = ["error", "timeout"] if pool["replay"] else ["off"]
+                assert find(block, "proxy_next_upstream") == [replays]
+                assert bool(find(block, "if")) is not pool["open_in_maintenance"]
+
+
+def test_no_location_matches_more_than_its_path():
+    _, _, server = site_of({})
+    assert sorted(one[:-1] for one in server_locations(server)) == [
+        ["/"],
+        ["/admin/"],
+        ["=", "/.maintenance"],
+        ["=", "/admin"],
+    ]
+
+
+def server_locations(server):
+    return find(server, "location")
+
+
+def test_the_pool_that_serves_the_rest_is_the_upstream_without_a_name():
+    plan, _, _ = site_of({})
+    assert [pool["upstream"] for pool in plan["pools"]] == [
+        "aroundtheworld_backends",
+        "aroundtheworld_admin_backends",
+    ]
+
+
+def test_a_closed_site_says_when_to_come_back_and_is_not_kept():
+    _, _, server = site_of({"aroundtheworld_maintenance_retry_after": 90})
+    assert find(server, "error_page") == [["503", "/.maintenance"]]
+    ((page,),) = find(server_locations(server), "=", "/.maintenance")
+    assert find(page, "add_header") == [
+        ["Retry-After", "90", "always"],
+        ["Cache-Control", "no-store", "always"],
+    ]
+    assert find(page, "internal") == [[]]
+
+
+@pytest.mark.parametrize(
+    ("names", "ipv6", "listen"),
+    [
+        (["_"], True, [["80", "default_server"], ["[::]:80", "default_server"]]),
+        (["_"], False, [["80", "default_server"]]),
+        (["a.example", "b.example"], True, [["80"], ["[::]:80"]]),
+    ],
+)
+def test_only_a_site_for_every_name_is_the_default_server(names, ipv6, listen):
+    _, _, server = site_of({"aroundtheworld_server_names": names}, ipv6=ipv6)
+    assert find(server, "listen") == listen
+    assert find(server, "server_name") == [names]
+
+
+@every_model
+def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
+    """Everything that nginx or systemd knows by name begins with the site's."""
+    site_name = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
+    _, site, _ = site_of(MODELS[model])
+    names = [one[0] for kind in ("upstream", "log_format") for one in find(site, kind)]
+    names += [one[1].lstrip("$") for one in find(site, "map")]
+    assert len(names) >= 4
+    assert all(name.startswith(site_name) for name in names)
+
+
+def test_text_given_on_the_command_line_renders_as_numbers_do():
+    texts = {"aroundtheworld_http_port": "8080", "aroundtheworld_maintenance_retry_after": "90"}
+    numbers = {name: int(value) for name, value in texts.items()}
+    assert render("site.conf.j2", variables_for(texts)) == render(
+        "site.conf.j2", variables_for(numbers)
+    )
+
+
+@pytest.mark.parametrize("template", ["units.j2", "site.conf.j2", "run.sh.j2"])
+def test_a_name_that_is_not_defined_is_an_error(template):
+    variables = variables_for({})
+    del variables["aroundtheworld_home"]
+    with pytest.raises(AnsibleError, match="aroundtheworld_home"):
+        render(template, variables)
+
+
+def test_blocking_workers_are_restarted_first():
+    plan = variables_for(MODELS["several_paths"])["__aroundtheworld_plan"]
+    assert plan["workers"] == [
+        {"port": port, "pool": pool}
+        for pool, ports in (
+            ("admin", [10004]),
+            ("public", [10001, 10002, 10003]),
+            ("api", [10005, 10006]),
+        )
+        for port in ports
+    ]
