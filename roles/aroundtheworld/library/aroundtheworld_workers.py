@@ -85,6 +85,7 @@ orphans: {description: Units that no pool lists any more, type: list, returned: 
 
 import difflib
 import hashlib
+import math
 import re
 import shutil
 import time
@@ -94,6 +95,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible.module_utils.aroundtheworld_assets import Assets
 from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
 from ansible.module_utils.aroundtheworld_lock import append_log, last_good, now, only_change
 from ansible.module_utils.aroundtheworld_systemd import HostError, Systemd, accept, health, probe
@@ -197,6 +199,29 @@ class Wanted:
         return ""
 
 
+def slowest(pairs: Sequence[tuple[Any, Any]], fraction: float) -> float:
+    """Return the percentile of the answers that workers gave between two words of theirs.
+
+    Args:
+        pairs: What each worker said of itself before and after, with the counts of its buckets.
+        fraction: Which percentile, 0 to 1.
+
+    Returns:
+        The upper bound in seconds of the bucket that it falls into; 0 without an answer.
+    """
+    counts: dict[float, int] = {}
+    for sooner, later in pairs:
+        for sign, said in ((-1, sooner), (1, later)):
+            for bound, count in said["latency_seconds"]["buckets"]:
+                counts[bound] = counts.get(bound, 0) + sign * count
+    rank = math.ceil(fraction * sum(counts.values()))
+    for bound, count in sorted(counts.items()):
+        rank -= count
+        if count and rank <= 0:
+            return bound
+    return 0.0
+
+
 def canary_problem(
     before: Mapping[str, Any], after: Mapping[str, Any], siblings: Sequence[tuple[Any, Any]]
 ) -> str:
@@ -234,10 +259,8 @@ def canary_problem(
     failed, usual = failed_share([(before, after)]), failed_share(siblings)
     if failed > usual + CANARY_ERRORS:
         return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {usual:.0%}"
-    slow = after["latency_seconds"]["p99"] or 0.0
-    slow_there = max(
-        (later["latency_seconds"]["p99"] or 0.0 for _, later in siblings), default=slow
-    )
+    slow = slowest([(before, after)], 0.99)
+    slow_there = slowest(siblings, 0.99) if siblings else slow
     if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
         return (
             f"its 99th percentile is {slow * 1000:.0f} ms, its siblings' {slow_there * 1000:.0f} ms"
@@ -734,7 +757,7 @@ class Workers:
 
 
 def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
-    """Remove all but the `keep` newest releases, and environments that no release uses any more.
+    """Remove all but the `keep` newest releases, and environments and assets of none that stay.
 
     The current release, the one that a rollback would go to, and those that still run always stay.
     """
@@ -755,6 +778,9 @@ def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
         if path.name not in used:
             shutil.rmtree(path)
             removed.append(f"environment {path.name}")
+    assets = Assets(home)
+    if assets.static and assets.stale():
+        assets.update()
     return removed
 
 
