@@ -5,9 +5,11 @@ Runs on the controller and changes nothing. First the variables are held against
 lock file are read, and only then is the host asked about itself, read-only. All problems of one
 kind are reported together, each with the variable's name, what was given and what is allowed.
 
-Variables are read where they are, so that a misspelt one is seen too. With the argument ``release``
-the plan is to go back: to that release on the host, or to the one before for ``previous``; the app
-directory then does not matter.
+Variables are read where they are, so that a misspelt one is seen too; of the app's source, the
+argument
+``app_dir`` says what directory it is in by now. With the argument ``release`` the plan is to go
+back: to that release on the host, or to the one before for ``previous``; the app then does not
+matter.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from packaging.requirements import InvalidRequirement, Requirement
@@ -240,6 +242,67 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
         )
 
 
+def static_problems(
+    static: Sequence[Mapping[str, Any]], pools: Sequence[Mapping[str, Any]], make_app: str
+) -> Iterator[str]:
+    """Yield what keeps directories of the app from being served by nginx."""
+    paths = {path.rstrip("/"): pool["name"] for pool in pools for path in pool["paths"]}
+    urls: dict[str, str] = {}
+    for index, one in enumerate(static):
+        where = f"aroundtheworld_static[{index}]"
+        url, directory = one["url"], PurePosixPath(one["directory"])
+        problems = list(path_problems(url, f"{where}.url"))
+        yield from problems
+        if not problems and (not url.endswith("/") or url == "/"):
+            yield (
+                f"{where}.url: {url!r} is not allowed; it must have a slash at both ends and "
+                "something between them, as in '/static/'."
+            )
+        if (pool := paths.get(url.rstrip("/"))) is not None and url != "/":
+            yield (
+                f"{where}.url: {url!r} is already a path of the pool {pool!r}; either nginx serves "
+                "it or that pool does."
+            )
+        for other, name in urls.items():
+            if url.startswith(other) or other.startswith(url):
+                yield (
+                    f"{where}.url: {url!r} overlaps {other!r} of {name}; no two may be equal, and "
+                    "none lie within another."
+                )
+        urls[url] = where
+        if directory.is_absolute() or ".." in directory.parts or not directory.parts:
+            yield (
+                f"{where}.directory: {one['directory']!r} is not allowed; it must be a directory "
+                "in the app's, given from there, as in 'shop/static'."
+            )
+        elif PurePosixPath(make_app.partition(":")[0].replace(".", "/")).is_relative_to(directory):
+            yield (
+                f"{where}.directory: {one['directory']!r} is not allowed; it holds the app's code, "
+                "which nginx would give to everybody."
+            )
+
+
+def hook_problems(hooks: Mapping[str, str], load: Callable[[str], Any]) -> Iterator[str]:
+    """Yield what keeps task files from being included; `load` reads one as Ansible does."""
+    for name, path in hooks.items():
+        where = f"aroundtheworld_hooks.{name}: {path!r}"
+        if not Path(path).is_absolute():
+            yield (
+                f"{where} is not allowed; it must be an absolute path on the controller, as in "
+                "'{{ playbook_dir }}/hooks/tell.yml'."
+            )
+        elif not Path(path).is_file():
+            yield f"{where} is not a file on the controller; it must be one with tasks."
+        else:
+            try:
+                tasks = load(path)
+            except AnsibleError as error:
+                yield f"{where} cannot be read as tasks: {error}"
+            else:
+                if not isinstance(tasks, list) or not all(isinstance(one, dict) for one in tasks):
+                    yield f"{where} is no file of tasks; it must be a list of them."
+
+
 def address_problems(address: str) -> Iterator[str]:
     """Yield a problem unless `address` is one, written as systemd writes it when it is asked."""
     try:
@@ -333,6 +396,11 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 "not empty, or 'generate' to have one made on the host."
             )
     yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
+    yield from static_problems(
+        given["aroundtheworld_static"],
+        given["aroundtheworld_pools"],
+        given["aroundtheworld_make_app"],
+    )
 
 
 def check_variables(given: Mapping[str, Any]) -> None:
@@ -376,6 +444,24 @@ def derive_pools(
             }
         )
     return pools
+
+
+def derive_static(
+    given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the directories that nginx serves, each with the `pool` that answers what it lacks."""
+    return [
+        {
+            **one,
+            "pool": max(
+                (len(path), pool["name"])
+                for pool in pools
+                for path in pool["paths"]
+                if one["url"].startswith(path.rstrip("/") + "/")
+            )[1],
+        }
+        for one in given["aroundtheworld_static"]
+    ]
 
 
 def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -505,6 +591,11 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
     """
+    if not given["aroundtheworld_app_dir"]:
+        raise BadInputError(
+            "aroundtheworld_app_dir: is missing, and so are aroundtheworld_app_git and "
+            "aroundtheworld_app_archive; exactly one of them must say where the app comes from."
+        )
     root = Path(given["aroundtheworld_app_dir"]).expanduser().resolve()
     if not root.is_dir():
         raise BadInputError(
@@ -524,6 +615,13 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
         "app": (root, app_files(root, given["aroundtheworld_app_exclude"])),
         "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
     }
+    for index, one in enumerate(given["aroundtheworld_static"]):
+        if not any(file.is_relative_to(one["directory"]) for file in files["app"][1]):
+            raise BadInputError(
+                f"aroundtheworld_static[{index}].directory: {one['directory']!r} holds no file of "
+                f"the app; it must be a directory in {root} that aroundtheworld_app_exclude leaves "
+                "in."
+            )
     trees = {
         label: {"root": str(top), "files": [file.as_posix() for file in names]}
         for label, (top, names) in files.items()
@@ -606,9 +704,13 @@ class ActionModule(ActionBase):
             if name.startswith(PREFIX)
         }
         back_to = self._task.args.get("release", "")
+        app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
         try:
             check_variables(given)
-            release = {} if back_to else describe_release(given)
+            hooks = given["aroundtheworld_hooks"]
+            if problems := list(hook_problems(hooks, self._loader.load_from_file)):
+                raise BadInputError(*problems)
+            release = {} if back_to else describe_release({**given, **app})
         except BadInputError as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         pools = derive_pools(
@@ -646,6 +748,7 @@ class ActionModule(ActionBase):
             changed=False,
             pools=pools,
             workers=restart_order(pools),
+            static=derive_static(given, pools),
             release=release,
             environment=environment,
             host={key: host[key] for key in HOST_FACTS},
