@@ -62,6 +62,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "two_secrets": {
         "aroundtheworld_secrets": {"cookie_secret": "generate", "mail_password": "a value"}
     },
+    "static_files": {
+        "aroundtheworld_pools": [PUBLIC, {**ADMIN, "paths": ["/admin", "/static/private"]}],
+        "aroundtheworld_static": [
+            {"url": "/static/", "directory": "aroundtheworld/static"},
+            {"url": "/admin/files/", "directory": "aroundtheworld/data"},
+        ],
+    },
     "closed_pools": {
         "aroundtheworld_pools": [
             {**PUBLIC, "open_in_maintenance": True, "replay": False},
@@ -100,6 +107,7 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
     variables["__aroundtheworld_plan"] = {
         "pools": pools,
         "workers": plan.restart_order(pools),
+        "static": plan.derive_static(public, pools),
         "release": {"id": RELEASE_ID},
         "environment": {"id": ENVIRONMENT_ID},
         "host": {"ipv6": ipv6},

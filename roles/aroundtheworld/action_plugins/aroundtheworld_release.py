@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,11 +101,15 @@ def fetch_wheels(environment: Mapping[str, str], python: Mapping[str, Any], cach
 
 def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str]) -> None:
     """Add files under `label`, owned by root and writable by nobody else."""
+    now = int(time.time())
 
     def released(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = "root"
         entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        # nginx tells versions of a file apart by time and size, but the files of an archive or a
+        # reproducible build may all be of one time.
+        entry.mtime = now
         return entry
 
     for file in files:
@@ -112,7 +117,7 @@ def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str])
 
 
 class ActionModule(ActionBase):
-    """The task ``aroundtheworld_release``; takes ``home``, ``plan`` and ``make_app``."""
+    """The task ``aroundtheworld_release``; takes ``home``, ``plan`` and ``static``."""
 
     _supports_check_mode = True
 
@@ -127,6 +132,7 @@ class ActionModule(ActionBase):
             "home": home,
             "release": release["id"],
             "environment": environment["id"],
+            "static": self._task.args["static"],
             "who": plan["who"],
         }
 

@@ -15,6 +15,11 @@ options:
   home: {description: Directory of the site., type: path, required: true}
   release: {description: Id of the release., type: str, required: true}
   environment: {description: Id of the virtual environment., type: str, required: true}
+  static:
+    description: Directories of the app that nginx serves, each with C(url) and C(directory).
+    type: list
+    elements: dict
+    default: []
   archive:
     description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt).
     type: path
@@ -32,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: What was not there, of C(environment), C(release) and C(link).
+  description: What was not there, of C(environment), C(release), C(link) and C(assets).
   type: list
   returned: always
 """
@@ -41,9 +46,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld_assets import Assets
 from ansible.module_utils.aroundtheworld_files import link_atomically
 from ansible.module_utils.aroundtheworld_lock import only_change
 from ansible.module_utils.aroundtheworld_systemd import HostError
@@ -54,11 +61,19 @@ DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 
 
 class Installer:
-    """Puts releases and environments below a home directory."""
+    """Puts releases, environments and the releases' static files below a home directory."""
 
-    def __init__(self, module: AnsibleModule, home: Path, release: str, environment: str) -> None:
+    def __init__(
+        self,
+        module: AnsibleModule,
+        home: Path,
+        release: str,
+        environment: str,
+        static: Sequence[Mapping[str, str]],
+    ) -> None:
         """Name what is wanted; nothing is touched yet."""
         self.module = module
+        self.assets = Assets(home, static)
         self.environment = home / "environments" / environment
         self.release = home / "releases" / release
         self.link = self.release / "venv"
@@ -73,6 +88,8 @@ class Installer:
             missing.append("release")
         elif not self.link.is_symlink() or self.link.readlink() != self.target:
             missing.append("link")
+        if self.assets.stale() or (self.assets.static and "release" in missing):
+            missing.append("assets")
         return missing
 
     def run(self, *command: str | Path) -> None:
@@ -139,6 +156,7 @@ class Installer:
             if "release" in missing:
                 self.install_release(source)
         self.install_link()
+        self.assets.update()
 
 
 def main() -> None:
@@ -148,13 +166,16 @@ def main() -> None:
             "home": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "environment": {"type": "str", "required": True},
+            "static": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
             "who": {"type": "str", "default": "somebody"},
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
-    installer = Installer(module, Path(given["home"]), given["release"], given["environment"])
+    installer = Installer(
+        module, Path(given["home"]), given["release"], given["environment"], given["static"]
+    )
     missing = installer.missing()
     if given["archive"] and not module.check_mode:
         os.umask(0o022)  # the workers read what root writes here
@@ -167,14 +188,18 @@ def main() -> None:
             module.fail_json(
                 msg=f"The release could not be written: {error}. What was there before still is."
             )
+    about = {
+        "release": given["release"],
+        "environment": given["environment"],
+        "link": given["environment"],
+        "assets": f"below {', '.join(one['url'] for one in given['static']) or 'nothing'}",
+    }
     module.exit_json(
         changed=bool(missing),
         missing=missing,
         diff={
             "before": "".join(f"no {part}\n" for part in missing),
-            "after": "".join(
-                f"{part} {given.get(part, given['environment'])}\n" for part in missing
-            ),
+            "after": "".join(f"{part} {about[part]}\n" for part in missing),
         },
     )
 

@@ -1,18 +1,19 @@
 """Static files of all the releases on a host, as nginx finds them.
 
-A page that a visitor got from the release before refers to that release's files, for as long as it is open. So
-nginx does not serve the files of one release, but these three trees below ``assets/``, each with the files'
-URL paths:
+A page that a visitor got from the release before refers to that release's files, for as long as it
+is open. So nginx does not serve the files of one release, but these three trees below ``assets/``,
+each with the files' URL paths:
 
 ``versions/<sha512>``
-    Every file of every release, by its content. Tornado's ``static_url()`` writes this checksum behind ``?v=``.
+    Every file of every release, by its content. Tornado's ``static_url()`` writes this checksum
+    behind ``?v=``.
 ``current``
     Links to the directories of the release that all workers run.
 ``names``
     Every name that a release has, with the newest release's content: names that contain a checksum.
 
-Files are hard links to those of the releases. All of it follows from which releases are on the host, and
-``index.json``, written last, says for which that was done.
+Files are hard links to those of the releases. All of it follows from which releases are on the
+host, and ``index.json``, written last, says for which that was done.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Assets:
 
         Args:
             home: Directory of the site.
-            static: Each a ``url`` that begins and ends with a slash, and the app's ``directory`` for it; without
-                it, those that were served until now.
+            static: Each a ``url`` that begins and ends with a slash, and the app's ``directory``
+                for it; without it, those that were served until now.
         """
         self.home, self.root = home, home / "assets"
         try:
@@ -66,10 +67,11 @@ class Assets:
         return not same_releases or self.index["static"] != self.static
 
     def update(self) -> None:
-        """Make the trees those of the releases that are on the host; what stays is there all the while."""
+        """Make the trees those of the releases on the host; what stays is there all the while."""
         if not self.static:
             shutil.rmtree(self.root, ignore_errors=True)
             return
+        os.umask(0o022)  # nginx reads what root writes here
         known = self.index["releases"] if self.index["static"] == self.static else {}
         digests = {name: known.get(name) or self._digests(name) for name in self.releases()}
         links = {**self._versions(digests), **self._names(digests)}
@@ -120,19 +122,22 @@ class Assets:
         return links
 
     def _names(self, digests: Mapping[str, Digests]) -> dict[Path, Path]:
-        """Return the links below ``names``; of a name that is a file here and a directory there, the newest."""
-        links: dict[Path, Path] = {}
-        taken: set[PurePosixPath] = set()
+        """Return the links below ``names``.
+
+        Of a name that is a file in one release and a directory in another, the newer is taken.
+        """
+        found: dict[PurePosixPath, str] = {}
+        directories: set[PurePosixPath] = set()
         for files in digests.values():
-            for path, digest in files.items():
-                link, parents = self.root / NAMES / path, set(PurePosixPath(path).parents)
-                if link in links or PurePosixPath(path) in taken:
-                    continue
-                if any(self.root / NAMES / parent in links for parent in parents):
-                    continue
-                links[link] = self.root / VERSIONS / digest / path
-                taken |= parents
-        return links
+            for name, digest in files.items():
+                path = PurePosixPath(name)
+                if path not in directories and found.keys().isdisjoint((path, *path.parents)):
+                    found[path] = digest
+                    directories.update(path.parents)
+        return {
+            self.root / NAMES / path: self.root / VERSIONS / digest / path
+            for path, digest in found.items()
+        }
 
     def _remove_all_but(self, wanted: Iterable[Path]) -> None:
         """Remove what is below the root and neither wanted nor a directory of something that is."""
@@ -150,7 +155,7 @@ class Assets:
 
 
 def hard_link_atomically(link: Path, file: Path) -> None:
-    """Make `link`, which is not one yet, another name of `file` at once, so that it never is missing."""
+    """Make `link`, which is not one yet, another name of `file`, without a gap."""
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)
