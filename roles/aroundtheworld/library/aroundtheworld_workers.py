@@ -612,9 +612,8 @@ class Workers:
         self.state[listening]["ActiveState"] = "active"
 
     def _begin(self, stand_in: str) -> None:
-        """Start a stand-in; one that a cut-off run left behind may run something else."""
-        if stand_in in self.leftover:
-            self.systemd.call("stop", "--", stand_in)
+        """Start a stand-in anew; one that is there, from a run that failed, may run something else."""
+        self.systemd.call("stop", "--", stand_in)
         try:
             self.systemd.call("start", "--", stand_in)
         except HostError as problem:
