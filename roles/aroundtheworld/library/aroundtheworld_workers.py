@@ -72,12 +72,13 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld_sockets import listeners
 from ansible.module_utils.basic import AnsibleModule
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
@@ -144,7 +145,7 @@ class Systemd:
         """Return unit name to its properties, for all `units` in one call."""
         if not units:
             return {}
-        names = "Id,ActiveState,UnitFileState,Listen,NRestarts,NeedDaemonReload"
+        names = "Id,ActiveState,UnitFileState,NeedDaemonReload"
         started = "ExecMainStartTimestampMonotonic"
         out = self.call("show", f"--property={names},{started}", "--", *units)
         found = {}
@@ -180,6 +181,15 @@ def ask(control: Path, timeout: float = 2.0) -> dict[str, Any]:
     return said
 
 
+def addresses() -> set[str]:
+    """Return where the host listens, each as ``address:port``.
+
+    Of a socket unit whose file was changed, systemd says that it listens on the new address while
+    it no longer listens at all; the kernel knows.
+    """
+    return set(map(str, listeners()))
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A worker as it should be."""
@@ -191,19 +201,24 @@ class Wanted:
     listen: str
 
     def why_restart(
-        self, service: Mapping[str, str], listening: Mapping[str, str], said: Mapping[str, Any]
+        self,
+        service: Mapping[str, str],
+        listening: Mapping[str, str],
+        addresses: Collection[str],
+        said: Mapping[str, Any],
     ) -> str:
         """Return why the worker has to be (re)started, or an empty text if it need not.
 
         Args:
             service: Properties of its service unit.
             listening: Properties of its socket unit.
+            addresses: Where the host listens, each as ``address:port``.
             said: Its answer on the private socket.
         """
         if service.get("ActiveState") != "active" or listening.get("ActiveState") != "active":
             return "it is not running"
-        if listening.get("Listen") != f"{self.listen} (Stream)":
-            return f"it listens on {listening.get('Listen', 'nothing').split()[0]}"
+        if self.listen not in addresses:
+            return f"nothing listens on {self.listen}"
         if not said:
             return "it does not answer on its private socket"
         if said.get("release") != self.release:
@@ -225,6 +240,7 @@ class Workers:
         wanted: Sequence[Wanted],
         *,
         ask: Callable[[Path], Mapping[str, Any]] = ask,
+        addresses: Callable[[], Collection[str]] = addresses,
         units: Path = UNIT_DIRECTORY,
         run: Path = Path("/run"),
     ) -> None:
@@ -237,20 +253,24 @@ class Workers:
             files: Path to text of all unit files, complete.
             wanted: The workers in the order of their restarts.
             ask: What a worker says on the private socket at a path.
+            addresses: Where the host listens.
             units: Where unit files are.
             run: Where private sockets are.
         """
         self.site, self.home, self.systemd, self.files = site, home, systemd, files
         self.wanted, self.ask, self.units, self.run = wanted, ask, units, run
         names = [name for one in wanted for name in (self.service(one.port), self.socket(one.port))]
-        self.state = systemd.show(names)
+        # The preparation and the slices too: whether systemd has read them is part of the state.
+        others = [path.name for path in files if path.parent == units and "@" not in path.name]
+        self.state = systemd.show([*names, *others])
+        self.addresses = addresses()
         self.outdated = {
             path: text
             for path, text in files.items()
             if not path.exists() or path.read_text() != text
         }
         self.disabled = [n for n in names if self.state[n].get("UnitFileState") != "enabled"]
-        self.reload = any(one.get("NeedDaemonReload") == "yes" for one in self.state.values())
+        self.unread = [n for n, one in self.state.items() if one.get("NeedDaemonReload") == "yes"]
         self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
         self.orphans = self._find_orphans()
 
@@ -269,9 +289,9 @@ class Workers:
     def _why_restart(self, one: Wanted) -> str:
         service, listening = self.service(one.port), self.socket(one.port)
         said = self.ask(self.control(one.port))
-        return one.why_restart(self.state[service], self.state[listening], said) or (
-            "its unit files were edited" if self._edited(one) else ""
-        )
+        return one.why_restart(
+            self.state[service], self.state[listening], self.addresses, said
+        ) or ("its unit files were edited" if self._edited(one) else "")
 
     def _edited(self, one: Wanted) -> bool:
         """Tell whether the worker may have been started with unit files that somebody edited.
@@ -286,9 +306,6 @@ class Workers:
         now = time.time()
         started = now - time.monotonic() + since_boot
         return bool(since_boot) and any(started < path.stat().st_mtime <= now for path in paths)
-
-    def _listens(self, one: Wanted) -> bool:
-        return self.state[self.socket(one.port)].get("Listen") == f"{one.listen} (Stream)"
 
     def _find_orphans(self) -> dict[str, list[Path]]:
         """Return the units that are on the host but not wanted, each with its files."""
@@ -329,6 +346,7 @@ class Workers:
         """Return what `converge` will do, in order, each a sentence."""
         steps = [f"start {self.site}-prepare.service"] if self.restart else []
         steps += [f"write {path}" for path in self.outdated]
+        steps += [f"have systemd read {name}" for name in self.unread]
         steps += [f"enable {name}" for name in self.disabled]
         steps += [
             f"restart {self.service(one.port)} ({one.pool}), because {why}"
@@ -357,9 +375,9 @@ class Workers:
         for path, text in outdated.items():
             path.parent.mkdir(mode=0o755, exist_ok=True)
             write_atomically(path, text, 0o644)
-        if outdated or self.reload:
+        if outdated or self.unread:
             self.systemd.call("daemon-reload")
-            self.reload = False
+            self.unread = []
 
     def _prepare(self) -> None:
         """Have the release tried and the database migrated; raises `HostError` when that fails.
@@ -390,7 +408,11 @@ class Workers:
         if stopped:
             # A socket on the right address keeps what it has queued; any other is made anew.
             for verb, right in (("start", True), ("restart", False)):
-                names = [self.socket(one.port) for one in stopped if self._listens(one) is right]
+                names = [
+                    self.socket(one.port)
+                    for one in stopped
+                    if (one.listen in self.addresses) is right
+                ]
                 if names:
                     self.systemd.call(verb, "--", *names)
             services = [self.service(one.port) for one in stopped]
@@ -407,7 +429,7 @@ class Workers:
         service, listening = self.service(one.port), self.socket(one.port)
         failure = "it was restarted"
         try:
-            if self._listens(one):
+            if one.listen in self.addresses:
                 self.systemd.call("restart", "--", service)
             else:  # another address: the socket is a new one
                 self.systemd.call("stop", "--", service, listening)
