@@ -386,8 +386,8 @@ def test_what_a_pool_must_have_is_named(key):
     assert f"aroundtheworld_pools[1].{key}: is missing; it must be a" in problem
 
 
-@pytest.mark.parametrize("name", ["aroundtheworld_app_dir", "aroundtheworld_make_app"])
-def test_what_has_no_default_must_be_given(name):
+def test_what_has_no_default_must_be_given():
+    name = "aroundtheworld_make_app"
     variables = {key: value for key, value in (DEFAULTS | APP).items() if key != name}
     with pytest.raises(plan.BadInputError, match=f"{name}: is missing; it must be a"):
         plan.check_variables(variables)
@@ -527,6 +527,7 @@ def release_problems(app, **given):
         "aroundtheworld_make_app": "shop:make_app",
         "aroundtheworld_requirements": "requirements.txt",
         "aroundtheworld_app_exclude": DEFAULTS["aroundtheworld_app_exclude"],
+        "aroundtheworld_static": [],
     }
     with pytest.raises(plan.BadInputError) as caught:
         plan.describe_release(variables | given)

@@ -125,7 +125,7 @@ class Site:
         visits, leave = Visits(), threading.Event()
 
         def visit() -> None:
-            while not leave.wait(0.02):
+            while not leave.wait(0.05):
                 visits.count += 1
                 try:
                     answer = self.ask("/api/ping")

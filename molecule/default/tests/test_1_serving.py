@@ -89,11 +89,11 @@ def test_a_blocked_admin_side_delays_nobody(site, administrator, until):
     """How fast precisely is for the bench to say; here neighbours share the machine."""
 
     def seconds():
-        return [site.ask("/").seconds for _ in range(200)]
+        return [site.ask("/").seconds for _ in range(150)]
 
     before = seconds()
     with ThreadPoolExecutor() as pool:
-        slow = "/admin/reports/grand-tour?starts=40"
+        slow = "/admin/reports/grand-tour?starts=25"
         report = pool.submit(administrator.get, slow)
         until(lambda: site.workers()[10004], lambda said: said["busy_seconds"] > 0.5)
         during = seconds()

@@ -17,11 +17,6 @@ def break_syntax(app):
         file.write("\nthis is no Python\n")
 
 
-def remove_make_app(app):
-    module = app / "aroundtheworld" / "app.py"
-    module.write_text(module.read_text().replace("def make_app", "def make_an_app"))
-
-
 def break_migration(app):
     module = app / "aroundtheworld" / "db" / "migrate.py"
     module.write_text("raise SystemExit('the moon is in the way')\n")
@@ -29,15 +24,9 @@ def break_migration(app):
 
 @pytest.mark.parametrize(
     ("spoil", "cause"),
-    [
-        (break_syntax, "invalid syntax"),
-        (remove_make_app, "make_app"),
-        (break_migration, "the moon is in the way"),
-    ],
+    [(break_syntax, "invalid syntax"), (break_migration, "the moon is in the way")],
 )
-def test_a_release_that_cannot_run_is_refused(
-    site, ansible_playbook, changed_app, spoil, cause, until
-):
+def test_a_release_that_cannot_run_is_refused(site, ansible_playbook, changed_app, spoil, cause):
     before, release = site.pids(), site.release()
     spoil(changed_app)
     run = ansible_playbook(app_option(changed_app))
@@ -56,7 +45,6 @@ def test_a_refused_release_is_not_run_later_either(host, site, ansible_playbook,
     until(site.releases, lambda releases: releases.get(10001) == release)
     before = site.pids()
     assert ansible_playbook().returncode == 0
-    assert ansible_playbook().changed == 0
     assert site.pids() == before
 
 

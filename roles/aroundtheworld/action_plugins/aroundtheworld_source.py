@@ -118,6 +118,8 @@ def unpack(archive: Path, tree: Path) -> None:
             link.symlink_to(target)
     except (tarfile.TarError, EOFError, zlib.error, LZMAError, KeyError) as error:
         raise BadSourceError(f"it is no whole tar file, compressed or not ({error})") from None
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        raise BadSourceError("it holds two things of one name that exclude each other") from None
     for link, target in links.items():
         if not ends_inside(link, tree):
             name = link.relative_to(tree)

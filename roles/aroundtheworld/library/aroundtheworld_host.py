@@ -66,35 +66,13 @@ ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 
 import os
 import platform
-import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.module_utils.aroundtheworld_lock import last_good, lock_holder, refusal
+from ansible.module_utils.aroundtheworld_sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
-
-
-class Listener(NamedTuple):
-    """A listening TCP socket: its address, port, and the inode by which /proc/PID/fd names it."""
-
-    address: str
-    port: int
-    inode: str
-
-
-def parse_listeners(text: str, family: socket.AddressFamily) -> Iterator[Listener]:
-    """Yield the listening sockets in the text of ``/proc/net/tcp`` or ``tcp6`` (proc(5))."""
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        if fields[3] != "0A":  # TCP_LISTEN
-            continue
-        digits, port = fields[1].split(":")
-        # The kernel prints addresses as words in the machine's own byte order.
-        words = [digits[start : start + 8] for start in range(0, len(digits), 8)]
-        packed = b"".join(int(word, 16).to_bytes(4, sys.byteorder) for word in words)
-        yield Listener(socket.inet_ntop(family, packed), int(port, 16), fields[9])
 
 
 def overlap(one: str, other: str) -> bool:
@@ -118,7 +96,7 @@ def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int
 
 
 def taken_ports(
-    listeners: list[Listener],
+    listening: list[Listener],
     held: dict[str, tuple[int, str]],
     own_ports: set[int],
     wanted: dict[int, tuple[str, str]],
@@ -126,13 +104,13 @@ def taken_ports(
     """Return the wanted ports that something else listens on.
 
     Args:
-        listeners: All listening sockets of the host.
+        listening: All listening sockets of the host.
         held: Inode to process id and name.
         own_ports: Ports for which the site's own socket units are active.
         wanted: Port to the address it is wanted on and the variable that says so.
     """
     taken = []
-    for listener in listeners:
+    for listener in listening:
         if listener.port not in wanted:
             continue
         address, variable = wanted[listener.port]
@@ -211,12 +189,7 @@ def main() -> None:
         ]
     )
     packages = {line.split()[0] for line in installed.splitlines() if line.endswith(" installed")}
-    listeners = [
-        listener
-        for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6))
-        if (table := Path("/proc/net", name)).exists()
-        for listener in parse_listeners(table.read_text(), family)
-    ]
+    listening = listeners()
     wanted = dict.fromkeys(
         module.params["worker_ports"], (module.params["address"], "aroundtheworld_pools")
     )
@@ -231,20 +204,20 @@ def main() -> None:
         int(line.split()[0].partition("@")[2].removesuffix(".socket"))
         for line in units.splitlines()
     }
-    held = holders({listener.inode for listener in listeners if listener.port in wanted})
+    held = holders({listener.inode for listener in listening if listener.port in wanted})
     module.exit_json(
         changed=False,
         distribution=f"{release['ID']} {release.get('VERSION_ID', 'unknown').split('.')[0]}",
         python=about_python(),
         packages_missing=[name for name in module.params["packages"] if name not in packages],
         python3_apt="python3-apt" in packages,
-        taken_ports=taken_ports(listeners, held, own_ports, wanted),
         current=current,
         releases={
             link.parent.name: link.readlink().name for link in home.glob("releases/[!.]*/venv")
         },
         good_releases=last_good(home, current),
         changing=refusal(holder) if holder else "",
+        taken_ports=taken_ports(listening, held, own_ports, wanted),
         ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),
     )
 

@@ -89,7 +89,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,7 @@ from typing import Any, Protocol
 from ansible.module_utils.aroundtheworld_assets import Assets
 from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
 from ansible.module_utils.aroundtheworld_lock import append_log, last_good, now, only_change
+from ansible.module_utils.aroundtheworld_sockets import listeners
 from ansible.module_utils.aroundtheworld_systemd import HostError, Systemd, accept, health, probe
 from ansible.module_utils.basic import AnsibleModule
 
@@ -177,19 +178,24 @@ class Wanted:
     listen: str
 
     def why_restart(
-        self, service: Mapping[str, str], listening: Mapping[str, str], said: Mapping[str, Any]
+        self,
+        service: Mapping[str, str],
+        listening: Mapping[str, str],
+        addresses: Collection[str],
+        said: Mapping[str, Any],
     ) -> str:
         """Return why the worker has to be exchanged, or an empty text when it runs what it should.
 
         Args:
             service: Properties of its service unit.
             listening: Properties of its socket unit.
+            addresses: Where the host listens, each as ``address:port``.
             said: Its answer on the private socket.
         """
         if service.get("ActiveState") != "active" or listening.get("ActiveState") != "active":
             return "it is not running"
-        if listening.get("Listen") != f"{self.listen} (Stream)":
-            return f"it listens on {listening.get('Listen', 'nothing').split()[0]}"
+        if self.listen not in addresses:
+            return f"nothing listens on {self.listen}"
         if not said:
             return "it does not answer on its private socket"
         if said.get("release") != self.release:
@@ -280,6 +286,9 @@ class Talk(Protocol):
     def probe(self, app: Path, url: str, *, timeout: float) -> str:
         """Return what is wrong with the app's answer, or an empty text."""
 
+    def addresses(self) -> Collection[str]:
+        """Return where the host listens, each as ``address:port``."""
+
 
 class PrivateSockets:
     """Speaks with workers on their private sockets."""
@@ -287,6 +296,14 @@ class PrivateSockets:
     health = staticmethod(health)
     accept = staticmethod(accept)
     probe = staticmethod(probe)
+
+    def addresses(self) -> Collection[str]:
+        """Return where the host listens, as the kernel says.
+
+        Of a socket unit whose file was changed, systemd says that it listens on the new address
+        while it no longer listens at all.
+        """
+        return set(map(str, listeners()))
 
 
 # --- All workers ----------------------------------------------------------------------------------
@@ -365,10 +382,13 @@ class Workers:
         self.talk: Talk = talk or PrivateSockets()
         self.phases: list[dict[str, Any]] = []
         names = [n for one in wanted for n in (site.service(one.port), site.socket(one.port))]
-        self.state = systemd.show(names)
+        # The preparation and the slices too: whether systemd has read them is part of the state.
+        others = [path.name for path in files if path.parent == site.units and "@" not in path.name]
+        self.state = systemd.show([*names, *others])
+        self.addresses = self.talk.addresses()
         self.outdated = {path: text for path, text in files.items() if text_of(path) != text}
         self.disabled = [n for n in names if self.state[n].get("UnitFileState") != "enabled"]
-        self.reload = any(one.get("NeedDaemonReload") == "yes" for one in self.state.values())
+        self.unread = [n for n, one in self.state.items() if one.get("NeedDaemonReload") == "yes"]
         self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
         self.leftover = sorted(systemd.loaded(f"{site.name}-handover@*"))
         self.orphans = self._find_orphans()
@@ -376,7 +396,8 @@ class Workers:
     def _why_restart(self, one: Wanted) -> str:
         service = self.site.service(one.port)
         said = self.talk.health(self.site.private(service, "control"))
-        why = one.why_restart(self.state[service], self.state[self.site.socket(one.port)], said)
+        listening = self.state[self.site.socket(one.port)]
+        why = one.why_restart(self.state[service], listening, self.addresses, said)
         return why or ("its unit files were edited" if self._edited(one) else "")
 
     def _edited(self, one: Wanted) -> bool:
@@ -392,10 +413,6 @@ class Workers:
         moment = time.time()
         started = moment - time.monotonic() + since_boot
         return bool(since_boot) and any(started < path.stat().st_mtime <= moment for path in paths)
-
-    def _listens(self, one: Wanted) -> bool:
-        listens = self.state[self.site.socket(one.port)].get("Listen", "")
-        return bool(listens == f"{one.listen} (Stream)")
 
     def _find_orphans(self) -> dict[str, list[Path]]:
         """Return the units that are on the host but not wanted, each with its files."""
@@ -424,10 +441,10 @@ class Workers:
     def steps(self) -> list[str]:
         """Return what `converge` will do, in order, each a sentence."""
         site = self.site
-        steps = [f"write {path}" for path in self.outdated]
+        steps = [f"start {site.name}-prepare.service"] if self.restart else []
+        steps += [f"write {path}" for path in self.outdated]
+        steps += [f"have systemd read {name}" for name in self.unread]
         steps += [f"enable {name}" for name in self.disabled]
-        if self.restart:
-            steps.append(f"start {site.name}-prepare.service")
         steps += [
             f"exchange {site.service(one.port)} ({one.pool}), because {why}"
             for one, why in self.restart.items()
@@ -462,14 +479,14 @@ class Workers:
                 with self._phase("prepare"):
                     self._prepare()
             self._write(path for path in self.outdated if not self._is_running_drop_in(path))
-            if self.outdated or self.reload:
+            if self.outdated or self.unread:
                 self.systemd.call("daemon-reload")
             if self.disabled:
                 self.systemd.call("enable", "--quiet", "--", *self.disabled)
             self._start_stopped(touched)
             self._exchange_running(touched)
             self._write(self.outdated)
-            if self.outdated or self.reload:
+            if self.outdated or self.unread:
                 self.systemd.call("daemon-reload")
             self._stop_stand_ins()
         except HostError as failure:
@@ -543,7 +560,9 @@ class Workers:
             # A socket on the right address keeps what it has queued; any other is made anew.
             for verb, right in (("start", True), ("restart", False)):
                 names = [
-                    self.site.socket(one.port) for one in stopped if self._listens(one) is right
+                    self.site.socket(one.port)
+                    for one in stopped
+                    if (one.listen in self.addresses) is right
                 ]
                 if names:
                     self.systemd.call(verb, "--", *names)
@@ -590,7 +609,7 @@ class Workers:
         """Let a stand-in prove itself and take over; then restart the worker in its shelter."""
         service, listening = self.site.service(one.port), self.site.socket(one.port)
         stand_in = self.site.stand_in(one.port)
-        if not self._listens(one):
+        if one.listen not in self.addresses:
             self._move(one)
             return
         self._begin(stand_in)

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -139,18 +139,17 @@ class Assets:
             for path, digest in found.items()
         }
 
-    def _remove_all_but(self, wanted: Iterable[Path]) -> None:
+    def _remove_all_but(self, wanted: set[Path]) -> None:
         """Remove what is below the root and neither wanted nor a directory of something that is."""
-        kept = {parent for path in wanted for parent in (path, *path.parents)}
+        wanted_directories = {parent for path in wanted for parent in path.parents}
         for directory, folders, names in os.walk(self.root):
             for name in (*names, *folders):
                 path = Path(directory, name)
-                if path in kept:
-                    continue
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                    folders.remove(name)
-                else:
+                    if path not in wanted_directories:
+                        shutil.rmtree(path)
+                        folders.remove(name)
+                elif path not in wanted:
                     path.unlink()
 
 

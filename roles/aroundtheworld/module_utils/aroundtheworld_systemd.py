@@ -34,7 +34,7 @@ class Systemd:
         """Return unit name to its properties, for all `units` in one call."""
         if not units:
             return {}
-        names = "Id,ActiveState,UnitFileState,Listen,NeedDaemonReload"
+        names = "Id,ActiveState,UnitFileState,NeedDaemonReload"
         started = "ExecMainStartTimestampMonotonic"
         out = self.call("show", f"--property={names},{started}", "--", *units)
         found = {}

@@ -1,0 +1,586 @@
+"""What the workers' module tells systemd, from what it finds."""
+
+import contextlib
+import fnmatch
+import functools
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.render import ADMIN, PUBLIC, render, variables_for
+from tests.role_files import load_python
+
+workers = load_python("library/aroundtheworld_workers.py")
+
+FIRST, SECOND = "111111111111", "222222222222"
+LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}
+
+
+class CutOffError(Exception):
+    """The run ended here, as by a broken connection."""
+
+
+class Host:
+    """What of a host the module sees: unit files, what systemd has read of them, workers."""
+
+    def __init__(self, directory):
+        self.units = directory / "units"
+        self.home = directory / "home"
+        self.secrets = directory / "secrets"
+        for made in (self.units, self.home, self.secrets):
+            made.mkdir()
+        (self.secrets / "cookie_secret").write_text("x")
+        self.read = {}  # unit files as systemd knows them
+        self.running = {}  # name of a service to what its process says and when it started
+        self.listening = {}  # name of a socket to its address
+        self.calls = []
+        self.prepared = []  # releases for which the preparation ran
+        self.cut_off_at = None
+        self.broken = set()  # ports of workers that do not become ready
+        self.refused = set()  # releases of which the preparation fails
+
+    # --- What the module calls instead of systemctl and the private sockets
+
+    def call(self, *arguments, check=True):
+        verb, names = arguments[0], [one for one in arguments[1:] if not one.startswith("-")]
+        if self.cut_off_at == len(self.calls):
+            raise CutOffError
+        self.calls.append(" ".join([verb, *names]))
+        for name in names:
+            getattr(self, f"_{verb.replace('-', '_')}", lambda name: None)(name)
+        if verb == "daemon-reload":
+            self.read = self._files()
+            # What systemd holds for an address that its unit does not name any more, it closes.
+            for name, address in list(self.listening.items()):
+                if self._address(name) != address:
+                    self.listening[name] = None
+        return ""
+
+    def show(self, names):
+        return {name: self._show(name) for name in names}
+
+    def loaded(self, pattern):
+        return set(fnmatch.filter([*self.running, *self.listening], pattern))
+
+    def addresses(self):
+        return set(self.listening.values()) | {"0.0.0.0:22"}
+
+    def journal(self, unit):
+        return f"(the journal of {unit})"
+
+    def ask(self, control):
+        name = f"aroundtheworld@{control.parent.name}.service"
+        return self.running.get(name, ({}, 0))[0]
+
+    # --- systemd
+
+    def _files(self):
+        files = {path for path in self.units.rglob("*") if path.is_file() and not path.is_symlink()}
+        return {path: path.read_text() for path in files}
+
+    def _sources(self, name):
+        stem, _, kind = name.rpartition(".")
+        template = self.units / f"{stem.partition('@')[0]}{'@' if '@' in stem else ''}.{kind}"
+        return [template, self.units / f"{name}.d" / "pool.conf"]
+
+    def _show(self, name):
+        disk, kind = self._files(), name.rpartition(".")[2]
+        stale = any(disk.get(path) != self.read.get(path) for path in self._sources(name))
+        known = name in self.running or name in self.listening or kind == "slice"
+        linked = (self.units / LINKS.get(kind, "") / name).is_symlink()
+        shown = {
+            "Id": name,
+            "ActiveState": "active" if known else "inactive",
+            "UnitFileState": "enabled" if linked else "disabled",
+            "NeedDaemonReload": "yes" if stale and self.read else "no",
+        }
+        if name in self.running:
+            shown["ExecMainStartTimestampMonotonic"] = str(int(self.running[name][1] * 1e6))
+        return shown
+
+    def _text(self, name):
+        # Of a unit that systemd does not know yet it reads the files now.
+        disk, sources = self._files(), self._sources(name)
+        self.read = {path: disk[path] for path in sources if path in disk} | self.read
+        return "".join(self.read.get(path, "") for path in sources)
+
+    def _address(self, name):
+        port = name.partition("@")[2].rpartition(".")[0]
+        return re.search(r"^ListenStream=(.*)$", self._text(name), re.M)[1].replace("%i", port)
+
+    def _start(self, name):
+        text = self._text(name)
+        port = name.partition("@")[2].rpartition(".")[0]
+        if name.endswith(".socket"):
+            self.listening.setdefault(name, self._address(name))
+        elif name.endswith("-prepare.service"):
+            release = re.search(r"/releases/(\w+)/app$", text, re.M)[1]
+            if release in self.refused:
+                raise workers.HostError("systemctl start failed")
+            self.prepared.append(release)
+        elif name not in self.running:
+            assert self.listening[f"aroundtheworld@{port}.socket"], "a worker without its socket"
+            said = {
+                "release": re.search(r"AROUNDTHEWORLD_RELEASE=(.*)$", text, re.M)[1],
+                "config": re.search(r"AROUNDTHEWORLD_CONFIG=(.*)$", text, re.M)[1],
+                "state": "ready",
+            }
+            self.running[name] = ({} if int(port) in self.broken else said, time.monotonic())
+
+    def _stop(self, name):
+        self.running.pop(name, None)
+        self.listening.pop(name, None)
+
+    def _restart(self, name):
+        self._stop(name)
+        self._start(name)
+
+    def _enable(self, name):
+        link = self.units / LINKS[name.rpartition(".")[2]] / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(self._sources(name)[0])
+
+    def _disable(self, name):
+        (self.units / LINKS[name.rpartition(".")[2]] / name).unlink(missing_ok=True)
+
+    # --- What a test asks
+
+    def releases(self):
+        return {
+            int(name.partition("@")[2].removesuffix(".service")): said.get("release")
+            for name, (said, _) in self.running.items()
+        }
+
+    def restarts(self):
+        return [one for one in self.calls if one.startswith(("start ", "restart ", "stop "))]
+
+    def snapshot(self):
+        links = sorted(path.name for path in self.units.glob("*.wants/*"))
+        current = self.home / "current"
+        running = {name: said for name, (said, _) in self.running.items()}
+        target = current.readlink() if current.is_symlink() else None
+        return self._files(), links, self.read, running, dict(self.listening), target
+
+
+@functools.cache
+def units_text(ports, address, secrets):
+    pools = [PUBLIC | {"ports": list(ports[0])}]
+    if ports[1]:
+        pools.append(ADMIN | {"ports": list(ports[1])})
+    variables = variables_for(
+        {
+            "aroundtheworld_pools": pools,
+            "aroundtheworld_listen_address": address,
+            "aroundtheworld_secrets": dict.fromkeys(secrets, "generate"),
+        }
+    )
+    plan = variables["__aroundtheworld_plan"]
+    plan["release"]["id"] = "@RELEASE@"
+    return render("units.j2", variables), plan["workers"]
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    host = Host(tmp_path)
+    monkeypatch.setattr(workers, "UNIT_DIRECTORY", host.units)
+    monkeypatch.setattr(workers, "Systemd", lambda module: host)
+    defaults = workers.Workers.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "units", host.units)
+    monkeypatch.setitem(defaults, "ask", host.ask)
+    monkeypatch.setitem(defaults, "addresses", host.addresses)
+    monkeypatch.setattr(workers, "time", Clock())
+    return host
+
+
+class Clock:
+    """The time, but nobody waits for it to pass."""
+
+    def __init__(self):
+        self.slept = 0.0
+
+    def time(self):
+        return time.time() + self.slept
+
+    def monotonic(self):
+        return time.monotonic() + self.slept
+
+    def sleep(self, seconds):
+        self.slept += seconds
+
+
+@pytest.fixture
+def run(host, run_module):
+    """Returns a function that runs the module for a release and returns its result."""
+
+    def run(
+        release=FIRST,
+        *,
+        ports=((10001, 10002, 10003), (10004,)),
+        address="127.0.0.1",
+        secrets=("cookie_secret",),
+        change=lambda text: text,
+        **more,
+    ):
+        host.calls.clear()
+        text, wanted = units_text(ports, address.strip("[]"), secrets)
+        text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
+        return run_module(
+            workers,
+            site="aroundtheworld",
+            home=str(host.home),
+            release=release,
+            address=address,
+            units=change(text),
+            workers=wanted,
+            watch=[str(host.secrets)],
+            **more,
+        )
+
+    run.failed = run_module.failed
+    return run
+
+
+EVERY_WORKER_ON_FIRST = dict.fromkeys([10001, 10002, 10003, 10004], FIRST)
+
+
+def restart(port):
+    return f"restart aroundtheworld@{port}.service"
+
+
+def test_a_bare_host_gets_all_workers(host, run):
+    result = run()
+    assert result["changed"]
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert host.listening["aroundtheworld@10001.socket"] == "127.0.0.1:10001"
+    assert host.prepared == [FIRST]
+    assert (host.home / "current").readlink() == Path("releases") / FIRST
+    assert sorted(path.name for path in host.units.glob("*.wants/*")) == sorted(
+        f"aroundtheworld@{port}.{kind}" for port in EVERY_WORKER_ON_FIRST for kind in LINKS
+    )
+
+
+def test_a_second_run_does_nothing(host, run):
+    run()
+    result = run()
+    assert (result["changed"], result["steps"], result["orphans"]) == (False, [], [])
+    assert host.calls == []
+
+
+def test_another_release_restarts_blocking_workers_first_and_one_at_a_time(host, run):
+    run()
+    result = run(SECOND)
+    assert host.restarts() == [
+        "start aroundtheworld-prepare.service",
+        *map(restart, (10004, 10001, 10002, 10003)),
+    ]
+    assert set(host.releases().values()) == {SECOND}
+    assert host.prepared == [FIRST, SECOND]
+    assert (
+        f"restart aroundtheworld@10001.service (public), because it runs release {FIRST}"
+        in result["steps"]
+    )
+
+
+def test_only_workers_that_do_not_run_the_release_are_restarted(host, run):
+    run()
+    said, started = host.running["aroundtheworld@10002.service"]
+    host.running["aroundtheworld@10002.service"] = (said | {"release": SECOND}, started)
+    result = run()
+    assert host.restarts() == ["start aroundtheworld-prepare.service", restart(10002)]
+    assert f"because it runs release {SECOND}" in result["steps"][-1]
+
+
+def test_a_worker_that_does_not_run_is_started(host, run):
+    run()
+    host._stop("aroundtheworld@10003.service")
+    result = run()
+    assert host.restarts()[-1] == "start aroundtheworld@10003.service"
+    assert "because it is not running" in result["steps"][-1]
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def test_a_worker_that_does_not_answer_is_restarted(host, run):
+    run()
+    host.running["aroundtheworld@10003.service"] = ({}, time.monotonic())
+    result = run()
+    assert host.restarts()[-1] == restart(10003)
+    assert "because it does not answer on its private socket" in result["steps"][-1]
+
+
+def test_a_secret_that_was_written_anew_restarts_all_workers(host, run):
+    run()
+    path = host.secrets / "cookie_secret"
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    result = run()
+    assert len([one for one in host.calls if one.startswith("restart ")]) == 4
+    assert "because its settings changed" in result["steps"][-1]
+    assert run()["steps"] == []
+
+
+def test_a_setting_of_one_pool_restarts_its_workers_only(host, run):
+    run()
+    run(change=lambda text: text.replace("--drain-timeout 300", "--drain-timeout 301"))
+    assert host.restarts() == ["start aroundtheworld-prepare.service", restart(10004)]
+
+
+def test_a_limit_of_a_pool_restarts_nothing(host, run):
+    run()
+    result = run(change=lambda text: text.replace("CPUWeight=20", "CPUWeight=21"))
+    assert result["steps"] == [f"write {host.units}/aroundtheworld-admin.slice"]
+    assert host.calls == ["daemon-reload"]
+
+
+def test_a_unit_that_somebody_edited_is_put_right_and_its_worker_restarted(host, run):
+    run()
+    path = host.units / "aroundtheworld@10001.service.d" / "pool.conf"
+    path.write_text(path.read_text().replace("WatchdogSec=30", "WatchdogSec=0"))
+    run()
+    assert "WatchdogSec=30" in path.read_text()
+    assert host.restarts()[-1] == restart(10001)
+    assert run()["steps"] == []
+
+
+def test_a_unit_that_was_written_after_its_worker_started_restarts_it(host, run):
+    run()
+    name = "aroundtheworld@10001.service"
+    host.running[name] = (host.running[name][0], host.running[name][1] - 60)
+    result = run()
+    assert "because its unit files were edited" in result["steps"][-1]
+    assert host.restarts()[-1] == restart(10001)
+
+
+def test_a_new_address_makes_sockets_anew_one_at_a_time(host, run):
+    run()
+    result = run(address="[::1]")
+    assert result["steps"][-1].endswith("because nothing listens on [::1]:10003")
+    pairs = [f"aroundtheworld@{port}" for port in (10004, 10001, 10002, 10003)]
+    assert host.restarts()[1:] == [
+        call
+        for one in pairs
+        for call in (f"stop {one}.service {one}.socket", f"start {one}.socket {one}.service")
+    ]
+
+
+def test_a_new_worker_joins_without_a_restart_of_the_others(host, run):
+    run()
+    run(ports=((10001, 10002, 10003, 10005), (10004,)))
+    assert host.restarts() == [
+        "start aroundtheworld-prepare.service",
+        "restart aroundtheworld@10005.socket",
+        "start aroundtheworld@10005.service",
+    ]
+
+
+# --- Failures -------------------------------------------------------------------------------------
+
+
+def test_a_release_that_cannot_be_run_touches_no_worker(host, run):
+    run()
+    before = host.snapshot()
+    host.refused.add(SECOND)
+    with pytest.raises(run.failed) as caught:
+        run(SECOND)
+    assert f"The release {SECOND} cannot be run, so no worker was restarted" in str(caught.value)
+    assert "(the journal of aroundtheworld-prepare.service)" in str(caught.value)
+    assert host.restarts() == ["start aroundtheworld-prepare.service"]
+    prepare = host.units / "aroundtheworld-prepare.service"
+    files_before, files_after = before[0], host.snapshot()[0]
+    assert {path for path in files_after if files_after[path] != files_before[path]} == {prepare}
+    assert host.snapshot()[3:] == before[3:]
+
+
+def test_a_worker_that_does_not_become_ready_stops_the_run_before_the_next(host, run):
+    run()
+    host.broken.add(10001)
+    with pytest.raises(run.failed) as caught:
+        run(SECOND)
+    assert str(caught.value).startswith(
+        "The worker aroundtheworld@10001.service of pool public is not ready: it was restarted."
+    )
+    assert "(the journal of aroundtheworld@10001.service)" in str(caught.value)
+    assert host.releases() == {10004: SECOND, 10001: None, 10002: FIRST, 10003: FIRST}
+    assert (host.home / "current").readlink() == Path("releases") / FIRST
+
+
+def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monkeypatch):
+    run()
+    monkeypatch.setattr(host, "_restart", lambda name: None)
+    with pytest.raises(run.failed, match=f"it runs release {FIRST}, not {SECOND}"):
+        run(SECOND)
+
+
+CHANGES = {
+    "bare host": {},
+    "other release": {"release": SECOND},
+    "other address": {"address": "10.0.0.1"},
+    "other workers": {"ports": ((10001, 10005), (10004, 10006)), "release": SECOND},
+}
+
+
+@pytest.mark.parametrize("step", range(10))
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_that_was_cut_off_anywhere_is_completed_by_the_next(host, run, change, step):
+    if change != "bare host":
+        run(FIRST)
+    wanted = CHANGES[change]
+    host.cut_off_at = step
+    # The shortest of these runs tells systemd five things.
+    with pytest.raises(CutOffError) if step < 5 else contextlib.suppress(CutOffError):
+        run(**wanted)
+    host.cut_off_at = None
+    run(**wanted)
+    assert run(**wanted)["steps"] == []
+    release, address = wanted.get("release", FIRST), wanted.get("address", "127.0.0.1")
+    ports = [port for pool in wanted.get("ports", [EVERY_WORKER_ON_FIRST]) for port in pool]
+    assert {port: host.releases()[port] for port in ports} == dict.fromkeys(ports, release)
+    assert {f"{address}:{port}" for port in ports} <= host.addresses()
+    assert host.read.items() <= host._files().items()
+    assert host.prepared[-1] == release
+
+
+def test_workers_that_a_failed_run_left_on_the_old_address_are_found(host, run):
+    run()
+    host.broken.add(10004)
+    with pytest.raises(run.failed):
+        run(address="10.0.0.1")
+    host.broken.clear()
+    run(address="10.0.0.1")
+    assert {f"10.0.0.1:{port}" for port in EVERY_WORKER_ON_FIRST} <= host.addresses()
+
+
+@pytest.mark.parametrize("file", ["aroundtheworld-prepare.service", "aroundtheworld-admin.slice"])
+def test_a_file_that_was_written_but_not_read_by_systemd_is_read(host, run, file):
+    run()
+    host.read[host.units / file] = "what it was before"
+    result = run()
+    assert result["changed"]
+    assert host.calls == ["daemon-reload"]
+    assert run()["steps"] == []
+
+
+# --- Orphans --------------------------------------------------------------------------------------
+
+FEWER = ((10001,), ())
+
+
+def test_workers_that_no_pool_lists_are_reported_and_left_alone_at_first(host, run):
+    run()
+    result = run(ports=FEWER)
+    assert result["orphans"] == sorted(
+        [
+            "aroundtheworld-admin.slice",
+            *(
+                f"aroundtheworld@{port}.{kind}"
+                for port in (10002, 10003, 10004)
+                for kind in ("service", "socket")
+            ),
+        ]
+    )
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def test_workers_that_no_pool_lists_are_stopped_and_leave_nothing_behind(host, run):
+    run()
+    run(ports=FEWER)
+    result = run(ports=FEWER, remove_orphans=True)
+    assert result["changed"]
+    assert host.releases() == {10001: FIRST}
+    assert list(host.listening) == ["aroundtheworld@10001.socket"]
+    left = sorted(str(path.relative_to(host.units)) for path in host.units.rglob("*"))
+    assert [one for one in left if re.search("1000[234]|admin", one)] == []
+    assert run(ports=FEWER)["orphans"] == []
+
+
+def test_sockets_of_orphans_are_stopped_before_their_services(host, run):
+    run()
+    run(ports=FEWER, remove_orphans=True)
+    stops = [one for one in host.calls if one.startswith("stop ")]
+    assert [stop.rpartition(".")[2] for stop in stops] == ["socket", "service", "slice"]
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_removal_that_was_cut_off_anywhere_is_completed_by_the_next(host, run, step):
+    run()
+    run(ports=FEWER)
+    host.cut_off_at = step
+    with pytest.raises(CutOffError):
+        run(ports=FEWER, remove_orphans=True)
+    host.cut_off_at = None
+    run(ports=FEWER, remove_orphans=True)
+    assert run(ports=FEWER)["orphans"] == []
+    assert host.releases() == {10001: FIRST}
+    assert not any(re.search(r"1000[234]|admin", path.name) for path in host.units.rglob("*"))
+
+
+def test_a_link_that_is_left_over_is_an_orphan(host, run):
+    run()
+    host._enable("aroundtheworld@10009.service")
+    assert run()["orphans"] == ["aroundtheworld@10009.service"]
+
+
+def test_a_unit_that_is_only_in_memory_is_an_orphan(host, run):
+    run()
+    host.listening["aroundtheworld@10009.socket"] = "127.0.0.1:10009"
+    assert run()["orphans"] == ["aroundtheworld@10009.socket"]
+
+
+# --- Check mode and what it shows -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["bare", "deployed"])
+@pytest.mark.parametrize("more", [{}, {"remove_orphans": True}])
+def test_check_mode_changes_nothing(host, run, start, more):
+    if start == "deployed":
+        run()
+    before = host.snapshot()
+    result = run(SECOND, ports=FEWER, check=True, **more)
+    assert result["changed"] is (start == "deployed" or not more)
+    assert host.calls == []
+    assert host.snapshot() == before
+
+
+def test_check_mode_says_what_the_run_does(host, run):
+    said = run(check=True)
+    assert said["steps"] == run()["steps"]
+    assert "+AROUNDTHEWORLD_POOL" not in said["diff"]["prepared"]
+    assert "+Environment=AROUNDTHEWORLD_POOL=public" in said["diff"]["prepared"]
+
+
+# --- Its parts ------------------------------------------------------------------------------------
+
+
+def test_units_are_split_at_their_paths():
+    text = "# /a/x.service\n[Unit]\n# a comment\nA=1\n\n# /a/y.socket\n[Socket]\nB=2\n"
+    assert workers.split_units(text) == {
+        Path("/a/x.service"): "[Unit]\n# a comment\nA=1\n",
+        Path("/a/y.socket"): "[Socket]\nB=2\n",
+    }
+
+
+def test_a_private_socket_that_is_not_there_says_nothing(tmp_path):
+    assert workers.ask(tmp_path / "control.sock") == {}
+
+
+def test_systemctl_that_fails_is_quoted():
+    class Module:
+        def run_command(self, command):
+            return 1, "", "Unit x.service not found.\n"
+
+    with pytest.raises(workers.HostError, match=r"systemctl start x\.service failed: Unit x\.serv"):
+        workers.Systemd(Module()).call("start", "x.service")
+
+
+def test_properties_of_several_units_are_read_from_one_call():
+    class Module:
+        def run_command(self, command):
+            assert command[-2:] == ["a.service", "b.socket"]
+            said = "Id=a.service\nActiveState=active\n\nId=b.socket\nNeedDaemonReload=no\n"
+            return 0, said, ""
+
+    assert workers.Systemd(Module()).show(["a.service", "b.socket"]) == {
+        "a.service": {"Id": "a.service", "ActiveState": "active"},
+        "b.socket": {"Id": "b.socket", "NeedDaemonReload": "no"},
+    }
