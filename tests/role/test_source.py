@@ -1,0 +1,453 @@
+"""An app from a git revision or an archive is the same directory, made once, or refused by name."""
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.role_files import load_python
+
+source = load_python("action_plugins/aroundtheworld_source.py")
+plan = load_python("action_plugins/aroundtheworld_plan.py")
+
+FILES = {
+    "app/shop/web.py": "def make_app(): ...\n",
+    "app/requirements.txt": "",
+    "README": "A shop.",
+}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def git(tmp_path, monkeypatch):
+    """Returns a function that runs git in a new repository, as somebody with a key."""
+    home, repository = tmp_path / "home", tmp_path / "repository"
+    for directory in (home, repository):
+        directory.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "GIT_DIR", "GIT_CONFIG_GLOBAL"):
+        monkeypatch.delenv(name, raising=False)
+    key = home / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    (home / "allowed").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+
+    def run(*arguments):
+        done = subprocess.run(
+            ["git", "-C", repository, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    run("init", "--quiet", "--initial-branch=main")
+    for name, value in {
+        "user.name": "Ada",
+        "user.email": "ada@example.org",
+        "gpg.format": "ssh",
+        "user.signingKey": str(key),
+        "gpg.ssh.allowedSignersFile": str(home / "allowed"),
+    }.items():
+        run("config", "--global", name, value)
+    run.repository = repository
+    commit(run, FILES)
+    return run
+
+
+def write(directory, files):
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def commit(git, files):
+    write(git.repository, files)
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "More")
+    return git("rev-parse", "HEAD")
+
+
+def from_git(git, cache, revision="main", **more):
+    given = {"repository": str(git.repository), "revision": revision, **more}
+    return source.find_app("", given, {}, cache)
+
+
+def contents(directory):
+    return {
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def archive(path, *members, mode="w:gz"):
+    """Writes a tar file of members, each a name and a text or the changes that make it special."""
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            data = content.encode() if isinstance(content, str) else b""
+            member.size = len(data)
+            for attribute, value in ({} if isinstance(content, str) else content).items():
+                setattr(member, attribute, value)
+            tar.addfile(member, io.BytesIO(data))
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def refusal(find, *arguments, **more):
+    with pytest.raises(source.BadSourceError) as refused:
+        find(*arguments, **more)
+    return str(refused.value)
+
+
+# --- Which source ---
+
+
+def test_a_directory_is_used_where_it_is(cache):
+    assert source.find_app("/srv/shop", {}, {}, cache) == Path("/srv/shop")
+
+
+def test_two_sources_are_refused(git, cache):
+    given = {"repository": str(git.repository), "revision": "main"}
+    said = refusal(source.find_app, "/srv/shop", given, {}, cache)
+    assert "aroundtheworld_app_dir and aroundtheworld_app_git: given together" in said
+    assert "exactly one of" in said
+    assert not cache.exists()
+
+
+def test_no_source_is_refused_by_the_plan():
+    with pytest.raises(plan.BadInputError, match="exactly one of them must say where the app"):
+        plan.describe_release({"aroundtheworld_app_dir": ""})
+
+
+def test_content_is_the_same_whatever_the_source(git, cache, tmp_path):
+    (git.repository / "app" / "run").write_text("#!/bin/sh\n")
+    (git.repository / "app" / "run").chmod(0o700)
+    (git.repository / ".gitattributes").write_text("README export-ignore\nweb.py export-subst\n")
+    commit(git, {"app/shop/web.py": "version = '$Format:%H$'\n"})
+    path = tmp_path / "shop.tar.xz"
+    with tarfile.open(path, "w:xz") as tar:
+        tar.add(git.repository / "app", "shop-1.2/app")
+    given = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    apps = [
+        git.repository / "app",
+        from_git(git, cache, directory="app"),
+        source.find_app("", {}, given | {"directory": "shop-1.2/app"}, cache),
+    ]
+    identities = {plan.content_id({"app": (app, plan.app_files(app, []))}) for app in apps}
+    assert len(identities) == 1
+    assert (from_git(git, cache) / "README").exists()
+
+
+# --- git ---
+
+
+def test_a_branch_a_tag_and_a_commit_are_found(git, cache):
+    first = git("rev-parse", "HEAD")
+    git("tag", "v1")
+    commit(git, {"README": "Two shops."})
+    readme = {
+        revision: (from_git(git, cache, revision) / "README").read_text()
+        for revision in ("main", "v1", first, first[:10])
+    }
+    assert readme == {
+        "main": "Two shops.",
+        "v1": "A shop.",
+        first: "A shop.",
+        first[:10]: "A shop.",
+    }
+
+
+def test_a_tag_comes_before_a_branch_of_its_name(git, cache):
+    git("tag", "stable")
+    commit(git, {"README": "Newer."})
+    git("branch", "stable")
+    assert (from_git(git, cache, "stable") / "README").read_text() == "A shop."
+
+
+def test_a_commit_in_the_cache_needs_no_repository(git, cache):
+    first = git("rev-parse", "HEAD")
+    app = from_git(git, cache, first)
+    shutil.rmtree(git.repository / ".git")
+    assert from_git(git, cache, first) == app
+
+
+def test_a_branch_without_its_repository_is_refused_with_the_commit_that_it_was(
+    git, cache, monkeypatch
+):
+    first = git("rev-parse", "HEAD")
+    from_git(git, cache)
+    shutil.rmtree(git.repository / ".git")
+    monkeypatch.setattr(source, "this_run", lambda: "another run")
+    said = refusal(from_git, git, cache)
+    assert f"aroundtheworld_app_git.repository: {git.repository} cannot be fetched" in said
+    assert "git said:" in said
+    assert said.endswith(f"main was {first}: give that id to go without it.")
+
+
+def test_a_branch_that_moves_is_one_commit_in_a_run_and_the_new_one_in_the_next(
+    git, cache, monkeypatch
+):
+    monkeypatch.setattr(source, "this_run", lambda: "one run")
+    before = from_git(git, cache)
+    commit(git, {"README": "Moved."})
+    assert from_git(git, cache) == before
+    monkeypatch.setattr(source, "this_run", lambda: "the next")
+    assert (from_git(git, cache) / "README").read_text() == "Moved."
+
+
+def test_a_run_is_told_by_the_process_that_started_this_one():
+    assert source.this_run().startswith(f"{os.getppid()} ")
+
+
+def test_a_moved_tag_is_followed(git, cache, monkeypatch):
+    git("tag", "latest")
+    from_git(git, cache, "latest")
+    commit(git, {"README": "Moved."})
+    git("tag", "--force", "latest")
+    monkeypatch.setattr(source, "this_run", lambda: "the next")
+    assert (from_git(git, cache, "latest") / "README").read_text() == "Moved."
+
+
+def test_an_unknown_revision_is_refused_with_the_nearest(git, cache):
+    git("tag", "v1.2")
+    said = refusal(from_git, git, cache, "v1.3")
+    assert said.startswith("aroundtheworld_app_git.revision: 'v1.3' is no tag, branch or commit of")
+    assert said.endswith("v1.2.")
+
+
+@pytest.mark.parametrize("revision", ["", "-v", "main~1", "main..v1", "a b", "@{-1}", "a\n", "v1/"])
+def test_what_is_no_name_of_a_revision_is_refused(git, cache, revision):
+    said = refusal(from_git, git, cache, revision)
+    assert f"aroundtheworld_app_git.revision: {revision!r} is not allowed" in said
+
+
+@pytest.mark.parametrize("repository", ["", "--upload-pack=/bin/sh"])
+def test_what_is_no_repository_is_refused(cache, repository):
+    given = {"repository": repository, "revision": "main"}
+    said = refusal(source.find_app, "", given, {}, cache)
+    assert f"aroundtheworld_app_git.repository: {repository!r} is not allowed" in said
+
+
+def test_a_transport_that_runs_a_command_is_refused(cache, tmp_path):
+    given = {"repository": f"ext::touch {tmp_path}/run", "revision": "main"}
+    assert "'ext' not allowed" in refusal(source.find_app, "", given | {"x": ""}, {}, cache)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_password_in_an_address_is_not_shown(cache):
+    given = {"repository": "http://ada:lovelace@127.0.0.1:1/shop.git", "revision": "main"}
+    said = refusal(source.find_app, "", given, {}, cache)
+    assert "http://127.0.0.1:1/shop.git cannot be fetched" in said
+    assert "lovelace" not in said
+
+
+def test_a_directory_that_the_revision_lacks_is_refused(git, cache):
+    said = refusal(from_git, git, cache, directory="apps")
+    assert said == (
+        "aroundtheworld_app_git.directory: 'apps' is not a directory in this source; at its top "
+        "are: app."
+    )
+
+
+def test_a_directory_outside_of_the_source_is_refused(git, cache):
+    assert "'../..' is not a directory in this source" in refusal(
+        from_git, git, cache, directory="../.."
+    )
+
+
+def test_submodules_are_refused(git, cache):
+    first = git("rev-parse", "HEAD")
+    git("update-index", "--add", "--cacheinfo", f"160000,{first},vendored")
+    git("commit", "--quiet", "--message", "A submodule")
+    assert "has submodules (vendored), which are not fetched" in refusal(from_git, git, cache)
+
+
+def test_a_commit_with_a_link_out_of_it_is_refused_and_leaves_nothing(git, cache):
+    (git.repository / "app" / "secrets").symlink_to("../../../etc")
+    commit(git, {})
+    said = refusal(from_git, git, cache)
+    assert "holds the link 'app/secrets' to '../../../etc', which leads out of it" in said
+    assert [path for path in (cache / "sources").iterdir() if path.is_dir()] == []
+
+
+# --- Signatures ---
+
+
+def test_a_signed_tag_is_accepted(git, cache):
+    git("tag", "--sign", "--message", "One", "v1")
+    assert contents(from_git(git, cache, "v1", signed=True)) == FILES
+
+
+@pytest.mark.parametrize("options", [(), ("--annotate", "--message", "One")])
+def test_a_tag_without_a_signature_is_refused(git, cache, options):
+    git("tag", *options, "v1")
+    said = refusal(from_git, git, cache, "v1", signed=True)
+    assert "the tag 'v1' has no signature that git accepts" in said
+    assert "git said: error: " in said
+
+
+def test_a_signature_of_a_stranger_is_refused(git, cache, tmp_path):
+    stranger = tmp_path / "stranger"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
+    git("-c", f"user.signingKey={stranger}", "tag", "--sign", "--message", "One", "v1")
+    assert "no signature that git accepts" in refusal(from_git, git, cache, "v1", signed=True)
+
+
+@pytest.mark.parametrize("named", ["main", "HEAD"])
+def test_what_is_no_tag_is_refused_where_it_must_be_signed(git, cache, named):
+    revision = git("rev-parse", named) if named == "HEAD" else named
+    said = refusal(from_git, git, cache, revision, signed=True)
+    assert f"{revision!r} is no tag, but aroundtheworld_app_git.signed asks for a signed" in said
+
+
+def test_a_signed_tag_under_another_tags_name_is_refused(git, cache):
+    git("tag", "--sign", "--message", "One", "v1")
+    git("update-ref", "refs/tags/v2", git("rev-parse", "refs/tags/v1"))
+    assert "calls 'v2' is signed as 'v1'" in refusal(from_git, git, cache, "v2", signed=True)
+
+
+# --- Archives ---
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_is_unpacked_once(cache, tmp_path, mode):
+    given = archive(tmp_path / "shop", *FILES.items(), mode=mode)
+    app = source.find_app("", {}, given, cache)
+    assert contents(app) == FILES
+    (app / "mark").touch()
+    assert (source.find_app("", {}, given, cache) / "mark").exists()
+
+
+def test_links_inside_of_an_archive_stay_links(cache, tmp_path):
+    given = archive(
+        tmp_path / "shop",
+        ("a/one", "1"),
+        ("a/hard", {"type": tarfile.LNKTYPE, "linkname": "a/one"}),
+        ("two", {"type": tarfile.SYMTYPE, "linkname": "a/one"}),
+    )
+    app = source.find_app("", {}, given, cache)
+    assert contents(app) == {"a/one": "1", "a/hard": "1", "two": "1"}
+    assert (app / "two").is_symlink()
+
+
+def test_another_checksum_is_refused_with_both(cache, tmp_path):
+    given = archive(tmp_path / "shop", *FILES.items())
+    wanted = "0" * 64
+    said = refusal(source.find_app, "", {}, given | {"sha256": wanted}, cache)
+    assert f"aroundtheworld_app_archive.sha256: {wanted} was given" in said
+    assert f"{given['path']} has {given['sha256']}" in said
+    assert [path for path in (cache / "sources").iterdir() if path.is_dir()] == []
+
+
+def test_a_file_that_was_replaced_is_refused_although_its_former_content_is_known(cache, tmp_path):
+    given = archive(tmp_path / "shop", *FILES.items())
+    source.find_app("", {}, given, cache)
+    archive(tmp_path / "shop", ("app/other", ""))
+    assert "it is another archive" in refusal(source.find_app, "", {}, given, cache)
+
+
+@pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, None])
+def test_what_is_no_checksum_is_refused(cache, tmp_path, sha256):
+    given = archive(tmp_path / "shop", *FILES.items()) | {"sha256": sha256}
+    said = refusal(source.find_app, "", {}, given, cache)
+    assert f"aroundtheworld_app_archive.sha256: {sha256!r} is not allowed" in said
+
+
+def test_an_archive_that_is_not_there_is_refused(cache, tmp_path):
+    given = {"path": str(tmp_path / "shop"), "sha256": "0" * 64}
+    said = refusal(source.find_app, "", {}, given, cache)
+    assert "shop' cannot be read on the controller: No such file" in said
+    assert "aroundtheworld_app_archive.path: is missing" in refusal(
+        source.find_app, "", {}, {"sha256": "0" * 64}, cache
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b\x08\x00garbage", b"x" * 2000])
+def test_what_is_no_archive_is_refused(cache, tmp_path, content):
+    (tmp_path / "shop").write_bytes(content)
+    given = {"path": str(tmp_path / "shop"), "sha256": hashlib.sha256(content).hexdigest()}
+    assert "it is no whole tar file" in refusal(source.find_app, "", {}, given, cache)
+
+
+def test_an_archive_that_was_cut_off_is_refused(cache, tmp_path):
+    archive(tmp_path / "shop", ("app/noise", "".join(map(str, range(100000)))))
+    content = (tmp_path / "shop").read_bytes()[:-1000]
+    (tmp_path / "shop").write_bytes(content)
+    given = {"path": str(tmp_path / "shop"), "sha256": hashlib.sha256(content).hexdigest()}
+    assert "it is no whole tar file" in refusal(source.find_app, "", {}, given, cache)
+
+
+OUT = {"type": tarfile.SYMTYPE, "linkname": "../../.."}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param([("../out", "")], id="parent"),
+        pytest.param([("a/../../../out", "")], id="parent within"),
+        pytest.param([("/out", "")], id="absolute"),
+        pytest.param([("out", OUT)], id="link"),
+        pytest.param([("out", {**OUT, "linkname": "/etc/passwd"})], id="absolute link"),
+        pytest.param([("a", {**OUT, "linkname": "b"}), ("b", {**OUT, "linkname": "a"})], id="ring"),
+        pytest.param([("device", {"type": tarfile.CHRTYPE})], id="device"),
+        pytest.param([("pipe", {"type": tarfile.FIFOTYPE})], id="pipe"),
+        pytest.param([("hard", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"})], id="hard"),
+        pytest.param(
+            [("d/e", {**OUT, "linkname": "."}), ("f", {**OUT, "linkname": "d/e/../.."})], id="chain"
+        ),
+        pytest.param([("link", OUT), ("link/out", "written")], id="write through a link"),
+        pytest.param([("file", "text"), ("file/below", "text")], id="file as a directory"),
+    ],
+)
+def test_what_would_leave_the_directory_is_refused(cache, tmp_path, members):
+    given = archive(tmp_path / "shop", *members)
+    said = refusal(source.find_app, "", {}, given, cache)
+    assert said.startswith(f"aroundtheworld_app_archive.path: {given['path']} cannot be used: it ")
+    left = {path.name for path in tmp_path.rglob("*")}
+    assert left <= {"shop", "cache", "sources", f".{given['sha256']}.lock"}
+
+
+def test_an_address_is_fetched_once(cache, tmp_path, httpd):
+    given = archive(tmp_path / "shop.tar.gz", *FILES.items())
+    given["path"] = f"{httpd.url}/shop.tar.gz"
+    assert contents(source.find_app("", {}, given, cache)) == FILES
+    assert contents(source.find_app("", {}, given, cache)) == FILES
+    assert httpd.asked == ["/shop.tar.gz"]
+
+
+def test_an_address_that_cannot_be_fetched_is_refused(cache, httpd):
+    given = {"path": f"{httpd.url}/nothing", "sha256": "0" * 64}
+    said = refusal(source.find_app, "", {}, given, cache)
+    assert f"aroundtheworld_app_archive.path: {httpd.url}/nothing cannot be fetched" in said
+    assert "404" in said
+
+
+@pytest.fixture
+def httpd(tmp_path):
+    """Serves `tmp_path` and tells what it was asked for."""
+    import functools
+    import http.server
+    import threading
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            self.server.asked.append(self.path) if self.path not in self.server.asked[-1:] else None
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(tmp_path))
+    )
+    server.asked = []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
