@@ -3,6 +3,7 @@
 import contextlib
 import fnmatch
 import functools
+import json
 import os
 import re
 import time
@@ -39,7 +40,13 @@ class Host:
         self.calls = []
         self.prepared = []  # releases for which the preparation ran
         self.cut_off_at = None
-        self.broken = set()  # ports of workers that do not become ready
+        self.broken = set()  # services that do not become ready
+        self.sick = set()  # releases that answer the health path with an error
+        self.crippled = set()  # releases that speak against themselves as the canary
+        for release in (FIRST, SECOND):
+            (self.home / "releases" / release).mkdir(parents=True)
+            (self.home / "releases" / release / "venv").symlink_to("../../environments/e")
+        (self.home / "environments" / "e").mkdir(parents=True)
         self.refused = set()  # releases of which the preparation fails
 
     # --- What the module calls instead of systemctl and the private sockets
@@ -71,9 +78,22 @@ class Host:
     def journal(self, unit):
         return f"(the journal of {unit})"
 
-    def ask(self, control):
-        name = f"aroundtheworld@{control.parent.name}.service"
-        return self.running.get(name, ({}, 0))[0]
+    def _behind(self, private):
+        infix, _, port = private.parent.name.rpartition("-")
+        return f"aroundtheworld{'-' if infix else ''}{infix}@{port}.service"
+
+    def health(self, control):
+        said = self.running.get(self._behind(control), ({}, 0))[0]
+        if said.get("release") in self.crippled and said["state"] == "ready":
+            return said | {"busy_seconds": 7.5, "busy_in": "Slow.get"}
+        return said
+
+    def accept(self, control):
+        self.running[self._behind(control)][0]["state"] = "ready"
+
+    def probe(self, app, url, *, timeout):
+        sick = self.running[self._behind(app)][0]["release"] in self.sick
+        return f"it answers {url} with status 500" if sick else ""
 
     # --- systemd
 
@@ -126,9 +146,14 @@ class Host:
             said = {
                 "release": re.search(r"AROUNDTHEWORLD_RELEASE=(.*)$", text, re.M)[1],
                 "config": re.search(r"AROUNDTHEWORLD_CONFIG=(.*)$", text, re.M)[1],
-                "state": "ready",
+                "state": "held" if "-handover@" in name else "ready",
+                "responses": {"2xx": 100},
+                "busy_seconds": 0.0,
+                "busy_in": None,
+                "loop_lag_seconds": {"max": 0.0},
+                "latency_seconds": {"buckets": [[0.01, 100]]},
             }
-            self.running[name] = ({} if int(port) in self.broken else said, time.monotonic())
+            self.running[name] = ({} if name in self.broken else said, time.monotonic())
 
     def _stop(self, name):
         self.running.pop(name, None)
@@ -152,7 +177,11 @@ class Host:
         return {
             int(name.partition("@")[2].removesuffix(".service")): said.get("release")
             for name, (said, _) in self.running.items()
+            if "-handover@" not in name
         }
+
+    def log(self):
+        return [json.loads(line) for line in (self.home / "deploys.jsonl").read_text().splitlines()]
 
     def restarts(self):
         return [one for one in self.calls if one.startswith(("start ", "restart ", "stop "))]
@@ -185,12 +214,9 @@ def units_text(ports, address, secrets):
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     host = Host(tmp_path)
-    monkeypatch.setattr(workers, "UNIT_DIRECTORY", host.units)
+    monkeypatch.setattr(workers, "Site", functools.partial(workers.Site, units=host.units))
     monkeypatch.setattr(workers, "Systemd", lambda module: host)
-    defaults = workers.Workers.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "units", host.units)
-    monkeypatch.setitem(defaults, "ask", host.ask)
-    monkeypatch.setitem(defaults, "addresses", host.addresses)
+    monkeypatch.setattr(workers, "PrivateSockets", lambda: host)
     monkeypatch.setattr(workers, "time", Clock())
     return host
 
@@ -246,8 +272,18 @@ def run(host, run_module):
 EVERY_WORKER_ON_FIRST = dict.fromkeys([10001, 10002, 10003, 10004], FIRST)
 
 
-def restart(port):
-    return f"restart aroundtheworld@{port}.service"
+def exchange(*ports):
+    """Returns what systemd is told to exchange workers."""
+    return [
+        call
+        for port in ports
+        for call in (
+            f"stop aroundtheworld-handover@{port}.service",
+            f"start aroundtheworld-handover@{port}.service",
+            f"restart aroundtheworld@{port}.service",
+            f"stop aroundtheworld-handover@{port}.service",
+        )
+    ]
 
 
 def test_a_bare_host_gets_all_workers(host, run):
@@ -269,17 +305,17 @@ def test_a_second_run_does_nothing(host, run):
     assert host.calls == []
 
 
-def test_another_release_restarts_blocking_workers_first_and_one_at_a_time(host, run):
+def test_another_release_comes_to_blocking_workers_first_and_to_one_at_a_time(host, run):
     run()
     result = run(SECOND)
     assert host.restarts() == [
         "start aroundtheworld-prepare.service",
-        *map(restart, (10004, 10001, 10002, 10003)),
+        *exchange(10004, 10001, 10002, 10003),
     ]
     assert set(host.releases().values()) == {SECOND}
     assert host.prepared == [FIRST, SECOND]
     assert (
-        f"restart aroundtheworld@10001.service (public), because it runs release {FIRST}"
+        f"exchange aroundtheworld@10001.service (public), because it runs release {FIRST}"
         in result["steps"]
     )
 
@@ -289,7 +325,7 @@ def test_only_workers_that_do_not_run_the_release_are_restarted(host, run):
     said, started = host.running["aroundtheworld@10002.service"]
     host.running["aroundtheworld@10002.service"] = (said | {"release": SECOND}, started)
     result = run()
-    assert host.restarts() == ["start aroundtheworld-prepare.service", restart(10002)]
+    assert host.restarts() == ["start aroundtheworld-prepare.service", *exchange(10002)]
     assert f"because it runs release {SECOND}" in result["steps"][-1]
 
 
@@ -306,7 +342,7 @@ def test_a_worker_that_does_not_answer_is_restarted(host, run):
     run()
     host.running["aroundtheworld@10003.service"] = ({}, time.monotonic())
     result = run()
-    assert host.restarts()[-1] == restart(10003)
+    assert host.restarts()[1:] == exchange(10003)
     assert "because it does not answer on its private socket" in result["steps"][-1]
 
 
@@ -323,7 +359,7 @@ def test_a_secret_that_was_written_anew_restarts_all_workers(host, run):
 def test_a_setting_of_one_pool_restarts_its_workers_only(host, run):
     run()
     run(change=lambda text: text.replace("--drain-timeout 300", "--drain-timeout 301"))
-    assert host.restarts() == ["start aroundtheworld-prepare.service", restart(10004)]
+    assert host.restarts() == ["start aroundtheworld-prepare.service", *exchange(10004)]
 
 
 def test_a_limit_of_a_pool_restarts_nothing(host, run):
@@ -339,7 +375,7 @@ def test_a_unit_that_somebody_edited_is_put_right_and_its_worker_restarted(host,
     path.write_text(path.read_text().replace("WatchdogSec=30", "WatchdogSec=0"))
     run()
     assert "WatchdogSec=30" in path.read_text()
-    assert host.restarts()[-1] == restart(10001)
+    assert host.restarts()[1:] == exchange(10001)
     assert run()["steps"] == []
 
 
@@ -349,7 +385,7 @@ def test_a_unit_that_was_written_after_its_worker_started_restarts_it(host, run)
     host.running[name] = (host.running[name][0], host.running[name][1] - 60)
     result = run()
     assert "because its unit files were edited" in result["steps"][-1]
-    assert host.restarts()[-1] == restart(10001)
+    assert host.restarts()[1:] == exchange(10001)
 
 
 def test_a_new_address_makes_sockets_anew_one_at_a_time(host, run):
@@ -386,23 +422,80 @@ def test_a_release_that_cannot_be_run_touches_no_worker(host, run):
     assert f"The release {SECOND} cannot be run, so no worker was restarted" in str(caught.value)
     assert "(the journal of aroundtheworld-prepare.service)" in str(caught.value)
     assert host.restarts() == ["start aroundtheworld-prepare.service"]
-    prepare = host.units / "aroundtheworld-prepare.service"
-    files_before, files_after = before[0], host.snapshot()[0]
-    assert {path for path in files_after if files_after[path] != files_before[path]} == {prepare}
-    assert host.snapshot()[3:] == before[3:]
+    assert host.snapshot() == before
 
 
-def test_a_worker_that_does_not_become_ready_stops_the_run_before_the_next(host, run):
+def test_a_release_whose_first_process_is_not_ready_never_reaches_a_worker(host, run):
     run()
-    host.broken.add(10001)
+    before = host.snapshot()
+    host.broken.add("aroundtheworld-handover@10004.service")
     with pytest.raises(run.failed) as caught:
         run(SECOND)
-    assert str(caught.value).startswith(
-        "The worker aroundtheworld@10001.service of pool public is not ready: it was restarted."
-    )
-    assert "(the journal of aroundtheworld@10001.service)" in str(caught.value)
-    assert host.releases() == {10004: SECOND, 10001: None, 10002: FIRST, 10003: FIRST}
-    assert (host.home / "current").readlink() == Path("releases") / FIRST
+    assert "aroundtheworld-handover@10004.service of pool admin is not ready" in str(caught.value)
+    assert "(the journal of aroundtheworld-handover@10004.service)" in str(caught.value)
+    assert f"is back on release {FIRST}" in str(caught.value)
+    assert not [one for one in host.calls if one.startswith("restart ")]
+    assert host.snapshot() == before
+    assert run()["steps"] == []
+
+
+def test_a_release_that_answers_with_errors_never_takes_a_connection(host, run, monkeypatch):
+    run()
+    before = host.snapshot()
+    host.sick.add(SECOND)
+    monkeypatch.setattr(host, "accept", lambda control: pytest.fail("it was told to accept"))
+    with pytest.raises(run.failed, match="it answers / with status 500"):
+        run(SECOND)
+    assert host.snapshot() == before
+
+
+def test_workers_that_were_exchanged_before_one_fails_are_exchanged_back(host, run):
+    run()
+    files = host.snapshot()[0]
+    host.broken.add("aroundtheworld-handover@10002.service")
+    with pytest.raises(run.failed, match=f"is back on release {FIRST}"):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert host._files() == files
+    # The last to go back is the one that went first.
+    assert host.restarts()[-5:-1] == exchange(10004)
+    assert [(one["to"], one["outcome"]) for one in host.log()] == [
+        (FIRST, "done"),
+        (SECOND, "reverted"),
+    ]
+    assert "aroundtheworld-handover@10002.service" in host.log()[-1]["cause"]
+    host.broken.clear()
+    assert run()["steps"] == []
+
+
+def test_a_worker_that_fails_behind_its_stand_in_is_taken_back(host, run, monkeypatch):
+    run()
+    original = host._restart
+
+    def restart(name):
+        host.broken = {name} if name == "aroundtheworld@10001.service" and not tried else set()
+        tried.append(name) if host.broken else None
+        original(name)
+
+    tried = []
+    monkeypatch.setattr(host, "_restart", restart)
+    with pytest.raises(run.failed, match=r"aroundtheworld@10001\.service of pool public is not"):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert run()["steps"] == []
+
+
+def test_the_canary_is_watched_and_given_up(host, run):
+    run()
+    host.crippled.add(SECOND)
+    with pytest.raises(run.failed, match=r"as the canary, its event loop was blocked for 7\.5 s"):
+        run(SECOND, canary_seconds=5)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    touched = {one for one in host.restarts() if one.startswith("restart ")}
+    assert touched == {
+        "restart aroundtheworld@10004.service",
+        "restart aroundtheworld@10001.service",
+    }
 
 
 def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monkeypatch):
@@ -410,6 +503,66 @@ def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monke
     monkeypatch.setattr(host, "_restart", lambda name: None)
     with pytest.raises(run.failed, match=f"it runs release {FIRST}, not {SECOND}"):
         run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def test_a_second_change_meets_the_story_of_the_first(host, run):
+    run()
+    before = host.snapshot()
+    with workers.only_change(host.home, "ada on desk", "deploy of release x"):
+        with pytest.raises(run.failed) as caught:
+            run(SECOND)
+    assert "ada on desk has been changing this site since" in str(caught.value)
+    assert "deploy of release x" in str(caught.value)
+    assert host.snapshot() == before
+    assert run(SECOND)["changed"]  # a lock does not outlive its owner
+
+
+def test_every_change_is_logged_with_its_phases(host, run):
+    run(who="ada on desk")
+    run(SECOND, who="ada on desk", verb="deploy")
+    entry = host.log()[-1]
+    phases = [phase["name"] for phase in entry["phases"]]
+    assert phases == ["prepare", *(f"exchange {port}" for port in (10004, 10001, 10002, 10003))]
+    assert (entry["who"], entry["from"], entry["to"]) == ("ada on desk", FIRST, SECOND)
+    assert workers.last_good(host.home, SECOND) == [FIRST]
+
+
+def test_a_rollback_is_not_undone_by_the_next(host, run):
+    run()
+    run(SECOND)
+    run(FIRST, verb="rollback")
+    assert workers.last_good(host.home, FIRST) == []
+
+
+def test_old_releases_go_but_never_the_current_or_the_one_before(host, run):
+    for name in ("000000000001", "000000000002", "000000000003"):
+        (host.home / "releases" / name).mkdir()
+    run()
+    run(SECOND, keep_releases=1)
+    assert {path.name for path in (host.home / "releases").iterdir()} == {FIRST, SECOND}
+    assert (host.home / "environments" / "e").is_dir()
+
+
+def test_a_canary_is_compared_over_the_time_of_the_watch():
+    def said(good, bad=0, slow=0):
+        return {
+            "state": "ready",
+            "responses": {"2xx": good, "5xx": bad},
+            "busy_seconds": 0.0,
+            "busy_in": None,
+            "loop_lag_seconds": {"max": 0.01},
+            "latency_seconds": {"buckets": [[0.01, good], [2.0, slow]]},
+        }
+
+    sibling = [(said(1000, 500, 500), said(1100, 500, 500))]
+    assert workers.canary_problem(said(0), said(100), sibling) == ""
+    assert "10% of its 111 answers" in workers.canary_problem(said(0), said(100, 11), sibling)
+    assert "99th percentile is 2000 ms" in workers.canary_problem(
+        said(0), said(90, 0, 10) | {"responses": {"2xx": 100}}, sibling
+    )
+    assert workers.canary_problem(said(0), said(5, 5), sibling) == ""  # too few to judge
+    assert "any more" in workers.canary_problem(said(0), {}, sibling)
 
 
 CHANGES = {
@@ -443,7 +596,7 @@ def test_a_run_that_was_cut_off_anywhere_is_completed_by_the_next(host, run, cha
 
 def test_workers_that_a_failed_run_left_on_the_old_address_are_found(host, run):
     run()
-    host.broken.add(10004)
+    host.broken.add("aroundtheworld@10004.service")
     with pytest.raises(run.failed):
         run(address="10.0.0.1")
     host.broken.clear()
@@ -561,7 +714,7 @@ def test_units_are_split_at_their_paths():
 
 
 def test_a_private_socket_that_is_not_there_says_nothing(tmp_path):
-    assert workers.ask(tmp_path / "control.sock") == {}
+    assert workers.health(tmp_path / "control.sock") == {}
 
 
 def test_systemctl_that_fails_is_quoted():

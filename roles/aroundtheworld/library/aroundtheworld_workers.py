@@ -241,7 +241,7 @@ def canary_problem(
 
     def answers(pairs: Sequence[tuple[Any, Any]], *kinds: str) -> int:
         return sum(
-            int(later["responses"][kind]) - int(sooner["responses"].get(kind, 0))
+            int(later["responses"].get(kind, 0)) - int(sooner["responses"].get(kind, 0))
             for sooner, later in pairs
             for kind in kinds or later["responses"]
         )
@@ -479,16 +479,14 @@ class Workers:
                 with self._phase("prepare"):
                     self._prepare()
             self._write(path for path in self.outdated if not self._is_running_drop_in(path))
-            if self.outdated or self.unread:
-                self.systemd.call("daemon-reload")
+            self._reload()
             if self.disabled:
                 self.systemd.call("enable", "--quiet", "--", *self.disabled)
             self._start_stopped(touched)
             self._exchange_running(touched)
             self._write(self.outdated)
-            if self.outdated or self.unread:
-                self.systemd.call("daemon-reload")
             self._stop_stand_ins()
+            self._reload()
         except HostError as failure:
             raise HostError(f"{failure}{self._revert(touched)}") from None
         if self.stale_current():
@@ -527,6 +525,13 @@ class Workers:
             if text_of(path) != self.files[path]:
                 path.parent.mkdir(mode=0o755, exist_ok=True)
                 write_atomically(path, self.files[path], 0o644)
+                self.unread.append(path.name)
+
+    def _reload(self) -> None:
+        """Have systemd read what it has not read yet."""
+        if self.unread:
+            self.systemd.call("daemon-reload")
+            self.unread = []
 
     def _prepare(self) -> None:
         """Have the release tried and the database migrated.
@@ -536,7 +541,7 @@ class Workers:
         """
         unit = f"{self.site.name}-prepare.service"
         self._write([self.site.units / unit])
-        self.systemd.call("daemon-reload")
+        self._reload()
         try:
             self.systemd.call("start", unit)
         except HostError:
@@ -556,7 +561,7 @@ class Workers:
         with self._phase(f"start {len(stopped)} workers"):
             touched += stopped
             self._write(self.site.drop_in(self.site.service(one.port)) for one in stopped)
-            self.systemd.call("daemon-reload")
+            self._reload()
             # A socket on the right address keeps what it has queued; any other is made anew.
             for verb, right in (("start", True), ("restart", False)):
                 names = [
@@ -584,7 +589,7 @@ class Workers:
             path = self.site.drop_in(self.site.stand_in(one.port))
             self.files[path] = self.files[self.site.drop_in(self.site.service(one.port))]
             self._write([path])
-        self.systemd.call("daemon-reload")
+        self._reload()
         siblings = [one for one in running if not one.blocking]
         watched = self.site.canary_seconds == 0
         for one in running:
@@ -607,8 +612,7 @@ class Workers:
 
     def _exchange(self, one: Wanted) -> None:
         """Let a stand-in prove itself and take over; then restart the worker in its shelter."""
-        service, listening = self.site.service(one.port), self.site.socket(one.port)
-        stand_in = self.site.stand_in(one.port)
+        service, stand_in = self.site.service(one.port), self.site.stand_in(one.port)
         if one.listen not in self.addresses:
             self._move(one)
             return
@@ -619,7 +623,7 @@ class Workers:
         except HostError as failure:
             raise self._not_ready(one, stand_in, str(failure)) from None
         self._write([self.site.drop_in(service)])
-        self.systemd.call("daemon-reload")
+        self._reload()
         failure_text = "it was restarted"
         try:
             self.systemd.call("restart", "--", service)
@@ -628,10 +632,9 @@ class Workers:
         self._gate(one, service, failure_text)
         # It finishes what it has, while the next worker is already on its way.
         self.systemd.call("stop", "--no-block", "--", stand_in)
-        self.state[listening]["ActiveState"] = "active"
 
     def _begin(self, stand_in: str) -> None:
-        """Start a stand-in anew; one that is there, from a run that failed, may run something else."""
+        """Start a stand-in anew; one from a run that failed may run something else."""
         self.systemd.call("stop", "--", stand_in)
         try:
             self.systemd.call("start", "--", stand_in)
@@ -646,7 +649,7 @@ class Workers:
         service, listening = self.site.service(one.port), self.site.socket(one.port)
         self.systemd.call("stop", "--", service, listening)
         self._write([self.site.drop_in(service)])
-        self.systemd.call("daemon-reload")
+        self._reload()
         failure = "it was restarted"
         try:
             self.systemd.call("start", "--", listening, service)
@@ -702,6 +705,7 @@ class Workers:
             self.systemd.call("reset-failed", "--", *names, check=False)
         for directory in self.site.units.glob(f"{self.site.name}-handover@?*.service.d"):
             shutil.rmtree(directory)
+            self.unread.append(directory.name)
 
     def _revert(self, touched: Sequence[Wanted]) -> str:
         """Put the unit files and every touched worker back; return what to say about it."""
@@ -716,7 +720,7 @@ class Workers:
             }
             drop_ins = {one: self.site.drop_in(self.site.service(one.port)) for one in touched}
             self._write(path for path in self.files if path not in drop_ins.values())
-            self.systemd.call("daemon-reload")
+            self._reload()
             try:
                 for one, path in reversed(drop_ins.items()):
                     if path in self.files:
@@ -724,7 +728,7 @@ class Workers:
                     else:  # a worker that there was not before
                         self._remove(one)
                 self._stop_stand_ins()
-                self.systemd.call("daemon-reload")
+                self._reload()
             except HostError as failure:
                 return f"\nGoing back failed as well: {failure}"
         shutil.rmtree(before, ignore_errors=True)
@@ -743,7 +747,7 @@ class Workers:
         path = self.site.drop_in(self.site.stand_in(one.port))
         self.files[path] = text
         self._write([path])
-        self.systemd.call("daemon-reload")
+        self._reload()
         self._exchange(former)
 
     def _remove(self, one: Wanted) -> None:
