@@ -296,6 +296,16 @@ def test_what_nginx_lacks_is_asked_of_the_pool_that_the_url_is_in():
     }
 
 
+def test_files_are_closed_for_maintenance_with_the_pool_that_their_url_is_in():
+    static = [{**STATIC[0], "url": url} for url in ("/static/", "/admin/static/")]
+    _, _, server = site_of({"aroundtheworld_static": static})
+    closes = {}
+    for one in static:
+        ((location,),) = find(server, "location", one["url"])
+        closes[one["url"]] = [["return", "503"]] in [words[-1] for words in find(location, "if")]
+    assert closes == {"/static/": True, "/admin/static/": False}
+
+
 def test_only_a_checksum_is_looked_for_below_versions():
     _, site, _ = site_of({"aroundtheworld_static": STATIC})
     ((table,),) = find(site, "map", "$arg_v", "$aroundtheworld_version")
