@@ -612,7 +612,7 @@ def test_every_bad_line_is_reported_at_once(app):
 
 # --- The host -------------------------------------------------------------------------------------
 
-HOST = {"distribution": "debian 12", "taken_ports": []}
+HOST = {"distribution": "debian 12", "taken_ports": [], "changing": ""}
 TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
 
 

@@ -88,6 +88,7 @@ def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(mo
     plan, units = units_of(MODELS[model])
     site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
     expected = [f"{site}@.socket", f"{site}@.service", f"{site}-prepare.service"]
+    expected.append(f"{site}-handover@.service")
     for pool in plan["pools"]:
         expected.append(f"{site}-{pool['name']}.slice")
         expected += [f"{site}@{port}.service.d/pool.conf" for port in pool["ports"]]
@@ -113,11 +114,33 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             start = unit.one("Service", "ExecStart").split()
             assert start[0] == f"{home}/environments/{ENVIRONMENT_ID}/bin/python"
             assert start[start.index("--drain-timeout") + 1] == str(pool["drain_timeout"])
-            assert start[start.index("--control") + 1] == f"%t/{site}/%i/control.sock"
+            # Where each of the two units that share this drop-in has its private sockets.
+            assert start[start.index("--control") + 1] == "${RUNTIME_DIRECTORY}/control.sock"
+            assert start[start.index("--private-app") + 1] == "${RUNTIME_DIRECTORY}/app.sock"
             environment = unit.environment()
             assert environment["AROUNDTHEWORLD_POOL"] == pool["name"]
             assert environment["AROUNDTHEWORLD_RELEASE"] == RELEASE_ID
             assert environment["AROUNDTHEWORLD_CONFIG"] == workers.CONFIG
+
+
+@every_model
+def test_every_process_runs_as_the_sites_user_in_the_sandbox(model):
+    _, units = units_of(MODELS[model])
+    site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
+    user = MODELS[model].get("aroundtheworld_user", "tornado")
+    for name in (f"{site}@.service", f"{site}-handover@.service", f"{site}-prepare.service"):
+        assert units[name].one("Service", "User") == user
+        assert units[name].one("Service", "CapabilityBoundingSet") == ""
+        assert units[name].one("Service", "ProtectSystem") == "strict"
+
+
+def test_a_stand_in_holds_and_has_private_sockets_of_its_own():
+    _, units = units_of({})
+    worker, stand_in = units["aroundtheworld@.service"], units["aroundtheworld-handover@.service"]
+    assert worker.one("Service", "RuntimeDirectory") == "aroundtheworld/%i"
+    assert stand_in.one("Service", "RuntimeDirectory") == "aroundtheworld/handover-%i"
+    assert stand_in.one("Service", "Sockets") == "aroundtheworld@%i.socket"
+    assert (worker.environment()["HOLD"], stand_in.environment()["HOLD"]) == ("", "--hold")
 
 
 def test_blocking_and_other_pools_differ():
@@ -295,10 +318,10 @@ def test_a_name_that_is_not_defined_is_an_error(template):
         render(template, variables)
 
 
-def test_blocking_workers_are_restarted_first():
+def test_blocking_workers_are_exchanged_first():
     plan = variables_for(MODELS["several_paths"])["__aroundtheworld_plan"]
     assert plan["workers"] == [
-        {"port": port, "pool": pool}
+        {"port": port, "pool": pool, "blocking": pool == "admin"}
         for pool, ports in (
             ("admin", [10004]),
             ("public", [10001, 10002, 10003]),

@@ -509,9 +509,11 @@ def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monke
 def test_a_second_change_meets_the_story_of_the_first(host, run):
     run()
     before = host.snapshot()
-    with workers.only_change(host.home, "ada on desk", "deploy of release x"):
-        with pytest.raises(run.failed) as caught:
-            run(SECOND)
+    with (
+        workers.only_change(host.home, "ada on desk", "deploy of release x"),
+        pytest.raises(run.failed) as caught,
+    ):
+        run(SECOND)
     assert "ada on desk has been changing this site since" in str(caught.value)
     assert "deploy of release x" in str(caught.value)
     assert host.snapshot() == before
