@@ -1,0 +1,78 @@
+"""The app that rollouts are proved with: it answers whatever `prober.py` asks.
+
+Bad releases are copies of this directory with one change.
+"""
+
+import asyncio
+import os
+
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
+
+EDITION = "first"  # a copy with another one is another release, and a good one
+
+
+class Page(RequestHandler):
+    """What all answers have in common."""
+
+    def set_default_headers(self) -> None:
+        """Say which release answers."""
+        self.set_header("X-Release", os.environ.get("AROUNDTHEWORLD_RELEASE", "none"))
+
+
+class Home(Page):
+    """GET / for visitors."""
+
+    def get(self) -> None:
+        """Say which edition this is."""
+        self.write(f"edition {EDITION}\n")
+
+
+class Echo(Page):
+    """POST /echo."""
+
+    def post(self) -> None:
+        """Give back what came."""
+        self.write(self.request.body)
+
+
+class Slow(Page):
+    """POST /slow?seconds=0.5."""
+
+    async def post(self) -> None:
+        """Give back what came, after a while."""
+        await asyncio.sleep(float(self.get_argument("seconds")))
+        self.write(self.request.body)
+
+
+class EchoSocket(WebSocketHandler):
+    """The WebSocket /ws."""
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Give back what came."""
+        await self.write_message(message)
+
+
+class Admin(Page):
+    """GET /admin, which a pool of its own answers."""
+
+    def get(self) -> None:
+        """Say which edition this is."""
+        self.write(f"administration of edition {EDITION}\n")
+
+
+async def make_app() -> Application:
+    """Return the application."""
+    return Application(
+        [
+            ("/", Home),
+            ("/echo", Echo),
+            ("/slow", Slow),
+            ("/ws", EchoSocket),
+            ("/admin", Admin),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print("There is nothing to migrate.")

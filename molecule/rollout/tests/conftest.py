@@ -1,0 +1,355 @@
+"""What the tests of rollouts share: visitors, plays that can be cut off, and a look at the site."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+SCENARIO = Path(__file__).resolve().parents[1]
+CHECKOUT = SCENARIO.parents[1]
+HOME = "/var/lib/tornado/aroundtheworld"
+PORTS = (10001, 10002, 10003, 10004)
+# Requests that take no time of their own, so that what they take is the site's doing.
+QUICK = ("get", "get fresh", "post", "post fresh", "admin")
+WINDOW = 2.0  # seconds over which a percentile is taken
+
+# Asks every worker on its private socket, on the host.
+ASK_WORKERS = f"""
+import http.client, json, socket
+answers = {{}}
+for port in {PORTS}:
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.connect(f"/run/aroundtheworld/{{port}}/control.sock")
+        connection.request("GET", "/health")
+        answers[port] = json.loads(connection.getresponse().read())
+    except OSError as error:
+        answers[port] = {{"state": str(error), "release": None, "pid": None}}
+print(json.dumps(answers))
+"""
+# Prints the process that holds the lock of the site, if one does.
+LOCK_HOLDER = f"""
+import os
+inode = os.stat("{HOME}/.lock").st_ino
+for line in open("/proc/locks"):
+    fields = line.split()
+    if fields[1] == "FLOCK" and fields[-3].endswith(f":{{inode}}") and fields[-4] != "0":
+        print(fields[-4])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _two_hosts_side_by_side(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lets tests of both hosts run side by side, but a test marked `measures` alone."""
+    directory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+    alone = request.node.get_closest_marker("measures") is not None
+    with (directory / ".queue").open("w") as queue, (directory / ".quiet").open("w") as quiet:
+        # Whoever waits keeps its place in the queue, or one that measures might wait forever.
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        fcntl.flock(quiet, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(queue, fcntl.LOCK_UN)
+        yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker of the fixture above."""
+    config.addinivalue_line("markers", "measures: latency, so nothing else may run meanwhile")
+
+
+# --- visitors -------------------------------------------------------------------------------------
+
+
+class Ledger:
+    """What became of every request; prober.py describes the rows."""
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Takes rows in any order."""
+        self.rows = sorted(rows, key=lambda row: row["sent"])
+
+    def __len__(self) -> int:
+        """Returns the number of requests."""
+        return len(self.rows)
+
+    def of(self, *kinds: str) -> Ledger:
+        """Returns the requests of some kinds."""
+        return Ledger(row for row in self.rows if row["kind"] in kinds)
+
+    def failed(self) -> Ledger:
+        """Returns the requests that did not get what a visitor wants."""
+        return Ledger(row for row in self.rows if not row["good"])
+
+    def public(self) -> Ledger:
+        """Returns the requests of visitors, so all but the admin's."""
+        return Ledger(row for row in self.rows if row["kind"] != "admin")
+
+    def between(self, begin: float, end: float) -> Ledger:
+        """Returns the requests that were to be sent at a time of day in [begin, end)."""
+        return Ledger(row for row in self.rows if begin <= row["sent"] < end)
+
+    def percentile(self, fraction: float) -> float:
+        """Returns the latency in milliseconds that a share of the requests did not exceed."""
+        seconds = sorted(row["seconds"] for row in self.rows)
+        return 1000 * float(seconds[min(int(len(seconds) * fraction), len(seconds) - 1)])
+
+    def usual_p99(self) -> float:
+        """Returns the median of the 99th percentiles of all windows, in milliseconds.
+
+        Of the quick requests. A median, so that one hiccup of the machine decides nothing.
+        """
+        windows = collections.defaultdict(list)
+        for row in self.of(*QUICK).rows:
+            windows[int(row["sent"] / WINDOW)].append(row)
+        return statistics.median(Ledger(rows).percentile(0.99) for rows in windows.values())
+
+    def __str__(self) -> str:
+        """Returns a table for people."""
+        lines = []
+        for kind, _ in sorted(collections.Counter(row["kind"] for row in self.rows).items()):
+            mine = self.of(kind)
+            bad = collections.Counter(row["outcome"] for row in mine.failed().rows)
+            lines.append(
+                f"{kind:12} {len(mine):6} p50 {mine.percentile(0.5):8.1f} ms "
+                f"p99 {mine.percentile(0.99):8.1f} ms  failed {dict(bad) or 0}"
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__  # so a failed assertion shows it
+
+
+Load = Callable[..., AbstractContextManager[Ledger]]
+
+
+@pytest.fixture
+def load(http: str, tmp_path: Path) -> Load:
+    """Returns a context in which the site has visitors, as `with load(rate=100) as ledger`.
+
+    The ledger is filled when the block has ended and every answer that was due is there.
+    """
+    numbers = itertools.count()
+
+    @contextlib.contextmanager
+    def visitors(rate: int = 60, *options: str) -> Iterator[Ledger]:
+        file = tmp_path / f"ledger-{next(numbers)}"
+        command = [sys.executable, str(SCENARIO / "prober.py"), http, str(file)]
+        ledger = Ledger([])
+        with subprocess.Popen(
+            [*command, f"--rate={rate}", "--seconds=240", *options], stdout=subprocess.PIPE
+        ) as prober:
+            assert prober.stdout is not None
+            prober.stdout.readline()
+            try:
+                yield ledger
+            finally:
+                prober.send_signal(signal.SIGTERM)
+                assert prober.wait(60) == 0
+        ledger.rows = Ledger(json.loads(line) for line in file.read_text().splitlines()).rows
+        print(ledger)
+
+    return visitors
+
+
+# --- plays ----------------------------------------------------------------------------------------
+
+
+class Play:
+    """An `ansible-playbook` that runs beside the test."""
+
+    def __init__(self, arguments: Iterable[str], output: Path) -> None:
+        """Starts it, with a file for what it says."""
+        command = ["ansible-playbook", "site.yml", *arguments]
+        print(f"$ {' '.join(command)} &")
+        # What Molecule sets for its own runs has no place in the operator's.
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("ANSIBLE_", "MOLECULE_"))
+        }
+        self._output = output
+        with output.open("w") as file:
+            self._process = subprocess.Popen(
+                command,
+                cwd=CHECKOUT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def wait(self) -> tuple[int, str]:
+        """Returns its exit status and output when it has ended."""
+        returncode = self._process.wait(120)
+        print(self._output.read_text())
+        return returncode, self._output.read_text()
+
+    def kill(self) -> None:
+        """Kills the controller: it and all that it started, at once, none of which can object."""
+        for process in _descendants(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait()
+
+
+def _descendants(process: int) -> list[int]:
+    """Returns a process and all that it started and they started, by id."""
+    found = [process]
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += _descendants(int(child))
+    return found
+
+
+@pytest.fixture
+def play(name: str, inventory_path: Path, tmp_path: Path) -> Iterator[Callable[..., Play]]:
+    """Returns a function that starts `ansible-playbook site.yml …` on the host under test."""
+    plays: list[Play] = []
+
+    def start(*arguments: str) -> Play:
+        where = ["--inventory", str(inventory_path), "--limit", name]
+        plays.append(Play([*arguments, *where], tmp_path / f"play-{len(plays)}"))
+        return plays[-1]
+
+    yield start
+    for one in plays:
+        if one.running:
+            one.kill()
+
+
+@pytest.fixture
+def app(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Returns a function that makes an app like `app/`, with changes, and how to deploy it.
+
+    `app({"old": "new"})` returns the argument for `ansible-playbook`. Without changes it is a good
+    release that no other test makes.
+    """
+    numbers = itertools.count()
+
+    def make(changes: dict[str, str] | None = None) -> str:
+        number = next(numbers)
+        directory = tmp_path / f"app-{number}"
+        shutil.copytree(SCENARIO / "app", directory, ignore=shutil.ignore_patterns("__pycache__"))
+        edition = {'"first"': f'"{request.node.name} {number}"'}
+        source = directory / "atlas.py"
+        text = source.read_text()
+        for old, new in (edition | (changes or {})).items():
+            assert old in text, f"the app has no {old!r} to change"
+            text = text.replace(old, new)
+        source.write_text(text)
+        return f"-earoundtheworld_app_dir={directory}"
+
+    return make
+
+
+# --- the site -------------------------------------------------------------------------------------
+
+
+class Site:
+    """What is to be seen of the site on its host."""
+
+    def __init__(self, host: Host) -> None:
+        """Takes testinfra's host."""
+        self._host = host
+
+    def _python(self, program: str) -> str:
+        return str(self._host.check_output("python3 -c %s", program))
+
+    @property
+    def current(self) -> str:
+        """The id of the current release."""
+        return str(self._host.check_output(f"basename $(readlink {HOME}/current)"))
+
+    @property
+    def releases(self) -> list[str]:
+        """Everything in the directory of releases, hidden files too, newest first."""
+        return str(self._host.check_output(f"ls --almost-all --sort=time {HOME}/releases")).split()
+
+    @property
+    def workers(self) -> dict[int, dict[str, Any]]:
+        """What each worker says of itself, by port."""
+        answers = json.loads(self._python(ASK_WORKERS))
+        return {int(port): answer for port, answer in answers.items()}
+
+    @property
+    def last_change(self) -> dict[str, Any]:
+        """The last entry of the log of changes."""
+        entry: dict[str, Any]
+        entry = json.loads(self._host.check_output(f"tail --lines=1 {HOME}/deploys.jsonl"))
+        return entry
+
+    def runs(self, release: str) -> None:
+        """Asserts that the whole site runs a release and nothing else is left."""
+        assert self.current == release
+        for port, worker in self.workers.items():
+            assert (port, worker["release"], worker["state"]) == (port, release, "ready")
+        assert self.stand_ins == ""
+        assert not [entry for entry in self.releases if entry.startswith(".")]
+        assert self._host.check_output(f"ls -A {HOME} | grep '^.before' || true") == ""
+
+    @property
+    def stand_ins(self) -> str:
+        """Units that stand in for workers."""
+        command = "systemctl list-units --all --plain --no-legend 'aroundtheworld-handover@*'"
+        return str(self._host.check_output(command))
+
+    def wait_until(self, condition: str, play: Play | None = None) -> None:
+        """Returns when a shell command on the host succeeds; it is asked every 20 ms."""
+        loop = f"until {condition}; do sleep 0.02; done"
+        done = self._host.run("timeout 60 bash -c %s", f"{{ {loop}; }} 2>/dev/null")
+        if done.rc:
+            if play:
+                play.kill()
+                play.wait()
+            pytest.fail(f"this did not come about in 60 seconds: {condition}")
+
+    def kill_module(self) -> None:
+        """Kills what changes the site right now, if anything does."""
+        if process := self._python(LOCK_HOLDER):
+            self._host.run(f"kill -KILL {process}")
+
+    def wait_until_unlocked(self) -> None:
+        """Returns when nothing changes the site any more."""
+        give_up = time.monotonic() + 60
+        while self._python(LOCK_HOLDER):
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def site(host: Host) -> Site:
+    """Returns a look at the site."""
+    return Site(host)
+
+
+@pytest.fixture
+def release_in() -> Callable[[str], str]:
+    """Returns a function that finds the new release's id in what a deploy printed with --diff."""
+
+    def find(output: str) -> str:
+        found = re.search(r"^switch \S+ from \S+ to (\w{12})$", output, re.MULTILINE)
+        assert found, output
+        return found[1]
+
+    return find

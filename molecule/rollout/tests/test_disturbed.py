@@ -1,0 +1,149 @@
+"""Rollouts that are cut off, and what else befalls a host; visitors are served all the while."""
+
+import re
+import time
+
+import pytest
+
+HOME = "/var/lib/tornado/aroundtheworld"
+
+
+def activity(unit, *states):
+    """Returns a condition of the shell: the unit is in one of the states."""
+    return f"[[ '{' '.join(states)}' == *$(systemctl show --value -p ActiveState {unit})* ]]"
+
+
+# At which a run is cut off: a condition of the host's shell.
+PHASES = {
+    "the release is being written": f"compgen -G '{HOME}/releases/.new-*'",
+    "the release is being prepared": activity("aroundtheworld-prepare", "activating"),
+    "the first stand-in starts": activity("aroundtheworld-handover@10004", "activating", "active"),
+    "a worker restarts": activity("aroundtheworld@10001", "deactivating", "activating"),
+    "the canary is watched": activity("aroundtheworld-handover@10001", "deactivating"),
+    "the last stand-in finishes": activity("aroundtheworld-handover@10003", "deactivating"),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_that_was_killed_is_completed_by_the_next(
+    phase, load, app, play, ansible_playbook, site
+):
+    deploy = [app(), "-earoundtheworld_canary_seconds=1"]
+    with load() as ledger:
+        cut_off = play(*deploy)
+        site.wait_until(PHASES[phase], cut_off)
+        # The controller's death alone would not stop what already runs on the host.
+        cut_off.kill()
+        site.kill_module()
+        again = ansible_playbook(*deploy)
+        after = ansible_playbook(*deploy)
+    assert again.returncode == 0
+    assert (after.returncode, after.changed) == (0, 0)
+    assert len(ledger.failed()) == 0
+    site.runs(site.last_change["to"])
+
+
+def test_a_run_whose_controller_died_goes_on_and_holds_its_lock(
+    load, app, play, ansible_playbook, site
+):
+    deploy = [app(), "-earoundtheworld_canary_seconds=1"]
+    with load() as ledger:
+        headless = play(*deploy)
+        site.wait_until(PHASES["the first stand-in starts"], headless)
+        headless.kill()
+        second = ansible_playbook(*deploy)
+        site.wait_until_unlocked()
+        again = ansible_playbook(*deploy)
+        after = ansible_playbook(*deploy)
+    assert second.returncode != 0
+    _tells_of_the_lock(second.output)
+    assert again.returncode == 0
+    assert (after.returncode, after.changed) == (0, 0)
+    assert len(ledger.failed()) == 0
+    site.runs(site.last_change["to"])
+
+
+def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site):
+    with load() as ledger:
+        first = play(app(), "--diff")
+        site.wait_until(PHASES["the first stand-in starts"], first)
+        begun = time.monotonic()
+        second = ansible_playbook(app())
+        took = time.monotonic() - begun
+        still_running = first.running
+        returncode, _ = first.wait()
+    assert still_running
+    assert second.returncode != 0
+    assert second.changed == 0
+    _tells_of_the_lock(second.output)
+    assert returncode == 0
+    assert took <= 2.0 + _startup(ansible_playbook)
+    assert len(ledger.failed()) == 0
+    site.runs(site.last_change["to"])
+
+
+def _tells_of_the_lock(output):
+    story = r"has been changing this site since \d{4}-\d\d-\d\dT[\d:+]+: deploy of release \w{12}"
+    assert re.search(rf"\w+ on \S+ {story}", " ".join(output.split())), output
+
+
+def _startup(ansible_playbook):
+    """Returns how many seconds Ansible takes to start and to read the playbook."""
+    begun = time.monotonic()
+    assert ansible_playbook("--list-tasks").returncode == 0
+    return time.monotonic() - begun
+
+
+def test_a_host_that_reboots_in_the_middle_comes_back_and_is_completed(
+    load, app, play, ansible_playbook, site, reboot
+):
+    deploy = [app(), "-earoundtheworld_canary_seconds=1"]
+    cut_off = play(*deploy)
+    site.wait_until(PHASES["the canary is watched"], cut_off)
+    reboot()
+    cut_off.kill()
+    with load() as ledger:
+        again = ansible_playbook(*deploy)
+        after = ansible_playbook(*deploy)
+    assert again.returncode == 0
+    assert (after.returncode, after.changed) == (0, 0)
+    assert len(ledger.failed()) == 0
+    site.runs(site.last_change["to"])
+
+
+def test_a_full_disk_leaves_nothing_half_written(load, app, ansible_playbook, site, host):
+    release, before = site.current, sorted(site.releases)
+    # A small file system with what is there already, and little room for more.
+    host.check_output(
+        f"mkdir /mnt/small && mount -t tmpfs -o size=$(du -sk {HOME}/releases | cut -f1)k,mode=755"
+        f" small /mnt/small && cp -a {HOME}/releases/. /mnt/small/"
+        f" && mount --bind /mnt/small {HOME}/releases"
+    )
+    try:
+        host.check_output("head -c 100M /dev/zero >/mnt/small/.ballast || true")
+        with load() as ledger:
+            run = ansible_playbook(app())
+            host.check_output("systemctl kill --signal=KILL aroundtheworld@10002")
+            site.wait_until(activity("aroundtheworld@10002", "active"))
+        listed = sorted(entry for entry in site.releases if entry != ".ballast")
+    finally:
+        host.check_output(f"umount {HOME}/releases; umount /mnt/small; rmdir /mnt/small")
+    assert run.returncode != 0
+    assert "No space left on device" in run.output
+    assert len(ledger.of("get", "get fresh", "admin").failed()) == 0
+    assert listed == before
+    site.runs(release)
+    assert ansible_playbook(app()).returncode == 0
+
+
+def test_killed_workers_cost_no_get(load, site, host):
+    before = site.workers
+    with load() as ledger:
+        for port in before:
+            host.check_output(f"systemctl kill --signal=KILL aroundtheworld@{port}")
+            time.sleep(1)
+    assert all(worker["pid"] != before[port]["pid"] for port, worker in site.workers.items())
+    assert len(ledger.of("get", "get fresh").failed()) == 0
+    # The admin pool's requests are never sent twice, so the one that was there is lost.
+    assert len(ledger.of("admin").failed()) <= 1
+    site.runs(site.current)
