@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import urllib.error
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -176,6 +177,8 @@ def download(url: str, into: Path) -> None:
         with urls.open_url(url, timeout=30) as response, into.open("wb") as file:
             shutil.copyfileobj(response, file)
     except (OSError, http.client.HTTPException, urls.ConnectionError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the server's answer
         raise BadSourceError(
             f"{ARCHIVE}.path: {shown(url)} cannot be fetched on the controller: {error}"
         ) from None
