@@ -1,6 +1,10 @@
 """Runs the role's modules in this process, as Ansible would on a host."""
 
+from __future__ import annotations
+
 import json
+from types import ModuleType
+from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -10,19 +14,30 @@ class FailedError(Exception):
     """The module ended with `fail_json`; the message is its own."""
 
 
-@pytest.fixture
-def run_module(capsys):
-    """Returns a function that runs a module and returns its result, or raises `FailedError`."""
+class Runner:
+    """Runs modules with the arguments that a task would give them."""
 
-    def run(module, *, check=False, **arguments):
-        capsys.readouterr()
-        arguments |= {"_ansible_check_mode": check}
+    failed = FailedError
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Keep `capsys`, since modules print their results."""
+        self._capsys = capsys
+
+    def __call__(
+        self, module: ModuleType, *, check: bool = False, **arguments: object
+    ) -> dict[str, Any]:
+        """Return the module's result; raises `FailedError` where it is a failure."""
+        self._capsys.readouterr()
+        arguments["_ansible_check_mode"] = check
         with patch_module_args(arguments), pytest.raises(SystemExit):
             module.main()
-        said = json.loads(capsys.readouterr().out)
+        said: dict[str, Any] = json.loads(self._capsys.readouterr().out)
         if said.get("failed"):
-            raise FailedError(said["msg"])
+            raise self.failed(said["msg"])
         return said
 
-    run.failed = FailedError
-    return run
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> Runner:
+    """Return what runs a module."""
+    return Runner(capsys)

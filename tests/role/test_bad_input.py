@@ -605,6 +605,13 @@ def test_a_line_that_no_lock_has(app, line, shown, allowed):
         assert "line 6 reads" in problem
 
 
+def test_a_line_that_goes_on_below_is_named_where_it_begins(app):
+    lock = f"alembic==1.0 \\\n    {HASH}\n\n./tornado \\\n    {HASH}\n"
+    (app / "requirements.txt").write_text(lock)
+    (problem,) = release_problems(app)
+    assert "line 4 reads './tornado'" in problem
+
+
 def test_every_bad_line_is_reported_at_once(app):
     (app / "requirements.txt").write_text(f"a==1\nb>=2 {HASH}\nc==3 {HASH}\n-e .")
     assert len(release_problems(app)) == 3

@@ -33,8 +33,6 @@ PATHS = {
     "/admin/../admin/x": (ADMIN, "/admin/x"),
     "http://localhost/admin": (ADMIN, "/admin"),
 }
-# What nginx refuses by itself.
-REFUSED = ("/../admin", "/%2e%2e/admin", "/admin/../../admin", "/admin%00", "/%", "admin")
 
 
 def test_nothing_is_left_to_do(ansible_playbook):
@@ -74,15 +72,6 @@ def test_nginx_and_the_workers_agree_on_every_path(site, host, until):
         assert port == logged[path].port
         found[path] = (PUBLIC if port in PUBLIC else ADMIN, seen.rstrip("?&"))
     assert found == PATHS
-
-
-def test_nginx_refuses_what_leads_nowhere(site):
-    def asked():
-        return {port: said["requests_total"] for port, said in site.workers().items()}
-
-    before = asked()
-    assert {path: site.ask(path).status for path in REFUSED} == dict.fromkeys(REFUSED, 400)
-    assert asked() == before
 
 
 def test_a_blocked_admin_side_delays_nobody(site, administrator, until):

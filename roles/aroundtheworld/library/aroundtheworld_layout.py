@@ -40,6 +40,7 @@ EXAMPLES = r"""
 
 RETURN = r"""# """
 
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -85,6 +86,7 @@ def main() -> None:
     )
     given: dict[str, Any] = module.params
     changes: list[str] = []
+    os.umask(0o022)  # the workers enter the site by directories that may be made on the way
 
     for directory in given["directories"]:
         path = Path(directory["path"])

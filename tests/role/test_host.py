@@ -1,0 +1,134 @@
+"""What the role reads about a host."""
+
+import os
+import platform
+import socket
+import sys
+
+import pytest
+
+from tests.role_files import load_python
+
+host = load_python("library/aroundtheworld_host.py")
+sockets = sys.modules["ansible.module_utils.aroundtheworld_sockets"]
+
+HEADER = (
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout"
+)
+QUEUES, REST = "00000000:00000000 00:00000000 00000000     0        0", "1 00000000a6bf351f 100 0"
+
+little_endian = pytest.mark.skipif(sys.byteorder == "big", reason="the samples are little-endian")
+
+
+def line(address, port, state="0A", inode="2305206"):
+    remote = "0" * len(address) + ":0000"
+    return f"   0: {address}:{port:04X} {remote} {state} {QUEUES} {inode} {REST}"
+
+
+@little_endian
+@pytest.mark.parametrize(
+    ("family", "digits", "address", "shown"),
+    [
+        (socket.AF_INET, "0100007F", "127.0.0.1", "127.0.0.1:10001"),
+        (socket.AF_INET, "00000000", "0.0.0.0", "0.0.0.0:10001"),
+        (socket.AF_INET, "0500000A", "10.0.0.5", "10.0.0.5:10001"),
+        (socket.AF_INET6, "0" * 32, "::", "[::]:10001"),
+        (socket.AF_INET6, "0" * 24 + "01000000", "::1", "[::1]:10001"),
+        (socket.AF_INET6, "B80D0120000000000000000001000000", "2001:db8::1", "[2001:db8::1]:10001"),
+    ],
+)
+def test_addresses_are_read_as_the_kernel_writes_them(family, digits, address, shown):
+    (found,) = sockets.parse_listeners(f"{HEADER}\n{line(digits, 10001)}\n", family)
+    assert found == (address, 10001, "2305206")
+    assert str(found) == shown
+
+
+def test_only_sockets_that_listen_count():
+    text = "\n".join(
+        [HEADER, line("0100007F", 1, "01"), line("0100007F", 2), line("0100007F", 3, "06")]
+    )
+    assert [found.port for found in sockets.parse_listeners(text, socket.AF_INET)] == [2]
+
+
+def test_a_socket_of_this_process_is_found_with_its_holder():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        (found,) = [one for one in sockets.listeners() if one.port == port]
+        assert found.address == "127.0.0.1"
+        process, name = host.holders({found.inode})[found.inode]
+    assert process == os.getpid()
+    assert name
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "exclude"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("127.0.0.1", "::", True),
+        ("::1", "::", True),
+        ("::1", "127.0.0.1", False),
+    ],
+)
+def test_sockets_exclude_each_other(one, other, exclude):
+    assert host.overlap(one, other) is exclude
+
+
+def taken(listening, *, held=None, own=(), wanted=10001):
+    variables = {
+        10001: ("127.0.0.1", "aroundtheworld_pools"),
+        80: ("::", "aroundtheworld_http_port"),
+    }
+    listeners = [sockets.Listener(*one) for one in listening]
+    found = host.taken_ports(listeners, held or {}, set(own), variables)
+    assert all(one["port"] == wanted for one in found)
+    return [(one["variable"], one["process"], one["address"]) for one in found]
+
+
+def test_a_port_that_something_else_listens_on_is_taken():
+    assert taken([("0.0.0.0", 10001, "7")], held={"7": (812, "redis-server")}) == [
+        ("aroundtheworld_pools", "redis-server (process 812)", "0.0.0.0")
+    ]
+
+
+def test_a_holder_that_cannot_be_seen_is_unknown():
+    assert taken([("127.0.0.1", 10001, "7")]) == [
+        ("aroundtheworld_pools", "an unknown process", "127.0.0.1")
+    ]
+
+
+def test_a_port_of_the_sites_own_socket_is_free():
+    assert taken([("127.0.0.1", 10001, "7")], held={"7": (1, "systemd")}, own=[10001]) == []
+
+
+def test_a_port_on_another_address_is_free():
+    assert taken([("10.0.0.5", 10001, "7")], held={"7": (812, "redis-server")}) == []
+
+
+def test_a_port_that_is_not_wanted_is_no_matter():
+    assert taken([("0.0.0.0", 22, "7")]) == []
+
+
+def test_port_of_the_site_may_be_nginxs_and_nobody_elses():
+    listening = [("0.0.0.0", 80, "7")]
+    assert taken(listening, held={"7": (5, "nginx")}, wanted=80) == []
+    assert taken(listening, held={"7": (5, "apache2")}, wanted=80) == [
+        ("aroundtheworld_http_port", "apache2 (process 5)", "0.0.0.0")
+    ]
+
+
+def test_a_port_of_a_worker_must_not_be_nginxs():
+    assert taken([("0.0.0.0", 10001, "7")], held={"7": (5, "nginx")}) != []
+
+
+def test_python_is_described_as_markers_name_it():
+    about = host.about_python()
+    version = ".".join(platform.python_version_tuple()[:2])
+    assert about["version"] == about["markers"]["python_version"] == version
+    assert about["markers"]["sys_platform"] == "linux"
+    assert about["implementation"] == "cp"
+    assert about["machine"] in about["platform"]

@@ -1,0 +1,140 @@
+"""Directories, environment and secrets."""
+
+import json
+import os
+
+import pytest
+
+from tests.role_files import load_python
+
+layout = load_python("library/aroundtheworld_layout.py")
+
+
+@pytest.fixture
+def run(tmp_path, run_module, capsys):
+    """Returns a function that runs the module below a directory of its own."""
+
+    def run(environment=None, secrets=None, *, mode="0755", **more):
+        directories = [
+            {"path": str(tmp_path / name), "owner": os.getuid(), "group": os.getgid(), "mode": mode}
+            for name in ("home/site", "home/site/shared", "etc", "etc/secrets")
+        ]
+        return run_module(
+            layout,
+            directories=directories,
+            environment_file=str(tmp_path / "etc" / "environment"),
+            environment=environment or {},
+            secrets_directory=str(tmp_path / "etc" / "secrets"),
+            secrets=secrets or {},
+            **more,
+        )
+
+    return run
+
+
+def names_in(directory):
+    return [path.name for path in directory.iterdir()]
+
+
+def mode_of(path):
+    return path.stat().st_mode & 0o777
+
+
+def test_everything_is_made_once(tmp_path, run):
+    given = {"environment": {"A": "b"}, "secrets": {"cookie_secret": "generate", "mail": "x"}}
+    assert run(**given)["changed"]
+    assert (tmp_path / "home" / "site" / "shared").is_dir()
+    assert not run(**given)["changed"]
+
+
+def test_what_leads_to_the_site_can_be_entered_whatever_the_umask(tmp_path, run):
+    before = os.umask(0o077)
+    try:
+        run()
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / "home") == 0o755
+
+
+def test_owner_and_mode_are_put_right(tmp_path, run):
+    run()
+    (tmp_path / "etc").chmod(0o777)
+    assert run()["diff"]["after"] == f"owner and mode of {tmp_path}/etc\n"
+    assert mode_of(tmp_path / "etc") == 0o755
+
+
+def test_secrets_and_environment_are_for_root_alone(tmp_path, run):
+    run({"A": "b"}, {"mail": "48151623"})
+    environment, secret = tmp_path / "etc" / "environment", tmp_path / "etc" / "secrets" / "mail"
+    assert secret.read_text() == "48151623"
+    assert (mode_of(environment), mode_of(secret)) == (0o600, 0o600)
+    secret.chmod(0o644)
+    assert run({"A": "b"}, {"mail": "48151623"})["changed"]
+    assert mode_of(secret) == 0o600
+
+
+def test_a_generated_secret_is_kept(tmp_path, run):
+    path = tmp_path / "etc" / "secrets" / "cookie_secret"
+    run(secrets={"cookie_secret": "generate"})
+    made = path.read_text()
+    assert len(made) >= 43  # 256 bits
+    run({"A": "other"}, {"cookie_secret": "generate"})
+    assert path.read_text() == made
+    path.unlink()
+    run(secrets={"cookie_secret": "generate"})
+    assert path.read_text() != made
+
+
+def test_a_secret_that_is_given_replaces_a_generated_one(tmp_path, run):
+    run(secrets={"cookie_secret": "generate"})
+    run(secrets={"cookie_secret": "of the inventory"})
+    assert (tmp_path / "etc" / "secrets" / "cookie_secret").read_text() == "of the inventory"
+
+
+def test_a_secret_that_is_not_wanted_any_more_is_removed(tmp_path, run):
+    run(secrets={"old": "one value", "new": "another"})
+    result = run(secrets={"new": "another"})
+    assert result["diff"]["after"] == f"no {tmp_path}/etc/secrets/old\n"
+    assert names_in(tmp_path / "etc" / "secrets") == ["new"]
+
+
+def test_no_value_is_in_the_result(run):
+    result = run({"DATABASE_URL": "48151623"}, {"mail": "48151623", "cookie_secret": "generate"})
+    # What Ansible itself adds of the task's arguments it censors.
+    assert "48151623" not in json.dumps(result)
+    changed = run({"DATABASE_URL": "481516"}, {"mail": "481516", "cookie_secret": "generate"})
+    assert "481516" not in json.dumps(changed)
+    assert changed["changed"]
+
+
+def test_check_mode_changes_nothing(tmp_path, run):
+    assert run({"A": "b"}, {"cookie_secret": "generate"}, check=True)["changed"]
+    assert names_in(tmp_path) == []
+    run({"A": "b"}, {"cookie_secret": "generate"})
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert run({"A": "c"}, {}, check=True, mode="0700")["changed"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
+    assert not run({"A": "b"}, {"cookie_secret": "generate"}, check=True)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("plain", 'A="plain"'),
+        ("two words", 'A="two words"'),
+        ('say "x"', r'A="say \"x\""'),
+        (r"C:\x", r'A="C:\\x"'),
+        ("$HOME `id`", r'A="\$HOME \`id\`"'),
+        ("100%", 'A="100%"'),
+        ("a#b;c", 'A="a#b;c"'),
+        ("two\nlines", 'A="two\nlines"'),
+        ("", 'A=""'),
+        (5, 'A="5"'),
+    ],
+)
+def test_values_are_quoted_for_systemd(value, line):
+    assert layout.environment_text({"A": value}) == f"{line}\n"
+
+
+def test_the_order_of_the_inventory_does_not_matter():
+    assert layout.environment_text({"B": 1, "A": 2}) == layout.environment_text({"A": 2, "B": 1})

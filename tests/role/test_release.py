@@ -1,0 +1,422 @@
+"""What a release is made of, and how it and its environment come to be whole on a host."""
+
+import itertools
+import json
+import os
+import subprocess
+import tarfile
+import threading
+import types
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+from tests.role_files import CHECKOUT, load_python
+
+plan = load_python("action_plugins/aroundtheworld_plan.py")
+action = load_python("action_plugins/aroundtheworld_release.py")
+module = load_python("library/aroundtheworld_release.py")
+
+HASHES = ["sha256:" + digit * 64 for digit in "01"]
+
+# --- Its content ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = tmp_path / "app"
+    for name in ("shop/__init__.py", "shop/web.py", "static/logo.svg", "run.sh"):
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_text(f"# {name}\n")
+    return app
+
+
+def content(app, exclude=()):
+    return plan.content_id({"app": (app, plan.app_files(app, exclude))})
+
+
+def test_the_same_content_is_the_same_release_wherever_and_whenever(app, tmp_path):
+    before = content(app)
+    os.utime(app / "run.sh", (1, 1))
+    app.rename(tmp_path / "elsewhere")
+    assert content(tmp_path / "elsewhere") == before
+    assert len(before) == 12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda app: (app / "shop" / "web.py").write_text("# other\n"),
+        lambda app: (app / "shop" / "web.py").rename(app / "shop" / "site.py"),
+        lambda app: (app / "run.sh").chmod(0o755),
+        lambda app: (app / "new.py").touch(),
+        lambda app: (app / "run.sh").unlink(),
+    ],
+    ids=["content", "name", "executable", "new file", "file gone"],
+)
+def test_other_content_is_another_release(app, change):
+    before = content(app)
+    change(app)
+    assert content(app) != before
+
+
+def test_who_else_may_write_a_file_does_not_matter(app):
+    before = content(app)
+    (app / "run.sh").chmod(0o660)
+    assert content(app) == before
+
+
+def test_excluded_names_are_in_no_release(app):
+    exclude = [".*", "__pycache__", "*.pyc", "tests"]
+    before = content(app, exclude)
+    for name in (".git/config", "shop/__pycache__/web.pyc", "shop/a.pyc", "tests/test.py", ".env"):
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).touch()
+    assert content(app, exclude) == before
+    assert content(app) != before
+
+
+def test_what_links_lead_to_is_in_the_release(app, tmp_path):
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "style.css").touch()
+    (app / "static" / "built").symlink_to(tmp_path / "built")
+    assert "static/built/style.css" in [str(file) for file in plan.app_files(app, [])]
+
+
+def test_the_games_own_release_can_be_described():
+    given = {
+        "aroundtheworld_app_dir": str(CHECKOUT / "app"),
+        "aroundtheworld_make_app": "aroundtheworld.app:make_app",
+        "aroundtheworld_requirements": "requirements.txt",
+        "aroundtheworld_app_exclude": ["__pycache__", "tests"],
+    }
+    release = plan.describe_release(given)
+    assert "aroundtheworld/app.py" in release["trees"]["app"]["files"]
+    assert "aroundtheworld_runner/__main__.py" in release["trees"]["runner"]["files"]
+    assert "tornado" in [one["name"] for one in release["requirements"]]
+    assert all(one["hashes"] for one in release["requirements"])
+
+
+# --- Its lock -------------------------------------------------------------------------------------
+
+LOCK = """\
+# made by uv
+greenlet==3.2 ; python_full_version < '3.13' \\
+    --hash=sha256:{0}
+tornado==6.5.2 \\
+    --hash=sha256:{1} \\
+    --hash=sha256:{0}
+    # via -r requirements.in
+colorama==0.4.6 ; sys_platform == 'win32' --hash=sha256:{0}
+uvloop[dev]==0.21 --hash=sha256:{1}
+""".format("0" * 64, "1" * 64)
+
+
+@pytest.fixture
+def requirements(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_text(LOCK)
+    return plan.read_lock(path)
+
+
+def markers(version):
+    return {
+        "python_version": version,
+        "python_full_version": f"{version}.2",
+        "sys_platform": "linux",
+    }
+
+
+def test_a_lock_is_read_with_markers_and_hashes(requirements):
+    assert requirements[1] == {
+        "name": "tornado",
+        "version": "6.5.2",
+        "marker": "",
+        "hashes": HASHES,
+    }
+    assert requirements[0]["marker"] == 'python_full_version < "3.13"'
+    assert [one["name"] for one in requirements] == ["greenlet", "tornado", "colorama", "uvloop"]
+
+
+def test_markers_are_decided_for_the_hosts_python(requirements):
+    assert plan.lock_for(requirements, markers("3.11")).splitlines() == [
+        f"greenlet==3.2 --hash={HASHES[0]}",
+        f"tornado==6.5.2 --hash={HASHES[0]} --hash={HASHES[1]}",
+        f"uvloop==0.21 --hash={HASHES[1]}",
+    ]
+    assert "greenlet" not in plan.lock_for(requirements, markers("3.13"))
+
+
+PYTHON = {
+    "version": "3.11",
+    "implementation": "cp",
+    "platform": "x86_64-glibc2.36",
+    "machine": "x86_64",
+    "libc_version": "2.36",
+    "markers": markers("3.11"),
+}
+
+
+def test_an_environment_is_named_by_its_lock_and_its_python(requirements):
+    one = plan.environment_for(requirements, PYTHON)
+    assert one == plan.environment_for(list(reversed(requirements)), PYTHON)
+    others = [
+        plan.environment_for(requirements[1:], PYTHON),
+        plan.environment_for(requirements, PYTHON | {"version": "3.13"}),
+        plan.environment_for(requirements, PYTHON | {"platform": "aarch64-glibc2.36"}),
+    ]
+    assert len({one["id"], *(other["id"] for other in others)}) == 4
+
+
+# --- Wheels, on the controller --------------------------------------------------------------------
+
+
+def test_wheels_for_the_hosts_c_library_or_an_older_one_will_do():
+    tags = action.platforms(PYTHON)
+    assert tags[0] == "manylinux_2_36_x86_64"
+    assert "manylinux_2_17_x86_64" in tags
+    assert "manylinux2014_x86_64" in tags
+    assert "manylinux_2_37_x86_64" not in tags
+    assert all(
+        tag.endswith("_aarch64") for tag in action.platforms(PYTHON | {"machine": "aarch64"})
+    )
+
+
+def test_wheels_are_asked_for_by_hash_and_for_the_hosts_python(tmp_path):
+    command = action.download_command(tmp_path / "lock", tmp_path / "into", PYTHON)
+    for option in ("--require-hashes", "--only-binary=:all:", "--no-deps"):
+        assert option in command
+    options = list(itertools.pairwise(command))
+    assert ("--python-version", "3.11") in options
+    assert [abi for name, abi in options if name == "--abi"] == ["cp311", "abi3", "none"]
+    assert ("--platform", "manylinux_2_36_x86_64") in options
+    assert ("--requirement", str(tmp_path / "lock")) in options
+
+
+ENVIRONMENT = {"id": "ba9876543210", "lock": f"tornado==6.5.2 --hash={HASHES[0]}\n"}
+
+
+@pytest.fixture
+def pip(monkeypatch):
+    """Stands for pip: makes one wheel, slowly, or fails as it is told."""
+    pip = types.SimpleNamespace(calls=[], fails="")
+
+    def run(command, **_):
+        pip.calls.append(command)
+        into = command[command.index("--dest") + 1]
+        (action.Path(into) / "tornado.whl").touch()
+        threading.Event().wait(0.05)
+        return types.SimpleNamespace(returncode=bool(pip.fails), stderr=pip.fails)
+
+    monkeypatch.setattr(action.subprocess, "run", run)
+    return pip
+
+
+def test_wheels_are_fetched_once(pip, tmp_path):
+    wheels = action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
+    assert [wheel.name for wheel in wheels.iterdir()] == ["tornado.whl"]
+    assert action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path) == wheels
+    assert len(pip.calls) == 1
+
+
+def test_hosts_that_want_the_same_wheels_at_once_share_one_fetch(pip, tmp_path):
+    threads = [
+        threading.Thread(target=action.fetch_wheels, args=(ENVIRONMENT, PYTHON, tmp_path))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pip.calls) == 1
+
+
+def test_wheels_that_cannot_be_had_are_explained_and_not_kept(pip, tmp_path):
+    pip.fails = "\n".join([*(f"line {number}" for number in range(20)), "No matching distribution"])
+    with pytest.raises(AnsibleActionFail) as caught:
+        action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
+    said = str(caught.value)
+    assert "aroundtheworld_requirements: the locked wheels could not be fetched" in said
+    assert "for Python 3.11 on x86_64-glibc2.36" in said
+    assert "No matching distribution" in said
+    assert "line 1\n" not in said
+    pip.fails = ""
+    assert action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path).is_dir()
+    assert len(pip.calls) == 2
+
+
+def test_an_archive_belongs_to_root_and_nobody_else_may_write(app, tmp_path):
+    (app / "run.sh").chmod(0o775)
+    (app / "shop" / "web.py").chmod(0o666)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        action.add_tree(archive, "app", app, ["run.sh", "shop/web.py"])
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        entries = {entry.name: entry for entry in archive}
+    assert {name: oct(entry.mode) for name, entry in entries.items()} == {
+        "app/run.sh": "0o755",
+        "app/shop/web.py": "0o644",
+    }
+    assert {(entry.uid, entry.gid, entry.uname) for entry in entries.values()} == {(0, 0, "root")}
+
+
+def test_the_cache_is_where_xdg_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert action.cache_directory() == tmp_path / "aroundtheworld"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert action.cache_directory() == tmp_path / ".cache" / "aroundtheworld"
+
+
+# --- On the host ----------------------------------------------------------------------------------
+
+RELEASE = "0123456789ab"
+
+
+class Host:
+    """A home directory, and commands of which only `tar` is real."""
+
+    def __init__(self, directory):
+        self.home = directory / "home"
+        self.environment = self.home / "environments" / ENVIRONMENT["id"]
+        self.release = self.home / "releases" / RELEASE
+        for made in (self.environment.parent, self.release.parent):
+            made.mkdir(parents=True)
+        self.commands = []
+        self.fails = None
+        self.archive = directory / "release.tar.gz"
+
+    def run_command(self, command):
+        verb = next(one for one in ("tar", "venv", "install", "compileall") if one in command)
+        self.commands.append(verb)
+        if verb == self.fails:
+            return 1, "", f"{verb} does not work today\n"
+        if verb == "tar":
+            subprocess.run(command, check=True)
+        elif verb == "venv":
+            (action.Path(command[-1]) / "bin").mkdir(parents=True)
+        return 0, "", ""
+
+    def pack(self, *parts):
+        with tarfile.open(self.archive, "w:gz") as archive:
+            for part in parts:
+                file = self.home.parent / "content"
+                file.write_text(part)
+                archive.add(file, part)
+
+
+PARTS = ("app/shop.py", "runner/run.py", "wheels/tornado.whl", "requirements.txt")
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    host = Host(tmp_path)
+    monkeypatch.setattr(
+        module.AnsibleModule, "run_command", lambda self, command: host.run_command(command)
+    )
+    (tmp_path / "pip-24.0-py3-none-any.whl").touch()
+    monkeypatch.setattr(module, "DEBIAN_WHEELS", tmp_path)
+    host.pack(*PARTS)
+    return host
+
+
+@pytest.fixture
+def run(host, run_module):
+    def run(*, archive=True, **more):
+        if archive:
+            more["archive"] = str(host.archive)
+        return run_module(
+            module, home=str(host.home), release=RELEASE, environment=ENVIRONMENT["id"], **more
+        )
+
+    run.failed = run_module.failed
+    return run
+
+
+def missing(run):
+    return run(archive=False)["missing"]
+
+
+def test_what_is_missing_is_said_and_then_installed(host, run):
+    assert missing(run) == ["environment", "release"]
+    assert run()["missing"] == ["environment", "release"]
+    assert missing(run) == []
+    assert not run(archive=False)["changed"]
+    assert sorted(path.name for path in host.release.iterdir()) == [
+        "app",
+        "manifest.json",
+        "runner",
+        "venv",
+    ]
+    assert (host.release / "venv").resolve() == host.environment
+    manifest = json.loads((host.release / "manifest.json").read_text())
+    assert manifest == {"release": RELEASE, "environment": ENVIRONMENT["id"]}
+
+
+def test_workers_can_read_the_release_whatever_the_umask(host, run):
+    before = os.umask(0o077)
+    try:
+        run()
+    finally:
+        os.umask(before)
+    assert host.release.stat().st_mode & 0o777 == 0o755
+    assert (host.release / "manifest.json").stat().st_mode & 0o777 == 0o644
+    assert (host.release / "app").stat().st_mode & 0o777 == 0o755
+
+
+def test_an_environment_that_is_there_is_shared(host, run):
+    run()
+    module.shutil.rmtree(host.release)
+    host.commands.clear()
+    host.pack(*PARTS[:2])
+    assert run()["missing"] == ["release"]
+    assert "venv" not in host.commands
+
+
+def test_an_environment_that_was_cut_off_is_made_anew(host, run):
+    run()
+    (host.environment / module.WHOLE).unlink()
+    (host.environment / "half").touch()
+    assert missing(run) == ["environment"]
+    run()
+    assert not (host.environment / "half").exists()
+    assert missing(run) == []
+
+
+def test_another_environment_only_needs_a_link(host, run):
+    run()
+    (host.release / "venv").unlink()
+    (host.release / "venv").symlink_to("../../environments/of-the-old-python")
+    assert missing(run) == ["link"]
+    host.pack()
+    host.commands.clear()
+    run()
+    assert host.commands == ["tar"]
+    assert missing(run) == []
+
+
+@pytest.mark.parametrize("command", ["tar", "venv", "install"])
+def test_a_command_that_fails_leaves_nothing_half_written(host, run, command):
+    host.fails = command
+    with pytest.raises(run.failed, match=f"{command} does not work today"):
+        run()
+    assert list(host.environment.parent.iterdir()) == []
+    assert list(host.release.parent.iterdir()) == []
+    host.fails = None
+    run()
+    assert missing(run) == []
+
+
+def test_a_disk_that_is_full_is_named(host, run, monkeypatch):
+    def fail(path, *_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.Path, "rename", fail)
+    with pytest.raises(run.failed, match=r"could not be written: .*No space left on device"):
+        run()
+    assert not host.release.exists()
+
+
+def test_check_mode_changes_nothing(host, run):
+    assert run(check=True)["missing"] == ["environment", "release"]
+    assert host.commands == []
+    assert list(host.release.parent.iterdir()) == []
