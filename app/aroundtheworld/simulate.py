@@ -172,6 +172,10 @@ def simulate(
 
 def _add_batch(connection: sa.Connection, simulation: Simulation, size: int) -> int:
     """Add `size` players; return how many rounds they played."""
+    is_postgres = connection.dialect.name == "postgresql"
+    if is_postgres:
+        # As in SQLite: nobody else adds any until this is done, so the numbers are free.
+        connection.execute(sa.text("LOCK TABLE players, rounds IN SHARE ROW EXCLUSIVE MODE"))
     player_id, round_id = (
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
         for table in (players, rounds)
@@ -184,4 +188,9 @@ def _add_batch(connection: sa.Connection, simulation: Simulation, size: int) -> 
     for table, new in batch.items():
         if new:
             connection.execute(sa.insert(table), new)
+    if is_postgres:
+        # Numbers that were given here are not drawn from the tables' own sequences.
+        for table in (players, rounds):
+            sequence = sa.func.pg_get_serial_sequence(table.name, "id")
+            connection.execute(sa.select(sa.func.setval(sequence, sa.func.max(table.c.id))))
     return len(batch[rounds])
