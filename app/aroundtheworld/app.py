@@ -11,7 +11,7 @@ from aroundtheworld import world
 from aroundtheworld.config import Config
 from aroundtheworld.db.engine import Database
 from aroundtheworld.geo import project
-from aroundtheworld.handlers import admin, auth, pages, quiz, travel
+from aroundtheworld.handlers import admin, admin_questions, auth, pages, quiz, travel
 from aroundtheworld.handlers.base import NotFoundHandler, StaticHandler
 from aroundtheworld.passwords import Passwords
 
@@ -37,6 +37,13 @@ PUBLIC_ROUTES: Routes = [
 ADMIN_ROUTES: Routes = [
     (r"/admin/?", admin.DashboardHandler),
     (r"/admin/reports/grand-tour", admin.GrandTourHandler),
+    (r"/admin/questions", admin_questions.QuestionsHandler),
+    (r"/admin/questions/new", admin_questions.NewQuestionHandler),
+    (r"/admin/questions/import", admin_questions.ImportHandler),
+    (r"/admin/questions\.csv", admin_questions.ExportHandler),
+    (r"/admin/questions/([0-9]{1,9})", admin_questions.QuestionHandler),
+    (r"/admin/questions/([0-9]{1,9})/publish", admin_questions.PublishHandler),
+    (r"/admin/questions/([0-9]{1,9})/delete", admin_questions.DeleteHandler),
 ]
 
 

@@ -26,7 +26,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 HISTORY_DAYS = 180
 MEAN_ROUNDS = 5
 # How much harder than the average (0) questions of a kind are, as a share of right answers.
-HARDER = {
+HARDER: dict[str, float] = {
     quiz.Kind.CAPITAL: 0.05,
     quiz.Kind.COUNTRY: 0.0,
     quiz.Kind.POPULATION: 0.1,
@@ -112,7 +112,7 @@ class Simulation:
             row: dict[str, object] = {
                 "round_id": round_id,
                 "position": position,
-                "kind": question.kind.value,
+                "kind": str(question.kind),
                 "country": question.country,
                 "prompt": question.prompt,
                 "choices": list(question.choices),

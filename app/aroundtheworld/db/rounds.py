@@ -79,12 +79,13 @@ def start(
             {
                 "round_id": round_id,
                 "position": position,
-                "kind": question.kind.value,
+                "kind": str(question.kind),
                 "country": question.country,
                 "prompt": question.prompt,
                 "choices": list(question.choices),
                 "answer": question.answer,
                 "fact": question.fact,
+                "question_id": question.written_id,
                 "asked_at": now if position == 0 else None,
             }
             for position, question in enumerate(questions)

@@ -54,6 +54,26 @@ cities = sa.Table(
     sa.Column("is_capital", sa.Boolean, nullable=False),
 )
 
+# Questions that administrators write; they are asked beside the generated ones once published.
+questions = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("category", sa.String(20), nullable=False),
+    sa.Column("country", sa.ForeignKey("countries.code"), nullable=False),
+    sa.Column("difficulty", sa.String(10), nullable=False),
+    sa.Column("published", sa.Boolean, nullable=False),
+    sa.Column("prompt", sa.String(200), nullable=False, unique=True),
+    sa.Column("right", sa.String(80), nullable=False),
+    sa.Column("wrong_1", sa.String(80), nullable=False),
+    sa.Column("wrong_2", sa.String(80), nullable=False),
+    sa.Column("wrong_3", sa.String(80), nullable=False),
+    sa.Column("fact", sa.String(200), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sa.Index(None, "country", "published"),
+)
+
 rounds = sa.Table(
     "rounds",
     metadata,
@@ -79,6 +99,15 @@ round_questions = sa.Table(
     sa.Column("asked_at", sa.BigInteger),
     sa.Column("answered_at", sa.BigInteger),
     sa.Column("chosen", sa.SmallInteger),
+    # The question of `questions` it is a copy of; null for a generated one.
+    sa.Column("question_id", sa.ForeignKey("questions.id")),
+    # Most rows are generated, and cost this index nothing.
+    sa.Index(
+        None,
+        "question_id",
+        sqlite_where=sa.text("question_id IS NOT NULL"),
+        postgresql_where=sa.text("question_id IS NOT NULL"),
+    ),
     sa.CheckConstraint("(chosen IS NULL) = (answered_at IS NULL)", name="answered_once"),
 )
 

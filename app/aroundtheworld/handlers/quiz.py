@@ -6,8 +6,9 @@ from http import HTTPStatus
 
 from tornado import web
 
-from aroundtheworld import quiz
+from aroundtheworld import quiz, written
 from aroundtheworld.db import journeys, rounds
+from aroundtheworld.db import questions as written_questions
 from aroundtheworld.geo import project
 from aroundtheworld.handlers.base import BaseHandler, Session
 
@@ -35,7 +36,11 @@ class QuizHandler(BaseHandler):
         )
         here = world.by_city_id.get(journey.city_id) if journey else None
         country, city = here or random.choice(world.starting_places)
-        questions = quiz.make_round(world, random, near=country)
+        made_up = quiz.make_round(world, random, near=country)
+        drawn = await self.database.read_async(
+            written_questions.draw, [q.country for q in made_up], quiz.MOST_WRITTEN, random
+        )
+        questions = quiz.with_written(made_up, [written.question(row, random) for row in drawn])
         new_id, round_id = await self.database.write_async(
             rounds.start, player_id, questions, city.id
         )
