@@ -11,9 +11,19 @@ from aroundtheworld import world
 from aroundtheworld.config import Config
 from aroundtheworld.db.engine import Database
 from aroundtheworld.geo import project
-from aroundtheworld.handlers import admin, admin_questions, auth, pages, quiz, travel
+from aroundtheworld.handlers import (
+    admin,
+    admin_photos,
+    admin_questions,
+    auth,
+    pages,
+    photos,
+    quiz,
+    travel,
+)
 from aroundtheworld.handlers.base import NotFoundHandler, StaticHandler
 from aroundtheworld.passwords import Passwords
+from aroundtheworld.photos import SERVED
 
 PACKAGE = Path(__file__).parent
 
@@ -27,6 +37,7 @@ PUBLIC_ROUTES: Routes = [
     (r"/countries/([a-z-]+)", pages.CountryHandler),
     (r"/travel", travel.TravelHandler),
     (r"/cities/([0-9]{1,15})", travel.CityHandler),
+    (rf"/photos/({SERVED})", photos.PhotoFileHandler),
     (r"/leaderboard", travel.LeaderboardHandler),
     (r"/signup", auth.SignupHandler),
     (r"/login", auth.LoginHandler),
@@ -37,6 +48,9 @@ PUBLIC_ROUTES: Routes = [
 ADMIN_ROUTES: Routes = [
     (r"/admin/?", admin.DashboardHandler),
     (r"/admin/reports/grand-tour", admin.GrandTourHandler),
+    (r"/admin/photos", admin_photos.PhotosHandler),
+    (r"/admin/photos/remake", admin_photos.RemakeHandler),
+    (r"/admin/photos/([0-9]{1,9})/delete", admin_photos.DeletePhotoHandler),
     (r"/admin/questions", admin_questions.QuestionsHandler),
     (r"/admin/questions/new", admin_questions.NewQuestionHandler),
     (r"/admin/questions/import", admin_questions.ImportHandler),

@@ -122,6 +122,21 @@ failed_logins = sa.Table(
     sa.Index(None, "address", "failed_at"),
 )
 
+# Photos of cities. A row is added when all of its files are there; their names begin with `token`.
+photos = sa.Table(
+    "photos",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("city_id", sa.ForeignKey("cities.id"), nullable=False, index=True),
+    sa.Column("token", sa.String(32), nullable=False, unique=True),
+    sa.Column("caption", sa.String(200), nullable=False),
+    sa.Column("credit", sa.String(100), nullable=False),
+    # Pixels of the largest file.
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("added_at", sa.BigInteger, nullable=False),
+)
+
 # Where a player is and what they own.
 journeys = sa.Table(
     "journeys",

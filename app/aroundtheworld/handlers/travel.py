@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from tornado import web
 
-from aroundtheworld.db import journeys
+from aroundtheworld.db import journeys, photos
 from aroundtheworld.db.engine import Row
 from aroundtheworld.geo import svg_path
 from aroundtheworld.handlers.base import BaseHandler
@@ -37,7 +38,14 @@ class TravelBaseHandler(BaseHandler):
             raise web.HTTPError(HTTPStatus.NOT_FOUND)
         return found
 
-    def show_city(self, country: Country, city: City, journey: Row | None, problem: str) -> None:
+    def show_city(
+        self,
+        country: Country,
+        city: City,
+        journey: Row | None,
+        problem: str = "",
+        shown: Sequence[Row] = (),
+    ) -> None:
         """Render the page of a city, with the way there."""
         world, positions = self.application.world, self.application.city_positions
         here = world.by_city_id[journey.city_id][1] if journey else None
@@ -54,6 +62,7 @@ class TravelBaseHandler(BaseHandler):
             here=here,
             flight=way,
             problem=problem,
+            photos=shown,
             view=map_view(places),
             position=positions[city.id],
             here_position=positions[here.id] if here else None,
@@ -129,4 +138,5 @@ class CityHandler(TravelBaseHandler):
     async def get(self, city_id: str) -> None:
         """Show it, or 404."""
         country, city = self.place(city_id)
-        self.show_city(country, city, await self.journey(), "")
+        shown = await self.database.read_async(photos.of_city, city.id)
+        self.show_city(country, city, await self.journey(), shown=shown)
