@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import Any
 
 from tornado import web
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 
 from aroundtheworld import world
 from aroundtheworld.config import Config
@@ -15,13 +18,19 @@ from aroundtheworld.handlers import (
     admin,
     admin_photos,
     admin_questions,
+    api,
     auth,
     pages,
     photos,
     quiz,
     travel,
 )
-from aroundtheworld.handlers.base import NotFoundHandler, StaticHandler
+from aroundtheworld.handlers.base import (
+    BaseHandler,
+    NotFoundHandler,
+    StaticHandler,
+    TooLargeHandler,
+)
 from aroundtheworld.passwords import Passwords
 from aroundtheworld.photos import SERVED
 
@@ -32,17 +41,30 @@ Routes = list[tuple[str, type[web.RequestHandler]]]
 PUBLIC_ROUTES: Routes = [
     (r"/", pages.HomeHandler),
     (r"/quiz", quiz.QuizHandler),
-    (r"/quiz/([0-9]{1,15})", quiz.RoundHandler),
+    (r"/quiz/([0-9]{1,9})", quiz.RoundHandler),
     (r"/countries", pages.CountriesHandler),
     (r"/countries/([a-z-]+)", pages.CountryHandler),
     (r"/travel", travel.TravelHandler),
-    (r"/cities/([0-9]{1,15})", travel.CityHandler),
+    (r"/cities/([0-9]{1,9})", travel.CityHandler),
     (rf"/photos/({SERVED})", photos.PhotoFileHandler),
     (r"/leaderboard", travel.LeaderboardHandler),
     (r"/signup", auth.SignupHandler),
     (r"/login", auth.LoginHandler),
     (r"/logout", auth.LogoutHandler),
-    (r"/api/ping", pages.PingHandler),
+    (r"/api", api.ApiPageHandler),
+    (r"/api/openapi.json", api.OpenApiHandler),
+    (r"/api/ping", api.PingApi),
+    (r"/api/countries", api.CountriesApi),
+    (r"/api/countries/([a-z-]+)", api.CountryApi),
+    (r"/api/cities/([0-9]{1,9})", api.CityApi),
+    (r"/api/leaderboard", api.LeaderboardApi),
+    (r"/api/rounds", api.RoundsApi),
+    (r"/api/rounds/([0-9]{1,9})", api.RoundApi),
+    (r"/api/rounds/([0-9]{1,9})/answers", api.AnswersApi),
+    (r"/api/journey", api.JourneyApi),
+    (r"/api/journey/flights", api.FlightsApi),
+    (r"/api/players", api.PlayersApi),
+    (r"/api/session", api.SessionApi),
 ]
 
 ADMIN_ROUTES: Routes = [
@@ -91,6 +113,24 @@ class AroundTheWorld(web.Application):
             xsrf_cookies=True,
             cross_origin_protection=True,
         )
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        target_class: type[web.RequestHandler],
+        *args: Any,  # noqa: ANN401 - handed on
+        **kwargs: Any,  # noqa: ANN401
+    ) -> web._HandlerDelegate:
+        """Choose who answers once the headers have come, and limit the body that follows."""
+        largest = getattr(target_class, "largest_body", BaseHandler.largest_body)
+        length = request.headers.get("Content-Length", "0")
+        # What is no number is left to Tornado, which refuses it.
+        if length.isdigit() and int(length) > largest:
+            return super().get_handler_delegate(request, TooLargeHandler)
+        if isinstance(request.connection, HTTP1Connection):
+            # For a body in chunks, which does not say how long it will be.
+            request.connection.set_max_body_size(largest)
+        return super().get_handler_delegate(request, target_class, *args, **kwargs)
 
 
 def make_app(config: Config | None = None) -> AroundTheWorld:

@@ -21,6 +21,7 @@ PAGES = [
     "/login",
     "/signup",
     "/leaderboard",
+    "/api",
 ]
 
 

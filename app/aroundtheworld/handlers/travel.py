@@ -38,6 +38,21 @@ class TravelBaseHandler(BaseHandler):
             raise web.HTTPError(HTTPStatus.NOT_FOUND)
         return found
 
+    async def fly(self, start: City, end: City) -> bool:
+        """Fly if the player is in `start` and can pay; return whether they are in `end` then."""
+        journey = await self.journey()
+        if journey is None or self.session is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        country, _ = self.application.world.by_city_id[end.id]
+        way = flight(start, country, end)
+        if end != start and await self.database.write_async(
+            journeys.fly, self.session.player_id, start.id, end.id, way.km, way.fare
+        ):
+            return True
+        # The request may have been sent twice, and the first one flew.
+        journey = await self.journey()
+        return journey is not None and journey.city_id == end.id
+
     def show_city(
         self,
         country: Country,
@@ -105,22 +120,13 @@ class TravelHandler(TravelBaseHandler):
         """Fly, or say why not."""
         country, city = self.place(self.get_body_argument("to"))
         _, start = self.place(self.get_body_argument("from"))
-        journey = await self.journey()
-        if journey is None or self.session is None:
-            raise web.HTTPError(HTTPStatus.NOT_FOUND)
-        way = flight(start, country, city)
-        if city != start and await self.database.write_async(
-            journeys.fly, self.session.player_id, start.id, city.id, way.km, way.fare
-        ):
-            self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
-            return
-        journey = await self.journey()
-        if journey is not None and journey.city_id == city.id:
-            # The form was sent twice, and the first one flew.
+        if await self.fly(start, city):
             self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
             return
         self.set_status(HTTPStatus.CONFLICT)
-        self.show_city(country, city, journey, "That flight could not be booked: see below.")
+        self.show_city(
+            country, city, await self.journey(), "That flight could not be booked: see below."
+        )
 
 
 class LeaderboardHandler(BaseHandler):
