@@ -13,6 +13,7 @@ from tornado.httputil import HTTPServerRequest
 from aroundtheworld import world
 from aroundtheworld.config import Config
 from aroundtheworld.db.engine import Database
+from aroundtheworld.feed import Feed
 from aroundtheworld.geo import project
 from aroundtheworld.handlers import (
     admin,
@@ -20,6 +21,7 @@ from aroundtheworld.handlers import (
     admin_questions,
     api,
     auth,
+    feed,
     pages,
     photos,
     quiz,
@@ -48,6 +50,7 @@ PUBLIC_ROUTES: Routes = [
     (r"/cities/([0-9]{1,9})", travel.CityHandler),
     (rf"/photos/({SERVED})", photos.PhotoFileHandler),
     (r"/leaderboard", travel.LeaderboardHandler),
+    (r"/feed", feed.FeedHandler),
     (r"/signup", auth.SignupHandler),
     (r"/login", auth.LoginHandler),
     (r"/logout", auth.LogoutHandler),
@@ -93,6 +96,7 @@ class AroundTheWorld(web.Application):
         world: countries and cities.
         city_positions: x and y of every city on the map, by its id.
         random: where chance comes from.
+        feed: tells listeners what happens, on whatever worker.
     """
 
     def __init__(self, config: Config) -> None:
@@ -103,6 +107,7 @@ class AroundTheWorld(web.Application):
         self.world = world.load()
         self.city_positions = {city.id: project(*city.position) for _, city in self.world.cities()}
         self.random: Random = SystemRandom()
+        self.feed = Feed(self.database, self.world)
         super().__init__(
             [*PUBLIC_ROUTES, *(ADMIN_ROUTES if config.serves_admin else [])],
             default_handler_class=NotFoundHandler,
@@ -112,6 +117,10 @@ class AroundTheWorld(web.Application):
             cookie_secret=config.cookie_secret,
             xsrf_cookies=True,
             cross_origin_protection=True,
+            # Oftener than proxies give up on a connection that says nothing (60 s in nginx).
+            websocket_ping_interval=25,
+            websocket_ping_timeout=20,
+            websocket_max_message_size=1024,
         )
 
     def get_handler_delegate(

@@ -12,6 +12,8 @@ from aroundtheworld.world import CONTINENTS, Country, World
 
 QUESTIONS_PER_ROUND = 10
 CHOICES = 4
+# With so many right answers a round is won, and others are told.
+WINNING_SCORE = 6
 # So many at most were written by somebody; the others are made up from the world's figures.
 MOST_WRITTEN = 5
 

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aroundtheworld import world
-from aroundtheworld.db import journeys, logins, players, rounds
+from aroundtheworld.db import events, journeys, logins, players, rounds
 from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
@@ -230,6 +230,9 @@ PUBLIC_QUERIES = [
     lambda c: journeys.fly(c, 1, PARIS, LONDON, 344, 0),
     lambda c: journeys.latest_flights(c, 1),
     lambda c: journeys.leaders(c),
+    lambda c: events.latest(c, 12),
+    lambda c: events.after(c, 12),
+    lambda c: events.add(c, events.ARRIVED, 1),
     lambda c: logins.allowed(c, "192.0.2.1", "ada"),
     lambda c: logins.failed(c, "192.0.2.1", "ada"),
     lambda c: players.sign_up(c, 1, "ada", "hash"),

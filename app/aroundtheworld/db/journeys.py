@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from aroundtheworld.clock import now_ms
+from aroundtheworld.db import events
 from aroundtheworld.db.engine import Row, insert
 from aroundtheworld.db.schema import flights, journeys, players
 
@@ -65,6 +66,7 @@ def fly(
             flown_at=now_ms(),
         )
     )
+    events.add(connection, events.ARRIVED, player_id)
     return True
 
 

@@ -161,3 +161,16 @@ flights = sa.Table(
     sa.Column("fare", sa.Integer, nullable=False),
     sa.Column("flown_at", sa.BigInteger, nullable=False),
 )
+
+# What lately happened, for the live feed: only the newest are kept. The name is the one that the
+# player had then.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("player_name", sa.String(30)),
+    sa.Column("city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("score", sa.SmallInteger),
+    sa.Column("happened_at", sa.BigInteger, nullable=False),
+)

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from tornado import web
 
-from aroundtheworld.db import journeys, photos
+from aroundtheworld.db import events, journeys, photos
 from aroundtheworld.db.engine import Row
 from aroundtheworld.geo import svg_path
 from aroundtheworld.handlers.base import BaseHandler
@@ -17,6 +17,7 @@ from aroundtheworld.world import City, Country
 
 # How many flights the page lists; the map shows all that can be paid.
 LISTED_FLIGHTS = 36
+SHOWN_EVENTS = 12
 
 
 class TravelBaseHandler(BaseHandler):
@@ -135,7 +136,9 @@ class LeaderboardHandler(BaseHandler):
     async def get(self) -> None:
         """Show them."""
         leaders = await self.database.read_async(journeys.leaders)
-        self.render("leaderboard.html", leaders=leaders)
+        happened = await self.database.read_async(events.latest, SHOWN_EVENTS)
+        sentences = [(event.id, self.application.feed.sentence(event)) for event in happened]
+        self.render("leaderboard.html", leaders=leaders, happened=sentences[::-1])
 
 
 class CityHandler(TravelBaseHandler):
