@@ -19,6 +19,7 @@ from aroundtheworld.handlers import (
     admin,
     admin_photos,
     admin_questions,
+    admin_reports,
     api,
     auth,
     feed,
@@ -73,6 +74,9 @@ PUBLIC_ROUTES: Routes = [
 ADMIN_ROUTES: Routes = [
     (r"/admin/?", admin.DashboardHandler),
     (r"/admin/reports/grand-tour", admin.GrandTourHandler),
+    (r"/admin/reports", admin_reports.ReportsHandler),
+    (r"/admin/reports/([0-9]{1,9})", admin_reports.ReportHandler),
+    (r"/admin/reports/([0-9]{1,9})/([0-9])\.svg", admin_reports.ChartHandler),
     (r"/admin/photos", admin_photos.PhotosHandler),
     (r"/admin/photos/remake", admin_photos.RemakeHandler),
     (r"/admin/photos/([0-9]{1,9})/delete", admin_photos.DeletePhotoHandler),

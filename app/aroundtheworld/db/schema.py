@@ -137,6 +137,17 @@ photos = sa.Table(
     sa.Column("added_at", sa.BigInteger, nullable=False),
 )
 
+# Reports that were run; `content` is an `analysis.Report`.
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("finished_at", sa.BigInteger, nullable=False),
+    sa.Column("duration_ms", sa.Integer, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+)
+
 # Where a player is and what they own.
 journeys = sa.Table(
     "journeys",
