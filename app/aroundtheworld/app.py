@@ -17,6 +17,7 @@ from aroundtheworld.feed import Feed
 from aroundtheworld.geo import project
 from aroundtheworld.handlers import (
     admin,
+    admin_people,
     admin_photos,
     admin_questions,
     admin_reports,
@@ -74,6 +75,8 @@ PUBLIC_ROUTES: Routes = [
 ADMIN_ROUTES: Routes = [
     (r"/admin/?", admin.DashboardHandler),
     (r"/admin/reports/grand-tour", admin.GrandTourHandler),
+    (r"/admin/players", admin_people.PlayersHandler),
+    (r"/admin/workers", admin_people.WorkersHandler),
     (r"/admin/reports", admin_reports.ReportsHandler),
     (r"/admin/reports/([0-9]{1,9})", admin_reports.ReportHandler),
     (r"/admin/reports/([0-9]{1,9})/([0-9])\.svg", admin_reports.ChartHandler),

@@ -69,6 +69,7 @@ class Config:
         pool: name of the pool this worker belongs to; None in development.
         release: id of the release it runs; None in development.
         uploads: directory for what administrators upload; None for the one beside a SQLite file.
+        workers: directory of the workers' private sockets, PORT/control.sock; None if unknown.
     """
 
     database_url: str
@@ -76,6 +77,7 @@ class Config:
     pool: str | None = None
     release: str | None = None
     uploads: Path | None = None
+    workers: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
@@ -86,6 +88,9 @@ class Config:
             pool=environ.get("AROUNDTHEWORLD_POOL") or None,
             release=environ.get("AROUNDTHEWORLD_RELEASE") or None,
             uploads=Path(environ["UPLOADS"]) if environ.get("UPLOADS") else None,
+            workers=(
+                Path(environ["WORKERS_DIRECTORY"]) if environ.get("WORKERS_DIRECTORY") else None
+            ),
         )
 
     @property
