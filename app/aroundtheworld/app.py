@@ -4,16 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import Any
 
 from tornado import web
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 
 from aroundtheworld import world
 from aroundtheworld.config import Config
 from aroundtheworld.db.engine import Database
+from aroundtheworld.feed import Feed
 from aroundtheworld.geo import project
-from aroundtheworld.handlers import admin, auth, pages, quiz, travel
-from aroundtheworld.handlers.base import NotFoundHandler, StaticHandler
+from aroundtheworld.handlers import (
+    admin,
+    admin_people,
+    admin_photos,
+    admin_questions,
+    admin_reports,
+    api,
+    auth,
+    feed,
+    pages,
+    photos,
+    quiz,
+    travel,
+)
+from aroundtheworld.handlers.base import (
+    BaseHandler,
+    NotFoundHandler,
+    StaticHandler,
+    TooLargeHandler,
+)
 from aroundtheworld.passwords import Passwords
+from aroundtheworld.photos import SERVED
 
 PACKAGE = Path(__file__).parent
 
@@ -22,21 +45,51 @@ Routes = list[tuple[str, type[web.RequestHandler]]]
 PUBLIC_ROUTES: Routes = [
     (r"/", pages.HomeHandler),
     (r"/quiz", quiz.QuizHandler),
-    (r"/quiz/([0-9]{1,15})", quiz.RoundHandler),
+    (r"/quiz/([0-9]{1,9})", quiz.RoundHandler),
     (r"/countries", pages.CountriesHandler),
     (r"/countries/([a-z-]+)", pages.CountryHandler),
     (r"/travel", travel.TravelHandler),
-    (r"/cities/([0-9]{1,15})", travel.CityHandler),
+    (r"/cities/([0-9]{1,9})", travel.CityHandler),
+    (rf"/photos/({SERVED})", photos.PhotoFileHandler),
     (r"/leaderboard", travel.LeaderboardHandler),
+    (r"/feed", feed.FeedHandler),
     (r"/signup", auth.SignupHandler),
     (r"/login", auth.LoginHandler),
     (r"/logout", auth.LogoutHandler),
-    (r"/api/ping", pages.PingHandler),
+    (r"/api", api.ApiPageHandler),
+    (r"/api/openapi.json", api.OpenApiHandler),
+    (r"/api/ping", api.PingApi),
+    (r"/api/countries", api.CountriesApi),
+    (r"/api/countries/([a-z-]+)", api.CountryApi),
+    (r"/api/cities/([0-9]{1,9})", api.CityApi),
+    (r"/api/leaderboard", api.LeaderboardApi),
+    (r"/api/rounds", api.RoundsApi),
+    (r"/api/rounds/([0-9]{1,9})", api.RoundApi),
+    (r"/api/rounds/([0-9]{1,9})/answers", api.AnswersApi),
+    (r"/api/journey", api.JourneyApi),
+    (r"/api/journey/flights", api.FlightsApi),
+    (r"/api/players", api.PlayersApi),
+    (r"/api/session", api.SessionApi),
 ]
 
 ADMIN_ROUTES: Routes = [
     (r"/admin/?", admin.DashboardHandler),
     (r"/admin/reports/grand-tour", admin.GrandTourHandler),
+    (r"/admin/players", admin_people.PlayersHandler),
+    (r"/admin/workers", admin_people.WorkersHandler),
+    (r"/admin/reports", admin_reports.ReportsHandler),
+    (r"/admin/reports/([0-9]{1,9})", admin_reports.ReportHandler),
+    (r"/admin/reports/([0-9]{1,9})/([0-9])\.svg", admin_reports.ChartHandler),
+    (r"/admin/photos", admin_photos.PhotosHandler),
+    (r"/admin/photos/remake", admin_photos.RemakeHandler),
+    (r"/admin/photos/([0-9]{1,9})/delete", admin_photos.DeletePhotoHandler),
+    (r"/admin/questions", admin_questions.QuestionsHandler),
+    (r"/admin/questions/new", admin_questions.NewQuestionHandler),
+    (r"/admin/questions/import", admin_questions.ImportHandler),
+    (r"/admin/questions\.csv", admin_questions.ExportHandler),
+    (r"/admin/questions/([0-9]{1,9})", admin_questions.QuestionHandler),
+    (r"/admin/questions/([0-9]{1,9})/publish", admin_questions.PublishHandler),
+    (r"/admin/questions/([0-9]{1,9})/delete", admin_questions.DeleteHandler),
 ]
 
 
@@ -50,6 +103,7 @@ class AroundTheWorld(web.Application):
         world: countries and cities.
         city_positions: x and y of every city on the map, by its id.
         random: where chance comes from.
+        feed: tells listeners what happens, on whatever worker.
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,6 +114,7 @@ class AroundTheWorld(web.Application):
         self.world = world.load()
         self.city_positions = {city.id: project(*city.position) for _, city in self.world.cities()}
         self.random: Random = SystemRandom()
+        self.feed = Feed(self.database, self.world)
         super().__init__(
             [*PUBLIC_ROUTES, *(ADMIN_ROUTES if config.serves_admin else [])],
             default_handler_class=NotFoundHandler,
@@ -69,7 +124,29 @@ class AroundTheWorld(web.Application):
             cookie_secret=config.cookie_secret,
             xsrf_cookies=True,
             cross_origin_protection=True,
+            # Oftener than proxies give up on a connection that says nothing (60 s in nginx).
+            websocket_ping_interval=25,
+            websocket_ping_timeout=20,
+            websocket_max_message_size=1024,
         )
+
+    def get_handler_delegate(
+        self,
+        request: HTTPServerRequest,
+        target_class: type[web.RequestHandler],
+        *args: Any,  # noqa: ANN401 - handed on
+        **kwargs: Any,  # noqa: ANN401
+    ) -> web._HandlerDelegate:
+        """Choose who answers once the headers have come, and limit the body that follows."""
+        largest = getattr(target_class, "largest_body", BaseHandler.largest_body)
+        length = request.headers.get("Content-Length", "0")
+        # What is no number is left to Tornado, which refuses it.
+        if length.isdigit() and int(length) > largest:
+            return super().get_handler_delegate(request, TooLargeHandler)
+        if isinstance(request.connection, HTTP1Connection):
+            # For a body in chunks, which does not say how long it will be.
+            request.connection.set_max_body_size(largest)
+        return super().get_handler_delegate(request, target_class, *args, **kwargs)
 
 
 def make_app(config: Config | None = None) -> AroundTheWorld:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy as sa
+
 MINIMUM_SECRET_LENGTH = 32
 
 
@@ -66,12 +68,16 @@ class Config:
         cookie_secret: signs cookies; the same for every worker.
         pool: name of the pool this worker belongs to; None in development.
         release: id of the release it runs; None in development.
+        uploads: directory for what administrators upload; None for the one beside a SQLite file.
+        workers: directory of the workers' private sockets, PORT/control.sock; None if unknown.
     """
 
     database_url: str
     cookie_secret: str = field(repr=False)
     pool: str | None = None
     release: str | None = None
+    uploads: Path | None = None
+    workers: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
@@ -81,7 +87,21 @@ class Config:
             cookie_secret=cookie_secret(environ),
             pool=environ.get("AROUNDTHEWORLD_POOL") or None,
             release=environ.get("AROUNDTHEWORLD_RELEASE") or None,
+            uploads=Path(environ["UPLOADS"]) if environ.get("UPLOADS") else None,
+            workers=(
+                Path(environ["WORKERS_DIRECTORY"]) if environ.get("WORKERS_DIRECTORY") else None
+            ),
         )
+
+    @property
+    def photos(self) -> Path | None:
+        """The directory of the photos' files; None if there is no place for any."""
+        if self.uploads is not None:
+            return self.uploads / "photos"
+        url = sa.make_url(self.database_url)
+        if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+            return Path(str(url.database)).resolve().parent / "uploads" / "photos"
+        return None
 
     @property
     def serves_admin(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -12,6 +12,10 @@ from aroundtheworld.world import CONTINENTS, Country, World
 
 QUESTIONS_PER_ROUND = 10
 CHOICES = 4
+# With so many right answers a round is won, and others are told.
+WINNING_SCORE = 6
+# So many at most were written by somebody; the others are made up from the world's figures.
+MOST_WRITTEN = 5
 
 # Two numbers must differ by this factor to be asked about: figures age, and a question whose
 # answer depends on the year of the census is no question about the world.
@@ -46,20 +50,22 @@ class Question:
     """One question with its choices.
 
     Attributes:
-        kind: what it is about.
+        kind: what it is about; of a question that somebody wrote, its category.
         country: code of the country it is about.
         prompt: the question.
         choices: what may be answered, all different.
         answer: index of the right choice.
         fact: a sentence that tells the answer, shown afterwards.
+        written_id: of the question that somebody wrote; None for one that was made up here.
     """
 
-    kind: Kind
+    kind: str
     country: str
     prompt: str
     choices: tuple[str, ...]
     answer: int
     fact: str
+    written_id: int | None = None
 
 
 def _question(
@@ -259,6 +265,12 @@ def make_round(world: World, rng: Random, near: Country | None = None) -> list[Q
                 del subjects[position]
                 break
     return questions
+
+
+def with_written(questions: Sequence[Question], written: Sequence[Question]) -> list[Question]:
+    """Return the round with `written` questions in place of those about the same countries."""
+    by_country = {question.country: question for question in written}
+    return [by_country.get(question.country, question) for question in questions]
 
 
 def rounded(number: float) -> str:

@@ -26,7 +26,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 HISTORY_DAYS = 180
 MEAN_ROUNDS = 5
 # How much harder than the average (0) questions of a kind are, as a share of right answers.
-HARDER = {
+HARDER: dict[str, float] = {
     quiz.Kind.CAPITAL: 0.05,
     quiz.Kind.COUNTRY: 0.0,
     quiz.Kind.POPULATION: 0.1,
@@ -112,7 +112,7 @@ class Simulation:
             row: dict[str, object] = {
                 "round_id": round_id,
                 "position": position,
-                "kind": question.kind.value,
+                "kind": str(question.kind),
                 "country": question.country,
                 "prompt": question.prompt,
                 "choices": list(question.choices),
@@ -172,6 +172,10 @@ def simulate(
 
 def _add_batch(connection: sa.Connection, simulation: Simulation, size: int) -> int:
     """Add `size` players; return how many rounds they played."""
+    is_postgres = connection.dialect.name == "postgresql"
+    if is_postgres:
+        # As in SQLite: nobody else adds any until this is done, so the numbers are free.
+        connection.execute(sa.text("LOCK TABLE players, rounds IN SHARE ROW EXCLUSIVE MODE"))
     player_id, round_id = (
         connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0))).scalar_one()
         for table in (players, rounds)
@@ -184,4 +188,9 @@ def _add_batch(connection: sa.Connection, simulation: Simulation, size: int) -> 
     for table, new in batch.items():
         if new:
             connection.execute(sa.insert(table), new)
+    if is_postgres:
+        # Numbers that were given here are not drawn from the tables' own sequences.
+        for table in (players, rounds):
+            sequence = sa.func.pg_get_serial_sequence(table.name, "id")
+            connection.execute(sa.select(sa.func.setval(sequence, sa.func.max(table.c.id))))
     return len(batch[rounds])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -21,6 +22,11 @@ from aroundtheworld.db import players
 from aroundtheworld.db.migrate import migrate
 from aroundtheworld.passwords import Passwords
 
+# Test modules are imported by path, so what they share has to be made importable.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from postgres_server import PostgresServer, serve
+
 SECRET = "only for tests: " + "0123456789abcdef" * 2
 PASSWORD = "correct horse battery"
 
@@ -33,10 +39,30 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; it takes two seconds to start, so there is one for all tests."""
+    with serve() as server:
+        yield server
+
+
 @pytest.fixture
-def database_url(migrated_file: Path, tmp_path: Path) -> str:
-    """The URL of a migrated database for one test."""
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """The URL of a migrated SQLite database, for what is about SQLite itself."""
     return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'game.db')}"
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database, for what is about PostgreSQL itself."""
+    with postgres.database("migrated") as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated database for one test, which runs once with each kind."""
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 @pytest.fixture

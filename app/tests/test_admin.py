@@ -86,14 +86,14 @@ def test_logging_out_ends_it(admin):
 
 
 def test_who_is_no_administrator_any_more_is_out_at_once(site, admin):
-    site.app.database.write(lambda c: c.exec_driver_sql("UPDATE players SET is_admin = 0"))
+    site.app.database.write(lambda c: c.exec_driver_sql("UPDATE players SET is_admin = false"))
     assert admin.get("/admin").code == 303
 
 
 def test_who_becomes_an_administrator_has_to_log_in_as_one(site, browser):
     browser.post("/quiz")
     site.app.database.write(players.sign_up, 1, "eve", Passwords().hashed(PASSWORD))
-    site.app.database.write(lambda c: c.exec_driver_sql("UPDATE players SET is_admin = 1"))
+    site.app.database.write(lambda c: c.exec_driver_sql("UPDATE players SET is_admin = true"))
     assert browser.get("/admin").code == 303
     browser.log_in("eve", PASSWORD)
     assert browser.get("/admin").code == 200

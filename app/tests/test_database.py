@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
-from contextlib import closing
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aroundtheworld import world
-from aroundtheworld.db import journeys, logins, players, rounds
+from aroundtheworld.db import events, journeys, logins, players, rounds
 from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
@@ -26,6 +23,13 @@ PARIS, LONDON = 2988507, 2643743
 @pytest.fixture
 def database(database_url):
     database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite_database(sqlite_url):
+    database = Database(sqlite_url)
     yield database
     database.close()
 
@@ -67,17 +71,36 @@ def test_a_changed_country_is_put_right_and_counted(database, database_url):
     assert name == "France"
 
 
-def test_a_failing_migration_leaves_nothing_half_done(tmp_path, monkeypatch):
-    url = f"sqlite:///{tmp_path / 'game.db'}"
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request, tmp_path):
+    """The URL of a database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with request.getfixturevalue("postgres").database() as url:
+            yield url
 
+
+def test_a_failing_migration_leaves_nothing_half_done(empty_url, monkeypatch):
     def fail(*_):
         raise RuntimeError("no world today")
 
     monkeypatch.setattr("aroundtheworld.db.places.update", fail)
     with pytest.raises(RuntimeError, match="no world"):
-        migrate(url)
-    with closing(sqlite3.connect(tmp_path / "game.db")) as connection:
-        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        migrate(empty_url)
+    engine = create_engine(empty_url)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_two_that_migrate_at_once_take_turns(empty_url):
+    said = []
+    threads = [threading.Thread(target=lambda: said.append(migrate(empty_url))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted("now is at" in sentence for sentence in said) == [False, False, True]
 
 
 def test_a_database_of_a_newer_release_is_left_alone(database, database_url):
@@ -91,8 +114,8 @@ def test_a_database_of_a_newer_release_is_left_alone(database, database_url):
     assert gone == 0
 
 
-def test_sqlite_is_set_up_for_several_processes(database):
-    pragma = lambda name: database.read(  # noqa: E731
+def test_sqlite_is_set_up_for_several_processes(sqlite_database):
+    pragma = lambda name: sqlite_database.read(  # noqa: E731
         lambda c: c.exec_driver_sql(f"PRAGMA {name}").scalar_one()
     )
     assert pragma("journal_mode") == "wal"
@@ -100,9 +123,9 @@ def test_sqlite_is_set_up_for_several_processes(database):
     assert pragma("busy_timeout") == 5000
 
 
-def test_starting_and_reading_writes_nothing(database_url, tmp_path):
+def test_starting_and_reading_writes_nothing(sqlite_url, tmp_path):
     before = (tmp_path / "game.db").read_bytes()
-    database = Database(database_url)
+    database = Database(sqlite_url)
     database.read(rounds.totals)
     database.close()
     assert (tmp_path / "game.db").read_bytes() == before
@@ -133,15 +156,15 @@ def test_two_writers_take_turns(database_url):
     assert (totals.rounds, totals.finished, totals.answers) == (8, 8, 80)
 
 
-def test_readers_do_not_wait_for_a_writer(database_url):
-    database = Database(database_url)
-    with closing(sqlite3.connect(Path(database.engine.url.database))) as other:
-        other.execute("BEGIN IMMEDIATE")
+def test_readers_do_not_wait_for_a_writer(database, database_url):
+    player_id, _ = begin(database)
+    other = Database(database_url)
+    with other.engine.execution_options(writes=True).begin() as connection:
+        journeys.earn(connection, player_id, 5)
         began = time.perf_counter()
-        database.read(rounds.totals)
+        assert database.read(journeys.by_player, player_id).coins == 0
         assert time.perf_counter() - began < 1
-        other.rollback()
-    database.close()
+    other.close()
 
 
 def test_a_round_is_scored_by_what_was_right(database):
@@ -207,6 +230,9 @@ PUBLIC_QUERIES = [
     lambda c: journeys.fly(c, 1, PARIS, LONDON, 344, 0),
     lambda c: journeys.latest_flights(c, 1),
     lambda c: journeys.leaders(c),
+    lambda c: events.latest(c, 12),
+    lambda c: events.after(c, 12),
+    lambda c: events.add(c, events.ARRIVED, 1),
     lambda c: logins.allowed(c, "192.0.2.1", "ada"),
     lambda c: logins.failed(c, "192.0.2.1", "ada"),
     lambda c: players.sign_up(c, 1, "ada", "hash"),
@@ -214,7 +240,8 @@ PUBLIC_QUERIES = [
 
 
 @pytest.mark.parametrize("query", PUBLIC_QUERIES)
-def test_public_queries_look_up_an_index(database, query):
+def test_public_queries_look_up_an_index(sqlite_database, query):
+    database = sqlite_database
     begin(database)
     statements = []
     record = lambda _c, _cursor, text, values, _x, _many: statements.append((text, values))  # noqa: E731

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from aroundtheworld import world
-from aroundtheworld.db import journeys, rounds
+from aroundtheworld.db import journeys, players, rounds
 from aroundtheworld.db.engine import Database
 from aroundtheworld.db.schema import flights, round_questions
 from aroundtheworld.db.schema import journeys as journeys_table
@@ -20,6 +20,12 @@ def database(database_url):
     database = Database(database_url)
     yield database
     database.close()
+
+
+def test_a_simulated_history_leaves_room_for_real_players(database):
+    simulate(database, Simulation(world.load(), Random(1), NOW), 1)
+    simulated = database.read(rounds.totals)
+    assert database.write(players.add_guest) == simulated.players + 1
 
 
 def test_the_history_is_plausible(database):

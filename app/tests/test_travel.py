@@ -3,9 +3,10 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 
 from aroundtheworld import world
-from aroundtheworld.db import journeys
+from aroundtheworld.db import journeys, schema
 from aroundtheworld.travel import coins_for, fare, flights_from
 
 WORLD = world.load()
@@ -51,8 +52,8 @@ def traveller(site, browser):
     """A browser whose player is in Paris with 50 coins."""
     browser.post("/quiz")
     site.app.database.write(
-        lambda c: c.exec_driver_sql(
-            "UPDATE journeys SET city_id = ?, coins = 50, earned = 50", (PARIS.id,)
+        lambda c: c.execute(
+            sa.update(schema.journeys).values(city_id=PARIS.id, coins=50, earned=50)
         )
     )
     return browser
@@ -137,7 +138,7 @@ def test_who_never_played_cannot_fly(browser):
 
 def test_a_place_that_this_release_does_not_know_is_no_error(site, traveller):
     def move_there(connection):
-        connection.exec_driver_sql("INSERT INTO cities VALUES (77, 'FR', 'New', 1, 1, 1, 0)")
+        connection.exec_driver_sql("INSERT INTO cities VALUES (77, 'FR', 'New', 1, 1, 1, false)")
         connection.exec_driver_sql("UPDATE journeys SET city_id = 77")
 
     site.app.database.write(move_there)

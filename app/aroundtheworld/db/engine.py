@@ -8,23 +8,37 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# How long SQLite waits for another process's write before it says "database is locked".
-BUSY_TIMEOUT_SECONDS = 5
+# How long to wait for somebody else's write, and for a server, before giving up.
+BUSY_TIMEOUT_SECONDS: float = 5
+CONNECT_TIMEOUT_SECONDS = 5
 
 
 def create_engine(url: str) -> sa.Engine:
-    """Return an engine for `url`; SQLite's defaults are set to what a server needs.
+    """Return an engine for `url`, a SQLite file or a PostgreSQL database, set up for a server.
 
     Nothing is written, and nothing is opened before the first query, so any number of workers can
     start at once. (SQLite's write-ahead log is a property of the file; `migrate` sets it.)
     """
-    engine = sa.create_engine(url)
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(
+            # Whatever driver SQLAlchemy would take by default, this one is installed.
+            parsed.set(drivername="postgresql+psycopg"),
+            # A server that was restarted meanwhile costs a reconnection, not an error.
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}",
+            },
+        )
+    engine = sa.create_engine(parsed)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -35,7 +49,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     # The driver must not begin transactions by itself: it would begin them too late.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}")
     cursor.execute("PRAGMA foreign_keys = ON")
     # Safe with a write-ahead log: a crash of the process loses nothing.
     cursor.execute("PRAGMA synchronous = NORMAL")
@@ -47,6 +61,13 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     # however long the time-out; one that announces its write waits its turn.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT that can say what to do ON CONFLICT, which both databases spell alike."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 class Database:

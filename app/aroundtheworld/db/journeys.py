@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from aroundtheworld.clock import now_ms
-from aroundtheworld.db.engine import Row
+from aroundtheworld.db import events
+from aroundtheworld.db.engine import Row, insert
 from aroundtheworld.db.schema import flights, journeys, players
 
 
@@ -20,8 +21,11 @@ def by_player(connection: sa.Connection, player_id: int) -> Row | None:
 
 def begin(connection: sa.Connection, player_id: int, city_id: int) -> None:
     """Put the player into a city, with empty pockets, unless they are somewhere already."""
-    if by_player(connection, player_id) is None:
-        connection.execute(sa.insert(journeys).values(player_id=player_id, city_id=city_id))
+    connection.execute(
+        insert(connection, journeys)
+        .values(player_id=player_id, city_id=city_id)
+        .on_conflict_do_nothing()
+    )
 
 
 def earn(connection: sa.Connection, player_id: int, coins: int) -> None:
@@ -62,6 +66,7 @@ def fly(
             flown_at=now_ms(),
         )
     )
+    events.add(connection, events.ARRIVED, player_id)
     return True
 
 

@@ -12,7 +12,10 @@ from alembic.script import ScriptDirectory
 
 from aroundtheworld import world
 from aroundtheworld.db import places
-from aroundtheworld.db.engine import create_engine
+from aroundtheworld.db.engine import BUSY_TIMEOUT_SECONDS, create_engine
+
+# Any number, but always the same: two that migrate at once take turns by it.
+POSTGRES_LOCK = 0x61726F756E64
 
 SCRIPTS = Path(__file__).parent.parent / "migrations"
 
@@ -47,6 +50,8 @@ def migrate(url: str) -> str:
         if engine.dialect.name == "sqlite":
             _use_write_ahead_log(engine)
         with engine.execution_options(writes=True).begin() as connection:
+            if engine.dialect.name == "postgresql":
+                _wait_for_other_migrations(connection)
             before, newest = current_revision(connection), newest_revision()
             known = {
                 script.revision
@@ -65,6 +70,14 @@ def migrate(url: str) -> str:
         f"is at revision {newest} already" if before == newest else f"now is at revision {newest}"
     )
     return f"The database {schema}; {changed} rows of the world were added or changed."
+
+
+def _wait_for_other_migrations(connection: sa.Connection) -> None:
+    # As in SQLite, where a transaction that announces its write waits for the one before it.
+    connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(POSTGRES_LOCK)))
+    # Whoever waits for a lock on a table makes everybody else wait behind them: not for long.
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT_SECONDS:.0f}s'"))
 
 
 def _use_write_ahead_log(engine: sa.Engine) -> None:

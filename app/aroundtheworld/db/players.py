@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from aroundtheworld.clock import now_ms
 from aroundtheworld.db.engine import Row
-from aroundtheworld.db.schema import players
+from aroundtheworld.db.schema import journeys, players, rounds
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,29}")
 NAME_RULE = "2 to 30 of the letters a-z, digits, '-' and '_', beginning with a letter or a digit"
@@ -81,6 +82,50 @@ def make_admin(connection: sa.Connection, player_id: int, password_hash: str) ->
         .where(players.c.id == player_id)
         .values(is_admin=True, password_hash=password_hash)
     )
+
+
+PER_PAGE = 50
+
+
+def _named(text: str) -> list[sa.ColumnElement[bool]]:
+    return [players.c.name.icontains(text, autoescape=True)] if text else []
+
+
+def count(connection: sa.Connection, text: str = "") -> int:
+    """Return how many players there are whose name holds `text`. Reads the whole table."""
+    query = sa.select(sa.func.count()).select_from(players).where(*_named(text))
+    return connection.execute(query).scalar_one()
+
+
+def page(connection: sa.Connection, text: str, number: int) -> Sequence[Row]:
+    """Return a page of players, numbered from 1, the newest first; for the admin side.
+
+    A row has id, name, is_admin and created_at, how many rounds were begun, and what the journey
+    says (None before the first round): coins, earned, km.
+    """
+    begun = (
+        sa.select(sa.func.count())
+        .where(rounds.c.player_id == players.c.id)
+        .scalar_subquery()
+        .label("rounds")
+    )
+    return connection.execute(
+        sa.select(
+            players.c.id,
+            players.c.name,
+            players.c.is_admin,
+            players.c.created_at,
+            begun,
+            journeys.c.coins,
+            journeys.c.earned,
+            journeys.c.km,
+        )
+        .outerjoin(journeys, journeys.c.player_id == players.c.id)
+        .where(*_named(text))
+        .order_by(players.c.id.desc())
+        .limit(PER_PAGE)
+        .offset((number - 1) * PER_PAGE)
+    ).all()
 
 
 def _added(connection: sa.Connection, insert: sa.Insert) -> int:

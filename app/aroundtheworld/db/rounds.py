@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from aroundtheworld.clock import now_ms
-from aroundtheworld.db import journeys, players
+from aroundtheworld.db import events, journeys, players
 from aroundtheworld.db.engine import Row
 from aroundtheworld.db.schema import players as players_table
 from aroundtheworld.db.schema import round_questions, rounds
-from aroundtheworld.quiz import Question
+from aroundtheworld.quiz import WINNING_SCORE, Question
 from aroundtheworld.travel import coins_for
 
 
@@ -79,12 +79,13 @@ def start(
             {
                 "round_id": round_id,
                 "position": position,
-                "kind": question.kind.value,
+                "kind": str(question.kind),
                 "country": question.country,
                 "prompt": question.prompt,
                 "choices": list(question.choices),
                 "answer": question.answer,
                 "fact": question.fact,
+                "question_id": question.written_id,
                 "asked_at": now if position == 0 else None,
             }
             for position, question in enumerate(questions)
@@ -172,6 +173,9 @@ def answer(
             finished_at=now if is_last else None,
         )
     )
+    score = state.score + int(right)
+    if is_last and score >= WINNING_SCORE:
+        events.add(connection, events.WON, player_id, score)
     if not is_last:
         connection.execute(
             sa.update(round_questions)

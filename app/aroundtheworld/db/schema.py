@@ -54,6 +54,26 @@ cities = sa.Table(
     sa.Column("is_capital", sa.Boolean, nullable=False),
 )
 
+# Questions that administrators write; they are asked beside the generated ones once published.
+questions = sa.Table(
+    "questions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("category", sa.String(20), nullable=False),
+    sa.Column("country", sa.ForeignKey("countries.code"), nullable=False),
+    sa.Column("difficulty", sa.String(10), nullable=False),
+    sa.Column("published", sa.Boolean, nullable=False),
+    sa.Column("prompt", sa.String(200), nullable=False, unique=True),
+    sa.Column("right", sa.String(80), nullable=False),
+    sa.Column("wrong_1", sa.String(80), nullable=False),
+    sa.Column("wrong_2", sa.String(80), nullable=False),
+    sa.Column("wrong_3", sa.String(80), nullable=False),
+    sa.Column("fact", sa.String(200), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sa.Index(None, "country", "published"),
+)
+
 rounds = sa.Table(
     "rounds",
     metadata,
@@ -79,6 +99,15 @@ round_questions = sa.Table(
     sa.Column("asked_at", sa.BigInteger),
     sa.Column("answered_at", sa.BigInteger),
     sa.Column("chosen", sa.SmallInteger),
+    # The question of `questions` it is a copy of; null for a generated one.
+    sa.Column("question_id", sa.ForeignKey("questions.id")),
+    # Most rows are generated, and cost this index nothing.
+    sa.Index(
+        None,
+        "question_id",
+        sqlite_where=sa.text("question_id IS NOT NULL"),
+        postgresql_where=sa.text("question_id IS NOT NULL"),
+    ),
     sa.CheckConstraint("(chosen IS NULL) = (answered_at IS NULL)", name="answered_once"),
 )
 
@@ -91,6 +120,32 @@ failed_logins = sa.Table(
     sa.Column("name", sa.String(30), nullable=False),
     sa.Column("failed_at", sa.BigInteger, nullable=False, index=True),
     sa.Index(None, "address", "failed_at"),
+)
+
+# Photos of cities. A row is added when all of its files are there; their names begin with `token`.
+photos = sa.Table(
+    "photos",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("city_id", sa.ForeignKey("cities.id"), nullable=False, index=True),
+    sa.Column("token", sa.String(32), nullable=False, unique=True),
+    sa.Column("caption", sa.String(200), nullable=False),
+    sa.Column("credit", sa.String(100), nullable=False),
+    # Pixels of the largest file.
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("added_at", sa.BigInteger, nullable=False),
+)
+
+# Reports that were run; `content` is an `analysis.Report`.
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("finished_at", sa.BigInteger, nullable=False),
+    sa.Column("duration_ms", sa.Integer, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
 )
 
 # Where a player is and what they own.
@@ -116,4 +171,17 @@ flights = sa.Table(
     sa.Column("km", sa.Integer, nullable=False),
     sa.Column("fare", sa.Integer, nullable=False),
     sa.Column("flown_at", sa.BigInteger, nullable=False),
+)
+
+# What lately happened, for the live feed: only the newest are kept. The name is the one that the
+# player had then.
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("player_name", sa.String(30)),
+    sa.Column("city_id", sa.ForeignKey("cities.id"), nullable=False),
+    sa.Column("score", sa.SmallInteger),
+    sa.Column("happened_at", sa.BigInteger, nullable=False),
 )

@@ -35,6 +35,16 @@ class AdminHandler(BaseHandler):
             query = urlencode({"next": self.request.uri})
             self.redirect(f"/login?{query}", status=HTTPStatus.SEE_OTHER)
 
+    def page_number(self) -> int:
+        """Return the query's `page`, from 1; whatever is no such number is the first page."""
+        given = self.get_query_argument("page", "1")
+        return max(1, int(given)) if given.isascii() and given.isdigit() and len(given) < 8 else 1
+
+    def refuse(self, status: HTTPStatus, sentence: str) -> None:
+        """Answer with a page that says why something was not done."""
+        self.set_status(status)
+        self.render("error.html", status=status.value, title=status.phrase, sentence=sentence)
+
     def is_administrator(self) -> bool:
         """Say whether who asks logged in lately and is an administrator now."""
         session = self.session_since(ADMIN_SESSION_DAYS)

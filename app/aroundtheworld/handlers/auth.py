@@ -7,7 +7,7 @@ from http import HTTPStatus
 from sqlalchemy.exc import IntegrityError
 
 from aroundtheworld.db import logins, players
-from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler, Session
+from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler, Refusal, Session
 from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH
 
 
@@ -26,7 +26,53 @@ def local_path(given: str, otherwise: str) -> str:
     return given if is_local else otherwise
 
 
-class LoginHandler(BaseHandler):
+class AccountHandler(BaseHandler):
+    """What the pages and the API do with accounts. Both raise `Refusal` with what is wrong."""
+
+    async def log_in(self, given: str, password: str) -> Session:
+        """Log in by a name as `given` and a password."""
+        name = players.normalised_name(given)
+        address = self.request.remote_ip or ""
+        if not await self.database.read_async(logins.allowed, address, name or ""):
+            self.set_header("Retry-After", str(logins.WINDOW_MS // 1000))
+            raise Refusal(
+                HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong passwords. Please wait ten minutes."
+            )
+        player = await self.database.read_async(players.by_name, name) if name else None
+        password_hash = player.password_hash if player else None
+        if not await self.application.passwords.match(password_hash, password) or player is None:
+            await self.database.write_async(logins.failed, address, name or "")
+            # Which of the two was wrong is nobody's business.
+            raise Refusal(HTTPStatus.FORBIDDEN, "That name and password do not belong together.")
+        session = Session(player.id, player.name, bool(player.is_admin))
+        self.begin_session(session)
+        return session
+
+    async def sign_up(self, given: str, password: str) -> Session:
+        """Make an account, which keeps what a guest did, and log in."""
+        name = players.normalised_name(given)
+        if name is None:
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"A name is {players.NAME_RULE}.")
+        if not MINIMUM_LENGTH <= len(password) <= MAXIMUM_LENGTH:
+            problem = f"A password has {MINIMUM_LENGTH} to {MAXIMUM_LENGTH} characters."
+            raise Refusal(HTTPStatus.BAD_REQUEST, problem)
+        password_hash = await self.application.passwords.hashed_async(password)
+        guest_id = self.session.player_id if self.session else None
+        try:
+            player_id = await self.database.write_async(
+                players.sign_up, guest_id, name, password_hash
+            )
+        except IntegrityError:
+            # Where transactions run side by side, somebody else was quicker.
+            player_id = None
+        if player_id is None:
+            raise Refusal(HTTPStatus.CONFLICT, f"The name {name} is taken.")
+        session = Session(player_id, name)
+        self.begin_session(session)
+        return session
+
+
+class LoginHandler(AccountHandler):
     """The form to log in, and what it sends."""
 
     def get(self) -> None:
@@ -36,24 +82,13 @@ class LoginHandler(BaseHandler):
     async def post(self) -> None:
         """Log in and go where one wanted to go, or say that it did not work."""
         given = self.get_body_argument("name", "")
-        password = self.get_body_argument("password", "", strip=False)
-        name = players.normalised_name(given)
-        address = self.request.remote_ip or ""
-        if not await self.database.read_async(logins.allowed, address, name or ""):
-            self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
-            self.set_header("Retry-After", str(logins.WINDOW_MS // 1000))
-            self.show_form(given, "Too many wrong passwords. Please wait ten minutes.")
+        try:
+            session = await self.log_in(given, self.get_body_argument("password", "", strip=False))
+        except Refusal as refusal:
+            self.set_status(refusal.status_code)
+            self.show_form(given, refusal.detail)
             return
-        player = await self.database.read_async(players.by_name, name) if name else None
-        password_hash = player.password_hash if player else None
-        if not await self.application.passwords.match(password_hash, password) or player is None:
-            await self.database.write_async(logins.failed, address, name or "")
-            # Which of the two was wrong is nobody's business.
-            self.set_status(HTTPStatus.FORBIDDEN)
-            self.show_form(given, "That name and password do not belong together.")
-            return
-        self.begin_session(Session(player.id, player.name, bool(player.is_admin)))
-        home = "/admin" if player.is_admin else "/"
+        home = "/admin" if session.is_admin else "/"
         self.redirect(
             local_path(self.get_body_argument("next", ""), home), status=HTTPStatus.SEE_OTHER
         )
@@ -69,7 +104,7 @@ class LoginHandler(BaseHandler):
         )
 
 
-class SignupHandler(BaseHandler):
+class SignupHandler(AccountHandler):
     """The form for an account, which keeps what one did as a guest."""
 
     def get(self) -> None:
@@ -79,34 +114,13 @@ class SignupHandler(BaseHandler):
     async def post(self) -> None:
         """Make the account and log in, or say what will not do."""
         given = self.get_body_argument("name", "")
-        password = self.get_body_argument("password", "", strip=False)
-        name = players.normalised_name(given)
-        if name is None:
-            self.refuse(HTTPStatus.BAD_REQUEST, given, f"A name is {players.NAME_RULE}.")
-            return
-        if not MINIMUM_LENGTH <= len(password) <= MAXIMUM_LENGTH:
-            problem = f"A password has {MINIMUM_LENGTH} to {MAXIMUM_LENGTH} characters."
-            self.refuse(HTTPStatus.BAD_REQUEST, given, problem)
-            return
-        password_hash = await self.application.passwords.hashed_async(password)
-        guest_id = self.session.player_id if self.session else None
         try:
-            player_id = await self.database.write_async(
-                players.sign_up, guest_id, name, password_hash
-            )
-        except IntegrityError:
-            # Where transactions run side by side, somebody else was quicker.
-            player_id = None
-        if player_id is None:
-            self.refuse(HTTPStatus.CONFLICT, given, f"The name {name} is taken.")
+            await self.sign_up(given, self.get_body_argument("password", "", strip=False))
+        except Refusal as refusal:
+            self.set_status(refusal.status_code)
+            self.show_form(given, refusal.detail)
             return
-        self.begin_session(Session(player_id, name))
         self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
-
-    def refuse(self, status: HTTPStatus, name: str, problem: str) -> None:
-        """Show the form again with what is wrong."""
-        self.set_status(status)
-        self.show_form(name, problem)
 
     def show_form(self, name: str = "", problem: str = "") -> None:
         """Render the form."""

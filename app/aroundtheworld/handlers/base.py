@@ -30,6 +30,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "style-src 'self'",
         "script-src 'self'",
         "img-src 'self'",
+        "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
@@ -44,6 +45,7 @@ ERROR_SENTENCES: dict[int, str] = {
     ),
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
     HTTPStatus.METHOD_NOT_ALLOWED: "That cannot be done at this address.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "That was more than is taken at this address.",
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "The server is busy and could not do that just now. Nothing was changed;"
         " please try again in a moment."
@@ -67,10 +69,22 @@ class Session:
     is_admin: bool = False
 
 
+class Refusal(web.HTTPError):
+    """A request that cannot be done, with a sentence for who asked."""
+
+    def __init__(self, status_code: int, detail: str) -> None:
+        """Keep the sentence, which names nothing that is not theirs."""
+        super().__init__(status_code, "%s", detail)
+        self.detail = detail
+
+
 class BaseHandler(web.RequestHandler):
     """The base of every handler, public or admin."""
 
     application: AroundTheWorld
+
+    # Bytes of a request's body; the application refuses what says to be longer before it is read.
+    largest_body = 64 * 1024
 
     def set_default_headers(self) -> None:
         """Send the headers that every answer carries, errors included."""
@@ -150,16 +164,28 @@ class BaseHandler(web.RequestHandler):
         else:
             super().log_exception(typ, value, tb)
 
-    def write_error(self, status_code: int, **_kwargs: Any) -> None:  # noqa: ANN401
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401
         """Answer with a page (or JSON under /api) that says what is wrong, and no more."""
         title = responses.get(status_code, "Error")
-        sentence = ERROR_SENTENCES.get(status_code, UNEXPECTED)
+        _, exception, _ = kwargs.get("exc_info", (None, None, None))
+        if isinstance(exception, Refusal):
+            sentence = exception.detail
+        else:
+            sentence = ERROR_SENTENCES.get(status_code, UNEXPECTED)
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self.methods()))
         if status_code == HTTPStatus.SERVICE_UNAVAILABLE:
             self.set_header("Retry-After", "5")
         if self.request.path.startswith("/api/"):
             self.finish({"error": {"status": status_code, "title": title, "detail": sentence}})
         else:
             self.render("error.html", status=status_code, title=title, sentence=sentence)
+
+    def methods(self) -> list[str]:
+        """Return the methods that this handler has."""
+        missing = web.RequestHandler._unimplemented_method
+        own = [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) is not missing]
+        return [m for m in own if m != "HEAD" or "GET" in own]
 
 
 class NotFoundHandler(BaseHandler):
@@ -175,6 +201,19 @@ class NotFoundHandler(BaseHandler):
     def check_trusted_origin(self, origin: str) -> bool:
         """Allow every origin, for the same reason."""
         return True
+
+
+@web.stream_request_body
+class TooLargeHandler(NotFoundHandler):
+    """Answers a request whose body is longer than the handler it is for takes."""
+
+    def prepare(self) -> None:
+        """Say so, and end the connection rather than take the rest."""
+        self.set_header("Connection", "close")
+        raise web.HTTPError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop it."""
 
 
 class StaticHandler(BaseHandler, web.StaticFileHandler):

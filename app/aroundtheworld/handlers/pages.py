@@ -90,11 +90,3 @@ def map_view(points: Sequence[tuple[float, float]]) -> MapView:
     x = min(max((left + right - width) / 2, 0.0), MAP_WIDTH - width)
     y = min(max((top + bottom - height) / 2, 0.0), MAP_HEIGHT - height)
     return MapView(round(x, 1), round(y, 1), round(width, 1), round(height, 1))
-
-
-class PingHandler(BaseHandler):
-    """Answers at once: no database, no cookie. What it costs is what the framework costs."""
-
-    def get(self) -> None:
-        """Say that this worker answers."""
-        self.write({"ping": "pong"})

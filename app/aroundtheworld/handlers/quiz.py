@@ -6,13 +6,62 @@ from http import HTTPStatus
 
 from tornado import web
 
-from aroundtheworld import quiz
+from aroundtheworld import quiz, written
 from aroundtheworld.db import journeys, rounds
+from aroundtheworld.db import questions as written_questions
 from aroundtheworld.geo import project
 from aroundtheworld.handlers.base import BaseHandler, Session
 
 
-class QuizHandler(BaseHandler):
+class PlayingHandler(BaseHandler):
+    """What the page and the API do with rounds."""
+
+    async def begin_round(self) -> tuple[int, int]:
+        """Begin a round where the player is; return the ids of the player and of the round."""
+        world, random = self.application.world, self.application.random
+        player_id = self.session.player_id if self.session else None
+        journey = (
+            await self.database.read_async(journeys.by_player, player_id)
+            if player_id is not None
+            else None
+        )
+        here = world.by_city_id.get(journey.city_id) if journey else None
+        country, city = here or random.choice(world.starting_places)
+        made_up = quiz.make_round(world, random, near=country)
+        drawn = await self.database.read_async(
+            written_questions.draw, [q.country for q in made_up], quiz.MOST_WRITTEN, random
+        )
+        questions = quiz.with_written(made_up, [written.question(row, random) for row in drawn])
+        new_id, round_id = await self.database.write_async(
+            rounds.start, player_id, questions, city.id
+        )
+        if new_id != player_id:
+            self.begin_session(Session(new_id))
+        return new_id, round_id
+
+    async def answer(self, round_id: int, position: int, chosen: int) -> bool:
+        """Answer a question; return whether it counted.
+
+        A round that is not the player's is a 404, a choice that does not exist a 400.
+        """
+        try:
+            counted = await self.database.write_async(
+                rounds.answer, round_id, self.player_id(), position, chosen
+            )
+        except ValueError as error:
+            raise web.HTTPError(HTTPStatus.BAD_REQUEST, "%s", error) from error
+        if counted is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        return counted
+
+    def player_id(self) -> int:
+        """Return who plays; without a session no round can be theirs."""
+        if self.session is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        return self.session.player_id
+
+
+class QuizHandler(PlayingHandler):
     """The way into a round."""
 
     async def get(self) -> None:
@@ -26,25 +75,11 @@ class QuizHandler(BaseHandler):
 
     async def post(self) -> None:
         """Begin a round and go to its first question."""
-        world, random = self.application.world, self.application.random
-        player_id = self.session.player_id if self.session else None
-        journey = (
-            await self.database.read_async(journeys.by_player, player_id)
-            if player_id is not None
-            else None
-        )
-        here = world.by_city_id.get(journey.city_id) if journey else None
-        country, city = here or random.choice(world.starting_places)
-        questions = quiz.make_round(world, random, near=country)
-        new_id, round_id = await self.database.write_async(
-            rounds.start, player_id, questions, city.id
-        )
-        if new_id != player_id:
-            self.begin_session(Session(new_id))
+        _, round_id = await self.begin_round()
         self.redirect(f"/quiz/{round_id}", status=HTTPStatus.SEE_OTHER)
 
 
-class RoundHandler(BaseHandler):
+class RoundHandler(PlayingHandler):
     """A round: the question that is due, or the result. Other players' rounds do not exist."""
 
     async def get(self, round_id: str) -> None:
@@ -72,21 +107,8 @@ class RoundHandler(BaseHandler):
     async def post(self, round_id: str) -> None:
         """Take an answer; whether it counted or not, show where the round stands then."""
         position, chosen = self.number("position"), self.number("choice")
-        try:
-            counted = await self.database.write_async(
-                rounds.answer, int(round_id), self.player_id(), position, chosen
-            )
-        except ValueError as error:
-            raise web.HTTPError(HTTPStatus.BAD_REQUEST, "%s", error) from error
-        if counted is None:
-            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        await self.answer(int(round_id), position, chosen)
         self.redirect(f"/quiz/{round_id}", status=HTTPStatus.SEE_OTHER)
-
-    def player_id(self) -> int:
-        """Return who plays; without a session no round can be theirs."""
-        if self.session is None:
-            raise web.HTTPError(HTTPStatus.NOT_FOUND)
-        return self.session.player_id
 
     def number(self, name: str) -> int:
         """Return a small whole number from the form, or answer 400."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from tornado import web
 
-from aroundtheworld.db import journeys
+from aroundtheworld.db import events, journeys, photos
 from aroundtheworld.db.engine import Row
 from aroundtheworld.geo import svg_path
 from aroundtheworld.handlers.base import BaseHandler
@@ -16,6 +17,7 @@ from aroundtheworld.world import City, Country
 
 # How many flights the page lists; the map shows all that can be paid.
 LISTED_FLIGHTS = 36
+SHOWN_EVENTS = 12
 
 
 class TravelBaseHandler(BaseHandler):
@@ -37,7 +39,29 @@ class TravelBaseHandler(BaseHandler):
             raise web.HTTPError(HTTPStatus.NOT_FOUND)
         return found
 
-    def show_city(self, country: Country, city: City, journey: Row | None, problem: str) -> None:
+    async def fly(self, start: City, end: City) -> bool:
+        """Fly if the player is in `start` and can pay; return whether they are in `end` then."""
+        journey = await self.journey()
+        if journey is None or self.session is None:
+            raise web.HTTPError(HTTPStatus.NOT_FOUND)
+        country, _ = self.application.world.by_city_id[end.id]
+        way = flight(start, country, end)
+        if end != start and await self.database.write_async(
+            journeys.fly, self.session.player_id, start.id, end.id, way.km, way.fare
+        ):
+            return True
+        # The request may have been sent twice, and the first one flew.
+        journey = await self.journey()
+        return journey is not None and journey.city_id == end.id
+
+    def show_city(
+        self,
+        country: Country,
+        city: City,
+        journey: Row | None,
+        problem: str = "",
+        shown: Sequence[Row] = (),
+    ) -> None:
         """Render the page of a city, with the way there."""
         world, positions = self.application.world, self.application.city_positions
         here = world.by_city_id[journey.city_id][1] if journey else None
@@ -54,6 +78,7 @@ class TravelBaseHandler(BaseHandler):
             here=here,
             flight=way,
             problem=problem,
+            photos=shown,
             view=map_view(places),
             position=positions[city.id],
             here_position=positions[here.id] if here else None,
@@ -96,22 +121,13 @@ class TravelHandler(TravelBaseHandler):
         """Fly, or say why not."""
         country, city = self.place(self.get_body_argument("to"))
         _, start = self.place(self.get_body_argument("from"))
-        journey = await self.journey()
-        if journey is None or self.session is None:
-            raise web.HTTPError(HTTPStatus.NOT_FOUND)
-        way = flight(start, country, city)
-        if city != start and await self.database.write_async(
-            journeys.fly, self.session.player_id, start.id, city.id, way.km, way.fare
-        ):
-            self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
-            return
-        journey = await self.journey()
-        if journey is not None and journey.city_id == city.id:
-            # The form was sent twice, and the first one flew.
+        if await self.fly(start, city):
             self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
             return
         self.set_status(HTTPStatus.CONFLICT)
-        self.show_city(country, city, journey, "That flight could not be booked: see below.")
+        self.show_city(
+            country, city, await self.journey(), "That flight could not be booked: see below."
+        )
 
 
 class LeaderboardHandler(BaseHandler):
@@ -120,7 +136,9 @@ class LeaderboardHandler(BaseHandler):
     async def get(self) -> None:
         """Show them."""
         leaders = await self.database.read_async(journeys.leaders)
-        self.render("leaderboard.html", leaders=leaders)
+        happened = await self.database.read_async(events.latest, SHOWN_EVENTS)
+        sentences = [(event.id, self.application.feed.sentence(event)) for event in happened]
+        self.render("leaderboard.html", leaders=leaders, happened=sentences[::-1])
 
 
 class CityHandler(TravelBaseHandler):
@@ -129,4 +147,5 @@ class CityHandler(TravelBaseHandler):
     async def get(self, city_id: str) -> None:
         """Show it, or 404."""
         country, city = self.place(city_id)
-        self.show_city(country, city, await self.journey(), "")
+        shown = await self.database.read_async(photos.of_city, city.id)
+        self.show_city(country, city, await self.journey(), shown=shown)
