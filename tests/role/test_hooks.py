@@ -126,8 +126,14 @@ def run(tmp_path, hook):
         None,
         [{"ansible.builtin.debug": {"msg": "told: {{ ansible_failed_result.msg }}"}}],
         [{"ansible.builtin.fail": {"msg": "nobody to tell"}}],
+        [
+            {
+                "block": [{"ansible.builtin.fail": {"msg": "nobody to tell"}}],
+                "rescue": [{"ansible.builtin.meta": "noop"}],
+            }
+        ],
     ],
-    ids=["none", "one", "one that fails"],
+    ids=["none", "one", "one that fails", "one that recovers from a failure of its own"],
 )
 def test_a_failed_run_ends_with_what_failed_first(tmp_path, hook):
     said = run(tmp_path, hook)

@@ -215,6 +215,14 @@ def test_a_moved_tag_is_followed(git, cache, monkeypatch):
     assert (from_git(git, cache, "latest") / "README").read_text() == "Moved."
 
 
+def test_a_tag_that_was_withdrawn_is_not_deployed_from_the_cache(git, cache, monkeypatch):
+    git("tag", "v1")
+    from_git(git, cache, "v1")
+    git("tag", "--delete", "v1")
+    monkeypatch.setattr(source, "this_run", lambda: "the next")
+    assert "'v1' is no tag, branch or commit" in refusal(from_git, git, cache, "v1")
+
+
 def test_an_unknown_revision_is_refused_with_the_nearest(git, cache):
     git("tag", "v1.2")
     said = refusal(from_git, git, cache, "v1.3")
