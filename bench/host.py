@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +28,6 @@ def run(
     *command: str | Path,
     directory: Path = CHECKOUT,
     environment: Mapping[str, str] | None = None,
-    uninterrupted: bool = False,
 ) -> str:
     """Runs a command and returns what it printed.
 
@@ -36,7 +35,6 @@ def run(
         command: the program and its arguments.
         directory: where it runs.
         environment: added to this process's own.
-        uninterrupted: whether it goes on when Ctrl-C is pressed.
 
     Raises:
         BenchError: it failed; the message ends with the end of what it said.
@@ -50,12 +48,27 @@ def run(
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        start_new_session=uninterrupted,
     )
     if done.returncode:
         last = "\n".join(done.stdout.strip().splitlines()[-25:])
         raise BenchError(f"{' '.join(map(str, command))} failed:\n{last}")
     return done.stdout
+
+
+def run_to_the_end(
+    *command: str | Path,
+    directory: Path = CHECKOUT,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Does what `run` does, however often Ctrl-C is pressed meanwhile."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in signals]
+    try:
+        # Out of the reach of the terminal: podman would not ignore the signal.
+        run("setsid", "--wait", *command, directory=directory, environment=environment)
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def say(message: str) -> None:
@@ -81,7 +94,7 @@ class Host:
         self._remove()
         try:
             platform = [{"name": self.name, "debian": self.debian}]
-            self._hosts("create", json.dumps(platform))
+            run(*self._command("create", json.dumps(platform)))
             inventory = self.directory / "inventory"
             inventory.mkdir()
             (inventory / "group_vars").symlink_to(CHECKOUT / "inventory" / "local" / "group_vars")
@@ -108,18 +121,11 @@ class Host:
         self._remove()
 
     def _remove(self) -> None:
-        self._hosts("destroy", uninterrupted=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        run_to_the_end(*self._command("destroy"))
 
-    def _hosts(self, verb: str, *arguments: str, uninterrupted: bool = False) -> None:
-        run(
-            HOSTS,
-            verb,
-            f"--name={self.name}",
-            f"--directory={self.directory}",
-            *arguments,
-            uninterrupted=uninterrupted,
-        )
+    def _command(self, verb: str, *arguments: str) -> list[str | Path]:
+        directory = f"--directory={self.directory}"
+        return [HOSTS, verb, f"--name={self.name}", directory, *arguments]
 
     def playbook(
         self,

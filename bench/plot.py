@@ -48,7 +48,7 @@ def main() -> None:
     axes.set_yticks(range(len(figures)), names)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set_xlabel("share of the limit that is used; bars are medians, dots single measurements")
+    axes.set_xlabel("share of the limit that is used (bar: median)")
     axes.spines[["top", "right"]].set_visible(False)
     drawing.savefig(TARGET, metadata={"Date": None})
 
