@@ -85,6 +85,7 @@ lint: .venv ## check the style, types and known mistakes of every file
 
 .PHONY: unit
 unit: .venv ## run the tests that need no host
+	@scripts/bootstrap unit
 	@pytest --numprocesses=auto
 
 .PHONY: molecule

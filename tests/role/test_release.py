@@ -89,6 +89,7 @@ def test_the_games_own_release_can_be_described():
         "aroundtheworld_make_app": "aroundtheworld.app:make_app",
         "aroundtheworld_requirements": "requirements.txt",
         "aroundtheworld_app_exclude": ["__pycache__", "tests"],
+        "aroundtheworld_static": [],
     }
     release = plan.describe_release(given)
     assert "aroundtheworld/app.py" in release["trees"]["app"]["files"]
