@@ -57,6 +57,7 @@ from ansible.module_utils.aroundtheworld_systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 WHOLE = ".whole"  # made last in an environment: one without it was cut off
+UNFINISHED = ".new-"  # begins the name of a release that is being written
 DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 
 
@@ -143,7 +144,9 @@ class Installer:
     def install(self, archive: Path) -> None:
         """Install what is missing from the archive; a failure leaves nothing half-written."""
         missing = self.missing()
-        with tempfile.TemporaryDirectory(dir=self.release.parent, prefix=".new-") as work:
+        for left in self.release.parent.glob(f"{UNFINISHED}*"):  # from a run that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=self.release.parent, prefix=UNFINISHED) as work:
             source = Path(work) / "release"
             source.mkdir()
             self.run("tar", "--extract", "--file", archive, "--directory", source)

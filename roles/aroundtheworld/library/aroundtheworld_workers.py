@@ -110,11 +110,12 @@ READY_SECONDS = 5.0
 
 # The canary is given up when, over at least so many requests, …
 CANARY_REQUESTS = 20
-# … its share of failed ones is so much above that of its siblings, …
-CANARY_ERRORS = 0.02
-# … or its 99th percentile is so many times theirs, and by so many seconds, …
-CANARY_SLOWER, CANARY_SECONDS = 3.0, 0.25
-# … or its event loop was blocked for so long.
+# … so many failed, and a share that is so much above that of its siblings, …
+CANARY_FAILURES, CANARY_ERRORS = 3, 0.02
+# … or a quarter of them took so many times as long as theirs, and by so many seconds. (A higher percentile
+# would decide by chance: of so few requests, it is the one slow page that somebody happened to ask for.)
+CANARY_QUARTER, CANARY_SLOWER, CANARY_SECONDS = 0.75, 3.0, 0.25
+# It is given up at once when its event loop was blocked for so many seconds longer than theirs.
 CANARY_BLOCKED = 1.0
 
 
@@ -263,13 +264,14 @@ def canary_problem(
     if (requests := answers([(before, after)])) < CANARY_REQUESTS:
         return ""
     failed, usual = failed_share([(before, after)]), failed_share(siblings)
-    if failed > usual + CANARY_ERRORS:
+    if answers([(before, after)], "5xx") >= CANARY_FAILURES and failed > usual + CANARY_ERRORS:
         return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {usual:.0%}"
-    slow = slowest([(before, after)], 0.99)
-    slow_there = slowest(siblings, 0.99) if siblings else slow
+    slow = slowest([(before, after)], CANARY_QUARTER)
+    slow_there = slowest(siblings, CANARY_QUARTER) if siblings else slow
     if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
         return (
-            f"its 99th percentile is {slow * 1000:.0f} ms, its siblings' {slow_there * 1000:.0f} ms"
+            f"a quarter of its answers took {slow * 1000:.0f} ms or more, "
+            f"of its siblings' {slow_there * 1000:.0f} ms"
         )
     return ""
 
