@@ -220,15 +220,17 @@ class Prober:
             try:
                 async with asyncio.timeout(PATIENCE):
                     while row.outcome in ("echo", "1001 and back"):
-                        connection = connection or await self._open_websocket()
-                        # One that is closing takes no message, and tells its code when read.
+                        connection = connection or await websocket_connect(f"ws://{self._host}/ws")
+                        # One that is closing takes no message; its end is there to be read.
                         with contextlib.suppress(WebSocketClosedError):
                             await connection.write_message(text)
                         answer = await connection.read_message()
                         if answer is not None:
                             row.good = answer == text
                             break
-                        code, connection = connection.close_code, None
+                        # The connection itself may not know its code yet.
+                        code = getattr(connection.protocol, "close_code", None)
+                        connection = None
                         row.outcome = (
                             "1001 and back" if code == GOING_AWAY else f"closed with {code}"
                         )
@@ -240,9 +242,6 @@ class Prober:
             due += 1.0
         if connection:
             connection.close()
-
-    async def _open_websocket(self) -> WebSocketClientConnection:
-        return await websocket_connect(f"ws://{self._host}/ws")
 
 
 async def passed(due: float, enough: asyncio.Event) -> bool:
