@@ -112,8 +112,8 @@ READY_SECONDS = 5.0
 CANARY_REQUESTS = 20
 # … so many failed, and a share that is so much above that of its siblings, …
 CANARY_FAILURES, CANARY_ERRORS = 3, 0.02
-# … or a quarter of them took so many times as long as theirs, and by so many seconds. (A higher percentile
-# would decide by chance: of so few requests, it is the one slow page that somebody happened to ask for.)
+# … or a quarter of them took so many times as long as theirs, and by so many seconds. (A higher
+# percentile of so few requests is the one slow page that somebody happened to ask for.)
 CANARY_QUARTER, CANARY_SLOWER, CANARY_SECONDS = 0.75, 3.0, 0.25
 # It is given up at once when its event loop was blocked for so many seconds longer than theirs.
 CANARY_BLOCKED = 1.0
