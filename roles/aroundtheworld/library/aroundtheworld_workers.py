@@ -299,7 +299,8 @@ class Workers:
         That is so when they are not the wanted ones, or were written after it started.
         """
         service = self.service(one.port)
-        paths = [self.units / f"{self.site}@.service", self.units / f"{service}.d" / "pool.conf"]
+        names = [f"{self.site}@.service", f"{service}.d/pool.conf", f"{self.site}-{one.pool}.slice"]
+        paths = [self.units / name for name in names]
         if self.outdated.keys() & set(paths):
             return True
         since_boot = int(self.state[service].get("ExecMainStartTimestampMonotonic", 0)) / 1e6
@@ -510,7 +511,9 @@ def main() -> None:
     for worker in given["workers"]:
         template = UNIT_DIRECTORY / f"{site}@.service"
         dropin = UNIT_DIRECTORY / f"{site}@{worker['port']}.service.d" / "pool.conf"
-        config = config_id((files[template], files[dropin]), watched)
+        # The slice too: Debian 13's systemd applies its new limits when a unit in it starts.
+        pool_slice = UNIT_DIRECTORY / f"{site}-{worker['pool']}.slice"
+        config = config_id((files[template], files[dropin], files[pool_slice]), watched)
         files[dropin] = files[dropin].replace(CONFIG, config)
         listen = f"{given['address']}:{worker['port']}"
         wanted.append(Wanted(int(worker["port"]), worker["pool"], given["release"], config, listen))
