@@ -356,17 +356,15 @@ def test_a_secret_that_was_written_anew_restarts_all_workers(host, run):
     assert run()["steps"] == []
 
 
-def test_a_setting_of_one_pool_restarts_its_workers_only(host, run):
+@pytest.mark.parametrize(
+    ("setting", "other"),
+    [("--drain-timeout 300", "--drain-timeout 301"), ("CPUWeight=20", "CPUWeight=21")],
+    ids=["of the workers", "of the slice"],
+)
+def test_a_setting_of_one_pool_restarts_its_workers_only(host, run, setting, other):
     run()
-    run(change=lambda text: text.replace("--drain-timeout 300", "--drain-timeout 301"))
+    run(change=lambda text: text.replace(setting, other))
     assert host.restarts() == ["start aroundtheworld-prepare.service", *exchange(10004)]
-
-
-def test_a_limit_of_a_pool_restarts_nothing(host, run):
-    run()
-    result = run(change=lambda text: text.replace("CPUWeight=20", "CPUWeight=21"))
-    assert result["steps"] == [f"write {host.units}/aroundtheworld-admin.slice"]
-    assert host.calls == ["daemon-reload"]
 
 
 def test_a_unit_that_somebody_edited_is_put_right_and_its_worker_restarted(host, run):

@@ -32,7 +32,7 @@ T = TypeVar("T")
 ASK_WORKERS = """
 import http.client, json, pathlib, socket
 said = {}
-for control in pathlib.Path("/run/aroundtheworld").glob("*/control.sock"):
+for control in pathlib.Path("/run/aroundtheworld").glob("[0-9]*/control.sock"):
     connection = http.client.HTTPConnection("localhost", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(control))

@@ -36,6 +36,7 @@ def wanted_traces(ports):
     names = [f"aroundtheworld@{number}" for number in numbers]
     slices = {f"aroundtheworld-{name}.slice" for name in ports}
     shared = {"aroundtheworld@.service", "aroundtheworld@.socket", "aroundtheworld-prepare.service"}
+    shared.add("aroundtheworld-handover@.service")
     return {
         "files": shared
         | slices
@@ -73,6 +74,21 @@ def test_changing_the_number_of_workers(host, site, ansible_playbook, variables,
 
 def test_nothing_is_left_to_do_then(ansible_playbook):
     assert ansible_playbook().changed == 0
+
+
+def test_a_changed_limit_is_the_kernels(host, site, ansible_playbook, variables):
+    before = site.pids()
+    limited = [
+        {**pool, "memory_max": "300M"} if pool["name"] == "admin" else pool
+        for pool in pools(DEFAULT)
+    ]
+    assert ansible_playbook(variables(pools=limited)).returncode == 0
+    # Version 1 of cgroups and version 2 name it differently.
+    files = "-name memory.limit_in_bytes -o -name memory.max"
+    directory = "-path '*/aroundtheworld-admin.slice/*' -not -path '*.service/*'"
+    find = f"find /sys/fs/cgroup {directory} '(' {files} ')' -exec cat {{}} +"
+    assert host.check_output(find) == str(300 * 1024**2)
+    assert {port for port, pid in site.pids().items() if pid != before[port]} == {10004}
 
 
 def test_another_address(site, ansible_playbook, variables):

@@ -408,7 +408,8 @@ class Workers:
         That is so when they are not the wanted ones, or were written after it started.
         """
         service = self.site.service(one.port)
-        paths = [self.site.units / f"{self.site.name}@.service", self.site.drop_in(service)]
+        names = [f"{self.site.name}@.service", f"{self.site.name}-{one.pool}.slice"]
+        paths = [self.site.drop_in(service), *(self.site.units / name for name in names)]
         if self.outdated.keys() & set(paths):
             return True
         since_boot = int(self.state[service].get("ExecMainStartTimestampMonotonic", 0)) / 1e6
@@ -871,7 +872,10 @@ def main() -> None:
     for worker in given["workers"]:
         port = int(worker["port"])
         drop_in = site.drop_in(site.service(port))
-        config = config_id((files[site.units / f"{site.name}@.service"], files[drop_in]), watched)
+        # The slice too: Debian 13's systemd applies its new limits when a unit in it starts.
+        names = [f"{site.name}@.service", f"{site.name}-{worker['pool']}.slice"]
+        texts = [files[drop_in], *(files[site.units / name] for name in names)]
+        config = config_id(texts, watched)
         files[drop_in] = files[drop_in].replace(CONFIG, config)
         listen = f"{given['address']}:{port}"
         wanted.append(
