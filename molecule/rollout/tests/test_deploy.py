@@ -127,7 +127,7 @@ def test_a_canary_that_blocks_is_reverted(plain, load, app, ansible_playbook, si
     changes = {
         "import os\n": "import os\nimport time\n",
         "        self.write(self.request.body)\n\n\nclass Slow": (
-            "        time.sleep(1.5)\n        self.write(self.request.body)\n\n\nclass Slow"
+            "        time.sleep(3)\n        self.write(self.request.body)\n\n\nclass Slow"
         ),
     }
     causes = ["as the canary, its event loop was blocked", "Echo.post"]
