@@ -164,6 +164,28 @@ def test_a_websocket_is_told_that_the_server_goes_away(start, listening, linger)
     assert time.monotonic() - begun < 1
 
 
+def test_a_websocket_that_comes_on_an_idle_connection_is_told_as_well(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        harness.get(client)
+        worker.drain()
+        client.sock.sendall(
+            b"GET /echo HTTP/1.1\r\nHost: localhost\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\n\r\n"
+        )
+        answer = b""
+        while chunk := client.sock.recv(4096):
+            answer += chunk
+            if b"\x03\xe9" in answer:  # 1001; RFC 6455 wants it back
+                client.sock.sendall(b"\x88\x82\0\0\0\0\x03\xe9")
+    head, _, frames = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nConnection: Upgrade" in head
+    assert frames == b"\x88\x0c\x03\xe9restarting"
+    assert worker.wait() == 0
+
+
 def test_private_connections_do_not_hold_it_up(start, listening):
     worker = start().ready()
     with (

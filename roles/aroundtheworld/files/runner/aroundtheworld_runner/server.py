@@ -10,6 +10,7 @@ import time
 import weakref
 from asyncio import Future
 from collections.abc import Awaitable
+from http import HTTPStatus
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
@@ -199,6 +200,10 @@ class _CountedResponse(HTTPConnection):
     ) -> Future[None]:
         assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
         self._code = start_line.code
+        if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
+            # While draining, Tornado closes a connection after its response, also after the one
+            # that makes it a WebSocket, which then could not be told why.
+            self._connection._disconnect_on_finish = False
         return self._connection.write_headers(start_line, headers, chunk)
 
     def write(self, chunk: bytes) -> Future[None]:
