@@ -11,7 +11,7 @@ HTTP_PORT ?= 8080?
 SSH_PORT ?=
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
-SCENARIO ?= --all
+SCENARIO ?= -s default
 PARTS ?=
 
 export PYTHON HOSTS_PREFIX HOSTS_SUBNET
@@ -23,7 +23,7 @@ export MOLECULE_COMMAND_BORDERS := false
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s default'"
+	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s rollout'"
 	@echo "for molecule; PARTS='playbooks load targets' for bench; PYTHON=python3;"
 	@echo "HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
