@@ -11,9 +11,9 @@ HASH = PASSWORDS.hashed("correct horse battery")
 @pytest.mark.parametrize(
     ("password_hash", "password", "fits"),
     [
-        (HASH, "correct horse battery", True),
-        (HASH, "Correct horse battery", False),
-        (HASH, "", False),
+        pytest.param(HASH, "correct horse battery", True, id="the same"),
+        pytest.param(HASH, "Correct horse battery", False, id="another"),
+        pytest.param(HASH, "", False, id="none"),
         (None, "correct horse battery", False),
         # The hash that stands in for a missing one is that of an empty password.
         (None, "", False),
