@@ -41,22 +41,27 @@ def main() -> None:
     with (CACHE / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            parts = {name: measure[name]() for name in wanted}
+            kept = [
+                keeps_promises(name, measure[name](), keep=not arguments.quick) for name in wanted
+            ]
         except BlockingIOError:
             sys.exit("Another run measures in this checkout: wait for it, or end it.")
         except BenchError as error:
             sys.exit(str(error))
         except KeyboardInterrupt:
-            sys.exit("Interrupted: the hosts are gone, nothing was kept.")
+            sys.exit("Interrupted: the hosts are gone, and what was not finished is not kept.")
+    sys.exit(not all(kept))
 
-    for part in parts.values():
-        say("\n" + "\n".join(report.table(part)))
-    if not arguments.quick:
-        report.save(report.load() | parts)
+
+def keeps_promises(name: str, part: Part, keep: bool) -> bool:
+    """Prints a part, writes it into the documentation if it is to be kept, and judges it."""
+    say("\n" + "\n".join(report.table(part)) + "\n")
+    if keep:
+        report.save(report.load() | {name: part})
         # The library that draws is large, and needed for nothing else.
         packages = ("--isolated", "--no-project", "--with-requirements", "bench/requirements.txt")
         run(TOOLS / "uv", "run", *packages, "python", "-m", "bench.plot")
-    sys.exit(not all(figure.kept for part in parts.values() for figure in part.figures))
+    return all(figure.kept for figure in part.figures)
 
 
 if __name__ == "__main__":

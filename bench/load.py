@@ -41,8 +41,9 @@ _STATE = (
     """ printf "used %d\\nused %d\\n", $5 + $6, all }' /proc/stat"""
 )
 # How much of the machine's time may go elsewhere than to nginx and the workers in a burst that
-# counts. The client takes the half of it.
-ELSEWHERE = 0.15
+# counts. The client takes a third of it.
+ELSEWHERE = 0.2
+ENOUGH = 3  # rounds, when the machine was not quiet for more of them
 PATIENCE = 600  # seconds of waiting for the machine to be quiet, in all
 
 
@@ -93,6 +94,8 @@ def measure(rounds: int) -> Part:
             elif time.monotonic() < give_up:
                 say(f"{elsewhere:.0%} of the machine's time went elsewhere: once more")
                 time.sleep(2 * SECONDS)
+            elif len(ours) >= ENOUGH:
+                break
             else:
                 raise BenchError(
                     f"The machine was never quiet for long enough: {elsewhere:.0%} of its time "
