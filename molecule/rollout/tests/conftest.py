@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -27,9 +26,6 @@ SCENARIO = Path(__file__).resolve().parents[1]
 CHECKOUT = SCENARIO.parents[1]
 HOME = "/var/lib/tornado/aroundtheworld"
 PORTS = (10001, 10002, 10003, 10004)
-# Requests that take no time of their own, so that what they take is the site's doing.
-QUICK = ("get", "get fresh", "post", "post fresh", "admin")
-WINDOW = 2.0  # seconds over which a percentile is taken
 
 # Asks every worker on its private socket, on the host.
 ASK_WORKERS = f"""
@@ -101,24 +97,16 @@ class Ledger:
         """Returns the requests of visitors, so all but the admin's."""
         return Ledger(row for row in self.rows if row["kind"] != "admin")
 
-    def between(self, begin: float, end: float) -> Ledger:
-        """Returns the requests that were to be sent at a time of day in [begin, end)."""
-        return Ledger(row for row in self.rows if begin <= row["sent"] < end)
+    def between(self, *spans: tuple[float, float]) -> Ledger:
+        """Returns the requests that were to be sent at a time of day in one of the spans."""
+        return Ledger(
+            row for row in self.rows if any(begin <= row["sent"] < end for begin, end in spans)
+        )
 
     def percentile(self, fraction: float) -> float:
         """Returns the latency in milliseconds that a share of the requests did not exceed."""
         seconds = sorted(row["seconds"] for row in self.rows)
         return 1000 * float(seconds[min(int(len(seconds) * fraction), len(seconds) - 1)])
-
-    def usual_p99(self) -> float:
-        """Returns the median of the 99th percentiles of all windows, in milliseconds.
-
-        Of the quick requests. A median, so that one hiccup of the machine decides nothing.
-        """
-        windows = collections.defaultdict(list)
-        for row in self.of(*QUICK).rows:
-            windows[int(row["sent"] / WINDOW)].append(row)
-        return statistics.median(Ledger(rows).percentile(0.99) for rows in windows.values())
 
     def __str__(self) -> str:
         """Returns a table for people."""
