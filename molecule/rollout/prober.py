@@ -12,7 +12,7 @@ It says `begun` when the first request leaves, ends after `--seconds` or on SIGT
 for the answers that are due. LEDGER gets a JSON object a line:
 
     sent     when the request was to be sent, in seconds since 1970
-    kind     one of KINDS, or `websocket`
+    kind     one of the kinds below, or `websocket`
     seconds  from then until the whole answer was there
     outcome  the status, or what went wrong in words
     good     whether it is what a visitor wants
@@ -64,8 +64,8 @@ KINDS = (
     Kind("post", 180, "POST", "/echo"),
     Kind("post fresh", 100, "POST", "/echo", fresh=True),
     Kind("admin", 100, "GET", "/admin"),
-    Kind("slow post", 20, "POST", "/slow?seconds=0.5"),
 )
+HALF_A_SECOND = Kind("slow post", 20, "POST", "/slow?seconds=0.5")
 # Only on request, because whoever waits for the prober waits for these.
 EIGHT_SECONDS = Kind("8 s post", 1, "POST", "/slow?seconds=8")
 
@@ -265,6 +265,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second, at most 1000")
     parser.add_argument("--seconds", type=float, default=60.0, help="at most 300")
     parser.add_argument(
+        "--slow", type=int, default=20, help="how many of 1,000 requests take half a second"
+    )
+    parser.add_argument(
         "--eight-seconds", action="store_true", help="with requests that take eight seconds"
     )
     given = parser.parse_args()
@@ -278,7 +281,9 @@ def main() -> None:
     # The tests' other programs must not disturb the clock by which the site is judged.
     with contextlib.suppress(PermissionError):
         os.nice(-10)
-    kinds = (*KINDS, EIGHT_SECONDS) if given.eight_seconds else KINDS
+    kinds = (*KINDS, dataclasses.replace(HALF_A_SECOND, share=given.slow))
+    if given.eight_seconds:
+        kinds = (*kinds, EIGHT_SECONDS)
     asyncio.run(Prober(given.url, given.ledger).run(kinds, given.rate, given.seconds))
 
 
