@@ -496,6 +496,28 @@ def test_the_canary_is_watched_and_given_up(host, run):
     }
 
 
+def test_a_stand_in_that_is_blocked_speaks_against_the_canary(host, run, monkeypatch):
+    run()
+    said = host.health
+
+    def health(control):
+        if "handover-10001" in str(control) and said(control).get("state") != "held":
+            return {"state": "draining", "busy_seconds": 3.5, "busy_in": "Slow.post"}
+        return said(control)
+
+    monkeypatch.setattr(host, "health", health)
+    with pytest.raises(run.failed, match=r"was blocked for 3\.5 s in Slow\.post"):
+        run(SECOND, canary_seconds=5)
+
+
+def test_a_stand_in_that_fails_before_it_has_visitors_is_killed(host, run):
+    run()
+    host.sick.add(SECOND)
+    with pytest.raises(run.failed, match="with status 500"):
+        run(SECOND)
+    assert "kill aroundtheworld-handover@10004.service" in host.calls
+
+
 def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monkeypatch):
     run()
     monkeypatch.setattr(host, "_restart", lambda name: None)

@@ -620,7 +620,12 @@ class Workers:
             self._move(one)
             return
         self._begin(stand_in)
-        self._gate(one, stand_in, "it was started", state="held")
+        try:
+            self._gate(one, stand_in, "it was started", state="held")
+        except HostError:
+            # It has no visitors to finish with, and one that is blocked would take its time.
+            self.systemd.call("kill", "--signal=KILL", "--", stand_in, check=False)
+            raise
         try:
             self.talk.accept(self.site.private(stand_in, "control"))
         except HostError as failure:
@@ -696,8 +701,22 @@ class Workers:
                 for other, sooner in earlier.items()
                 if other != one
             ]
-            if problem := canary_problem(begun, self._health(service), siblings):
+            if problem := canary_problem(begun, self._canary(one), siblings):
                 raise self._not_ready(one, service, f"as the canary, {problem}")
+
+    def _canary(self, one: Wanted) -> Mapping[str, Any]:
+        """Return what a worker says, blocked for as long as its stand-in if that is longer.
+
+        The stand-in runs the same release and finishes what it has. To nginx both are one server,
+        so while the stand-in is blocked, the worker gets no requests that could show anything.
+        """
+        worker, stand_in = (
+            self._health(unit)
+            for unit in (self.site.service(one.port), self.site.stand_in(one.port))
+        )
+        if worker and stand_in.get("busy_seconds", 0.0) > worker["busy_seconds"]:
+            return {**worker, **{key: stand_in[key] for key in ("busy_seconds", "busy_in")}}
+        return worker
 
     def _stop_stand_ins(self) -> None:
         """Wait for the stand-ins to finish what they have, and leave nothing of them behind."""
