@@ -281,7 +281,7 @@ def main() -> None:
     # The tests' other programs must not disturb the clock by which the site is judged.
     with contextlib.suppress(PermissionError):
         os.nice(-10)
-    kinds = (*KINDS, dataclasses.replace(HALF_A_SECOND, share=given.slow))
+    kinds: tuple[Kind, ...] = (*KINDS, dataclasses.replace(HALF_A_SECOND, share=given.slow))
     if given.eight_seconds:
         kinds = (*kinds, EIGHT_SECONDS)
     asyncio.run(Prober(given.url, given.ledger).run(kinds, given.rate, given.seconds))

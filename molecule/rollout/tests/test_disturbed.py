@@ -63,6 +63,7 @@ def test_a_run_whose_controller_died_goes_on_and_holds_its_lock(
     site.runs(site.last_change["to"])
 
 
+@pytest.mark.measures
 def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site):
     with load() as ledger:
         first = play(app(), "--diff")
