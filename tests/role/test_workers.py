@@ -15,6 +15,7 @@ from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role_files import load_python
 
 workers = load_python("library/aroundtheworld_workers.py")
+lock = load_python("module_utils/aroundtheworld_lock.py")
 
 FIRST, SECOND = "111111111111", "222222222222"
 LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}
@@ -83,7 +84,7 @@ class Host:
         return f"aroundtheworld{'-' if infix else ''}{infix}@{port}.service"
 
     def health(self, control):
-        said = self.running.get(self._behind(control), ({}, 0))[0]
+        said = dict(self.running.get(self._behind(control), ({}, 0))[0])
         if said.get("release") in self.crippled and said["state"] == "ready":
             return said | {"busy_seconds": 7.5, "busy_in": "Slow.get"}
         return said
@@ -518,6 +519,60 @@ def test_a_stand_in_that_fails_before_it_has_visitors_is_killed(host, run):
     assert "kill aroundtheworld-handover@10004.service" in host.calls
 
 
+def test_a_worker_that_fails_more_often_after_the_canary_is_given_up(host, run, monkeypatch):
+    run()
+    original = host._restart
+
+    def restart(name):
+        original(name)
+        if "@10002" in name and host.running[name][0]["release"] == SECOND:
+            host.running[name][0]["responses"] = {"2xx": 90, "5xx": 10}
+
+    monkeypatch.setattr(host, "_restart", restart)
+    with pytest.raises(
+        run.failed, match=r"10002\.service .* 10% of its 100 .*, where 0% are usual"
+    ):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def test_errors_of_the_last_worker_are_seen_before_the_end(host, run, monkeypatch):
+    run()
+
+    def stop(name):
+        if "handover@10003" in name and (
+            worker := host.running.get("aroundtheworld@10003.service")
+        ):
+            worker[0]["responses"] = {"5xx": 100}
+        original(name)
+
+    original = host._stop
+    monkeypatch.setattr(host, "_stop", stop)
+    with pytest.raises(run.failed, match=r"10003\.service .* 100% of its 100 answers are errors"):
+        run(SECOND)
+    monkeypatch.undo()
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_errors_that_the_release_before_has_too_are_not_the_new_ones(host, run, monkeypatch, when):
+    def fail():
+        for said, _ in host.running.values():
+            said["responses"] = {"2xx": 100, "5xx": 100}
+
+    def restart(name):
+        original(name)
+        fail()
+
+    run()
+    original = host._restart
+    monkeypatch.setattr(host, "_restart", restart)
+    if when == "before":
+        fail()
+    assert run(SECOND)["changed"]
+    assert set(host.releases().values()) == {SECOND}
+
+
 def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monkeypatch):
     run()
     monkeypatch.setattr(host, "_restart", lambda name: None)
@@ -538,6 +593,25 @@ def test_a_second_change_meets_the_story_of_the_first(host, run):
     assert "deploy of release x" in str(caught.value)
     assert host.snapshot() == before
     assert run(SECOND)["changed"]  # a lock does not outlive its owner
+
+
+def test_the_lock_tells_each_phase_when_it_begins(host, run, monkeypatch):
+    run()
+    stories = {}
+
+    def start(name):
+        story = lock.lock_holder(host.home)
+        stories[name] = story["phases"][-1][0]
+        assert f"at this moment: {stories[name]}." in lock.refusal(story)
+        original(name)
+
+    original = host._start
+    monkeypatch.setattr(host, "_start", start)
+    run(SECOND, run="this")
+    assert stories["aroundtheworld-prepare.service"] == "prepare"
+    assert stories["aroundtheworld-handover@10002.service"] == "exchange 10002"
+    assert json.loads((host.home / ".lock").read_text())["run"] == "this"
+    assert lock.lock_holder(host.home) == {}
 
 
 def test_every_change_is_logged_with_its_phases(host, run):

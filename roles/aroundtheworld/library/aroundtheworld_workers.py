@@ -59,6 +59,7 @@ options:
   keep_releases: {description: How many releases stay on the host., type: int, default: 5}
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
+  run: {description: By what a reader of the lock's story knows this run., type: str, default: ""}
   remove_orphans:
     description: Only remove workers and pools that are not wanted any more.
     type: bool
@@ -89,7 +90,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,9 +230,52 @@ def slowest(pairs: Sequence[tuple[Any, Any]], fraction: float) -> float:
     return 0.0
 
 
-def canary_problem(
-    before: Mapping[str, Any], after: Mapping[str, Any], siblings: Sequence[tuple[Any, Any]]
-) -> str:
+Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""What workers said of themselves at some moment, each with what it said later."""
+
+# What a worker has said that has not begun yet.
+NOTHING: Mapping[str, Any] = {"responses": {}}
+
+
+def comparable(pairs: Pairs) -> Pairs:
+    """Return those that can be compared.
+
+    One that runs an older runner, does not answer right now, or was restarted in between cannot.
+    """
+    return [
+        (sooner, later)
+        for sooner, later in pairs
+        if "responses" in sooner
+        and "responses" in later
+        and sooner.get("pid", later.get("pid")) == later.get("pid")
+    ]
+
+
+def answers(pairs: Pairs, *kinds: str) -> int:
+    """Return how many answers of some kinds, or of all, were given in between."""
+    return sum(
+        int(later["responses"].get(kind, 0)) - int(sooner["responses"].get(kind, 0))
+        for sooner, later in pairs
+        for kind in kinds or later["responses"]
+    )
+
+
+def failed_share(pairs: Pairs) -> float:
+    """Return which share of the answers that were given in between are errors."""
+    return answers(pairs, "5xx") / max(answers(pairs), 1)
+
+
+def errors_problem(mine: Pairs, usual: float) -> str:
+    """Return what speaks against a worker that fails more often than is usual, or nothing."""
+    requests, failed = answers(mine), failed_share(mine)
+    if requests < CANARY_REQUESTS or answers(mine, "5xx") < CANARY_FAILURES:
+        return ""
+    if failed <= usual + CANARY_ERRORS:
+        return ""
+    return f"{failed:.0%} of its {requests} answers are errors, where {usual:.0%} are usual"
+
+
+def canary_problem(before: Mapping[str, Any], after: Mapping[str, Any], siblings: Pairs) -> str:
     """Return what speaks against the canary, or an empty text.
 
     Args:
@@ -239,19 +283,7 @@ def canary_problem(
         after: What it says now.
         siblings: The same two of each worker of its pool that still runs the release before.
     """
-
-    def answers(pairs: Sequence[tuple[Any, Any]], *kinds: str) -> int:
-        return sum(
-            int(later["responses"].get(kind, 0)) - int(sooner["responses"].get(kind, 0))
-            for sooner, later in pairs
-            for kind in kinds or later["responses"]
-        )
-
-    def failed_share(pairs: Sequence[tuple[Any, Any]]) -> float:
-        return answers(pairs, "5xx") / max(answers(pairs), 1)
-
-    # A worker that runs an older runner or does not answer right now cannot be compared with.
-    siblings = [pair for pair in siblings if all("responses" in said for said in pair)]
+    siblings = comparable(siblings)
     if not after:
         return "it does not answer on its private socket any more"
     if after.get("state") != "ready":
@@ -261,12 +293,12 @@ def canary_problem(
     if blocked > usual + CANARY_BLOCKED:
         where = f" in {after['busy_in']}" if after.get("busy_in") else ""
         return f"its event loop was blocked for {blocked:.1f} s{where}"
-    if (requests := answers([(before, after)])) < CANARY_REQUESTS:
+    mine = [(before, after)]
+    if answers(mine) < CANARY_REQUESTS:
         return ""
-    failed, usual = failed_share([(before, after)]), failed_share(siblings)
-    if answers([(before, after)], "5xx") >= CANARY_FAILURES and failed > usual + CANARY_ERRORS:
-        return f"{failed:.0%} of its {requests} answers are errors, of its siblings' {usual:.0%}"
-    slow = slowest([(before, after)], CANARY_QUARTER)
+    if problem := errors_problem(mine, failed_share(siblings)):
+        return problem
+    slow = slowest(mine, CANARY_QUARTER)
     slow_there = slowest(siblings, CANARY_QUARTER) if siblings else slow
     if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
         return (
@@ -383,6 +415,9 @@ class Workers:
         self.site, self.systemd, self.files, self.wanted = site, systemd, dict(files), wanted
         self.talk: Talk = talk or PrivateSockets()
         self.phases: list[dict[str, Any]] = []
+        self.tell: Callable[[str], None] = lambda phase: None
+        self.earlier: dict[Wanted, Mapping[str, Any]] = {}
+        self.meanwhile = 0.0
         names = [n for one in wanted for n in (site.service(one.port), site.socket(one.port))]
         # The preparation and the slices too: whether systemd has read them is part of the state.
         others = [path.name for path in files if path.parent == site.units and "@" not in path.name]
@@ -466,7 +501,8 @@ class Workers:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        """Note how long the block takes, also when it fails."""
+        """Tell that it begins, and note how long the block takes, also when it fails."""
+        self.tell(name)
         begun = time.monotonic()
         try:
             yield
@@ -490,6 +526,7 @@ class Workers:
             self._write(self.outdated)
             self._stop_stand_ins()
             self._reload()
+            self._compare_errors(touched)
         except HostError as failure:
             raise HostError(f"{failure}{self._revert(touched)}") from None
         if self.stale_current():
@@ -593,6 +630,7 @@ class Workers:
             self.files[path] = self.files[self.site.drop_in(self.site.service(one.port))]
             self._write([path])
         self._reload()
+        self.earlier = self._said(running)
         siblings = [one for one in running if not one.blocking]
         watched = self.site.canary_seconds == 0
         for one in running:
@@ -600,12 +638,28 @@ class Workers:
             earlier = self._said(siblings)
             with self._phase(f"exchange {one.port}"):
                 self._exchange(one)
+            self._compare_errors(touched)
             if not one.blocking:
                 siblings.remove(one)
                 if siblings and not watched:
                     with self._phase(f"watch {one.port}"):
                         self._watch(one, earlier)
                     watched = True
+
+    def _compare_errors(self, touched: Sequence[Wanted]) -> None:
+        """Raise `HostError` when a worker that was exchanged fails more often than is usual.
+
+        That is how often its pool failed before the rollout, or how often any worker did meanwhile
+        that still ran the release before: a database that is down is not the new release's fault.
+        """
+        said = self._said(list(self.earlier))
+        still = [(self.earlier[one], said[one]) for one in self.earlier if one not in touched]
+        self.meanwhile = max(self.meanwhile, failed_share(comparable(still)))
+        for one in (one for one in touched if one in self.earlier):
+            pool = [(NOTHING, self.earlier[two]) for two in self.earlier if two.pool == one.pool]
+            usual = max(self.meanwhile, failed_share(comparable(pool)))
+            if problem := errors_problem(comparable([(NOTHING, said[one])]), usual):
+                raise self._not_ready(one, self.site.service(one.port), problem)
 
     def _said(self, workers: Sequence[Wanted]) -> dict[Wanted, Mapping[str, Any]]:
         return {one: self._health(self.site.service(one.port)) for one in workers}
@@ -833,7 +887,8 @@ def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
     site = workers.site
     was, to = site.current_release(), given["release"]
     entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
-    with only_change(site.home, given["who"], f"{given['verb']} of release {to}"):
+    doing = f"{given['verb']} of release {to}"
+    with only_change(site.home, given["who"], doing, given["run"]) as workers.tell:
         outcome, cause = "failed", "the run was cut off"
         try:
             workers.converge()
@@ -869,6 +924,7 @@ def main() -> None:
             "keep_releases": {"type": "int", "default": 5},
             "verb": {"type": "str", "default": "deploy"},
             "who": {"type": "str", "default": "somebody"},
+            "run": {"type": "str", "default": ""},
             "remove_orphans": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ def lock_path(home: Path) -> Path:
     return home / ".lock"
 
 
-def lock_holder(home: Path) -> dict[str, str]:
-    """Return who changes the site right now (``who``, ``since``, ``doing``), or nothing.
+def lock_holder(home: Path) -> dict[str, Any]:
+    """Return who changes the site right now (``who``, ``since``, ``doing``, …), or nothing.
 
     The kernel lets go of the lock when its process ends, however it ends.
     """
@@ -35,30 +35,52 @@ def lock_holder(home: Path) -> dict[str, str]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                story: dict[str, str] = json.loads(handle.read() or "{}")
-                return story or {"who": "somebody", "since": "just now", "doing": "a change"}
+                try:
+                    story: dict[str, Any] = json.loads(handle.read())
+                except ValueError:  # it is just being written
+                    story = {"who": "somebody", "since": "just now", "doing": "a change"}
+                return story
     except FileNotFoundError:
         pass
     return {}
 
 
-def refusal(holder: Mapping[str, str]) -> str:
+def refusal(holder: Mapping[str, Any]) -> str:
     """Return the sentence that tells of another change under way."""
+    phases = holder.get("phases")
+    phase = f", at this moment: {phases[-1][0]}" if phases else ""
     return (
-        f"{holder['who']} has been changing this site since {holder['since']}: {holder['doing']}. "
-        "Nothing was changed; run again when that is over."
+        f"{holder['who']} has been changing this site since {holder['since']}: "
+        f"{holder['doing']}{phase}. Nothing was changed; run again when that is over."
     )
 
 
 @contextmanager
-def only_change(home: Path, who: str, doing: str) -> Iterator[None]:
-    """Hold the site's lock; raises `HostError` at once when somebody else does."""
+def only_change(home: Path, who: str, doing: str, run: str = "") -> Iterator[Callable[[str], None]]:
+    """Hold the site's lock; raises `HostError` at once when somebody else does.
+
+    The file tells the story: who, since when, doing what, and each phase with the second at which
+    it began. The block gets a function that adds a phase. By `run` a reader knows the story for
+    that of its own run.
+    """
     handle = os.open(lock_path(home), os.O_RDWR | os.O_CREAT, 0o644)
+    begun = time.monotonic()
+    phases: list[tuple[str, float]] = []
+    story = {"who": who, "since": now(), "doing": doing, "run": run, "phases": phases}
+
+    def write() -> None:
+        text = json.dumps(story).encode()
+        os.pwrite(handle, text, 0)
+        os.ftruncate(handle, len(text))
+
+    def tell(phase: str) -> None:
+        phases.append((phase, round(time.monotonic() - begun, 1)))
+        write()
+
     try:
         _take(handle, home)
-        os.ftruncate(handle, 0)
-        os.write(handle, json.dumps({"who": who, "since": now(), "doing": doing}).encode())
-        yield
+        write()
+        yield tell
     finally:
         os.close(handle)
 
