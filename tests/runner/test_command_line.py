@@ -42,6 +42,14 @@ def test_systemd_and_a_port_at_once_are_refused(start):
     assert "--port is for development" in worker.stderr()
 
 
+def test_options_of_a_newer_role_are_ignored_and_named(start):
+    """Or a release whose runner is older than the unit could not be gone back to."""
+    worker = start("sample:make_app", "--drain-timeout", "5", "--from-the-future", "3", "--soon")
+    worker.ready()
+    assert "does not know it: --from-the-future 3 --soon" in worker.stderr()
+    assert worker.health()[1]["state"] == "ready"
+
+
 def test_a_port_that_is_taken_is_named(listening):
     port = listening.getsockname()[1]
     ended = harness.run("sample:make_app", "--port", str(port))

@@ -135,9 +135,15 @@ def _sockets(parser: _Parser, port: int | None, address: str | None) -> list[soc
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 1 (failed) or 2 (bad usage)."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown and not systemd.passes_sockets():
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     module, attribute = options.factory
     systemd.configure_logging()
+    if unknown:
+        # A release brings its own runner, and a unit may have been written by a newer role: what
+        # that adds must not keep anybody from going back to the release.
+        log.warning("ignored, since this release's runner does not know it: %s", " ".join(unknown))
     if options.check:
         return _check(module, attribute)
     if options.hold and not options.control:

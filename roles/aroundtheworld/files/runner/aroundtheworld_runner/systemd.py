@@ -17,6 +17,11 @@ class PassedSocketError(Exception):
     """A file descriptor that systemd passed cannot be served from; the text says which and why."""
 
 
+def passes_sockets() -> bool:
+    """Tell whether a service manager started this process with sockets that are not taken yet."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid())
+
+
 def take_listening_sockets() -> list[socket.socket]:
     """Return the listening sockets that systemd passed to this process, non-blocking.
 
