@@ -19,7 +19,12 @@ from aroundtheworld.clock import now_ms
 from aroundtheworld.config import Config, ConfigError, database_url
 from aroundtheworld.db import players
 from aroundtheworld.db.engine import Database
-from aroundtheworld.db.migrate import current_revision, migrate, newest_revision
+from aroundtheworld.db.migrate import (
+    current_revision,
+    migrate,
+    newest_revision,
+    what_to_migrate,
+)
 from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 from aroundtheworld.simulate import Simulation, simulate
 
@@ -138,7 +143,10 @@ def parse_arguments() -> argparse.Namespace:
     """Return what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m aroundtheworld", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("migrate", help="bring the database to this release's schema and world")
+    bring = commands.add_parser(
+        "migrate", help="bring the database to this release's schema and world"
+    )
+    bring.add_argument("--check", action="store_true", help="only say what that would change")
     commands.add_parser("check", help="say whether configuration and database fit this release")
     add = commands.add_parser("create-admin", help="add an administrator, or give one a password")
     add.add_argument("name", metavar="NAME", help=players.NAME_RULE)
@@ -162,7 +170,7 @@ def main() -> None:
     try:
         match arguments.command:
             case "migrate":
-                print(migrate(database_url()))
+                print((what_to_migrate if arguments.check else migrate)(database_url()))
             case "check":
                 print(check())
             case "create-admin":

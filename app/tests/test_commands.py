@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,11 @@ def test_from_nothing_to_a_working_admin(tmp_path):
     before = run("check", DATABASE_URL=url, COOKIE_SECRET=SECRET)
     assert before.returncode == 1
     assert "run `python -m aroundtheworld migrate`" in before.stderr
+    would = run("migrate", "--check", DATABASE_URL=url).stdout.splitlines()
+    assert re.fullmatch(r"From revision none to \d{4}:", would[0])
+    assert would[1] == "  0001: Players, places and rounds."
     assert "673 rows of the world were added" in run("migrate", DATABASE_URL=url).stdout
+    assert "already: nothing to do" in run("migrate", "--check", DATABASE_URL=url).stdout
     assert run("check", DATABASE_URL=url, COOKIE_SECRET=SECRET).returncode == 0
     added = run("create-admin", "Ada", stdin="a long password\n", DATABASE_URL=url)
     assert added.stdout == "The administrator ada was added.\n"

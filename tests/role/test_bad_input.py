@@ -294,6 +294,12 @@ ONE_PROBLEM = [
         "a number of seconds from 0",
     ),
     case(
+        "migrate_check_command",
+        {"aroundtheworld_migrate_check_command": "look 'here"},
+        'aroundtheworld_migrate_check_command: "look \'here" ',
+        "No closing quotation",
+    ),
+    case(
         "migrate_command",
         {"aroundtheworld_migrate_command": "a\nExecStart=b"},
         "aroundtheworld_migrate_command: 'a\\nExecStart=b' ",

@@ -3,10 +3,12 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import tarfile
 import threading
 import types
+from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
@@ -287,7 +289,8 @@ class Host:
         self.archive = directory / "release.tar.gz"
 
     def run_command(self, command):
-        verb = next(one for one in ("tar", "venv", "install", "compileall") if one in command)
+        verbs = ("systemd-run", "tar", "venv", "install", "compileall")
+        verb = next(one for one in verbs if one in command)
         self.commands.append(verb)
         if verb == self.fails:
             return 1, "", f"{verb} does not work today\n"
@@ -295,6 +298,11 @@ class Host:
             subprocess.run(command, check=True)
         elif verb == "venv":
             (action.Path(command[-1]) / "bin").mkdir(parents=True)
+        elif verb == "systemd-run":
+            self.started = command
+            found = re.search(r"--property=WorkingDirectory=(\S+)/app", " ".join(command))
+            self.seen = sorted(path.name for path in Path(found[1]).iterdir())
+            return 0, "two tables more\n", ""
         return 0, "", ""
 
     def pack(self, *parts):
@@ -415,6 +423,39 @@ def test_a_disk_that_is_full_is_named(host, run, monkeypatch):
     with pytest.raises(run.failed, match=r"could not be written: .*No space left on device"):
         run()
     assert not host.release.exists()
+
+
+@pytest.mark.parametrize("there", [(), ("environment",), ("environment", "release")])
+def test_check_mode_says_what_the_migration_would_do(host, run, there):
+    if "environment" in there:
+        run()
+    if there == ("environment",):
+        module.shutil.rmtree(host.release)
+    host.commands.clear()
+    result = run(
+        archive="release" not in there,
+        check=True,
+        migrate_check="migrate --check 'all of it'",
+        process="User=tornado\n# Why.\n\nEnvironment=S_FILE=%d/s\n",
+    )
+    assert result["migration"] == "two tables more"
+    assert "two tables more" in result["diff"]["after"]
+    assert {"app", "runner"} <= {*host.seen}
+    options, command = host.started[: host.started.index("--")], host.started[-4:]
+    assert command == ["/usr/bin/env", "migrate", "--check", "all of it"]
+    unit = next(one.removeprefix("--unit=") for one in options if one.startswith("--unit="))
+    assert "--property=User=tornado" in options
+    assert f"--property=Environment=S_FILE=/run/credentials/{unit}.service/s" in options
+    assert not any("Why" in one for one in options)
+    assert missing(run) == [one for one in ("environment", "release") if one not in there]
+    assert [path for path in host.release.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_release_that_cannot_say_what_its_migration_would_do_fails_the_dry_run(host, run):
+    host.fails = "systemd-run"
+    with pytest.raises(run.failed, match="cannot say what its migration would do, because `look`"):
+        run(check=True, migrate_check="look")
+    assert list(host.release.parent.iterdir()) == []
 
 
 def test_check_mode_changes_nothing(host, run):

@@ -72,6 +72,28 @@ def migrate(url: str) -> str:
     return f"The database {schema}; {changed} rows of the world were added or changed."
 
 
+def what_to_migrate(url: str) -> str:
+    """Say what `migrate` would do with the schema of the database at `url`, and write nothing."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            before = current_revision(connection)
+    finally:
+        engine.dispose()
+    newest = scripts.get_current_head()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if before is not None and before not in known:
+        return f"The database is at revision {before}, which a newer release made: nothing to do."
+    if before == newest:
+        return f"The database is at revision {before} already: nothing to do."
+    steps = [
+        f"  {script.revision}: {script.doc.splitlines()[0]}"
+        for script in reversed(list(scripts.iterate_revisions(newest, before or "base")))
+    ]
+    return "\n".join([f"From revision {before or 'none'} to {newest}:", *steps])
+
+
 def _wait_for_other_migrations(connection: sa.Connection) -> None:
     # As in SQLite, where a transaction that announces its write waits for the one before it.
     connection.execute(sa.text("SET LOCAL lock_timeout = 0"))

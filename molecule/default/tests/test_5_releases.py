@@ -56,6 +56,25 @@ def good_app(changed_app):
     return changed_app
 
 
+def test_a_dry_run_says_what_the_migration_would_do(host, site, ansible_playbook, good_app, name):
+    versions = good_app / "aroundtheworld" / "migrations" / "versions"
+    newest = max(path.name[:4] for path in versions.glob("0*.py"))
+    (versions / "9000_moons.py").write_text(
+        '"""Moons, too."""\n\n'
+        f'revision, down_revision = "9000", "{newest}"\n'
+        "branch_labels = depends_on = None\n\n\n"
+        "def upgrade():\n    raise SystemExit('this was to be a dry run')\n"
+    )
+    before = host.check_output(f"ls -A {HOME}/releases {HOME}/environments")
+    workers = site.pids()
+    run = ansible_playbook(app_option(good_app), "--check")
+    assert run.returncode == 0
+    assert f"{name}: the migration would do this:" in run.output
+    assert f"From revision {newest} to 9000:\n  9000: Moons, too.\n" in run.output
+    assert host.check_output(f"ls -A {HOME}/releases {HOME}/environments") == before
+    assert site.pids() == workers
+
+
 def cut_off_at(host, port):
     """Kill what Ansible runs on the host while it restarts the worker of a port."""
     restart = f"systemctl restart -- aroundtheworld@{port}.service"

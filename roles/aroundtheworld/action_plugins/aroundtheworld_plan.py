@@ -23,6 +23,7 @@ import hashlib
 import ipaddress
 import os
 import re
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -364,10 +365,15 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             f"{given['aroundtheworld_maintenance_retry_after']} is not allowed; it must be a "
             "number of seconds from 0."
         )
-    if re.search(r"[\n\r\0]", given["aroundtheworld_migrate_command"]):
+    for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
+        if re.search(r"[\n\r\0]", given[key]):
+            yield f"{key}: {given[key]!r} is not allowed; it must be one line."
+    try:
+        shlex.split(given["aroundtheworld_migrate_check_command"])
+    except ValueError as error:
         yield (
-            f"aroundtheworld_migrate_command: {given['aroundtheworld_migrate_command']!r} is not "
-            "allowed; it must be one line."
+            "aroundtheworld_migrate_check_command: "
+            f"{given['aroundtheworld_migrate_check_command']!r} is not allowed: {error}."
         )
     # Whatever is wrong with a variable of the app or a secret, its value is not shown.
     for key, value in given["aroundtheworld_environment"].items():

@@ -9,13 +9,14 @@ in one archive.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,11 @@ def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str])
 
 
 class ActionModule(ActionBase):
-    """The task ``aroundtheworld_release``; takes ``home``, ``plan`` and ``static``."""
+    """The task ``aroundtheworld_release``.
+
+    Takes ``home``, ``plan`` and ``static``, and for check mode what the module needs to have the
+    release say what its migration would do.
+    """
 
     _supports_check_mode = True
 
@@ -143,16 +148,36 @@ class ActionModule(ActionBase):
             return done
 
         state = module()
-        if state.get("failed") or not state["missing"] or self._task.check_mode:
+        if state.get("failed"):
             return state
+        if not self._task.check_mode:
+            return self._with_archive(state["missing"], plan, module) if state["missing"] else state
 
+        # A site that is not there yet has no database to look at, nor a user to do it.
+        migrate_check = self._task.args["migrate_check"]
+        if not migrate_check or state["current"] in ("", release["id"]):
+            return state
+        about = {"migrate_check": migrate_check, "process": self._task.args["process"]}
+        look = functools.partial(module, **about)
+        there = {"release", "environment"}.isdisjoint(state["missing"])
+        said = look() if there else self._with_archive(state["missing"], plan, look)
+        if said.get("migration"):
+            name = (task_vars or {})["inventory_hostname"]
+            display.display(f"{name}: the migration would do this:\n{said['migration']}")
+        return said
+
+    def _with_archive(
+        self, missing: list[str], plan: Mapping[str, Any], module: Callable[..., dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return what the module does with an archive of what is missing."""
+        release, environment = plan["release"], plan["environment"]
         with tempfile.TemporaryDirectory() as work:
             local = Path(work) / "release.tar.gz"
             with tarfile.open(local, "w:gz", compresslevel=1, dereference=True) as archive:
-                if "release" in state["missing"]:
+                if "release" in missing:
                     for label, tree in release["trees"].items():
                         add_tree(archive, label, Path(tree["root"]), tree["files"])
-                if "environment" in state["missing"]:
+                if "environment" in missing:
                     wheels = fetch_wheels(environment, plan["host"]["python"], cache_directory())
                     names = sorted(wheel.name for wheel in wheels.iterdir())
                     add_tree(archive, "wheels", wheels, names)

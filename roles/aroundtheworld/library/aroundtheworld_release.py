@@ -8,6 +8,8 @@ module: aroundtheworld_release
 short_description: Install a release and its virtual environment
 description:
   - Without an archive, says what of the release is missing; with one, installs it.
+  - With O(migrate_check) in check mode, has the release say what its migration would do. It is
+    unpacked for that and removed again.
   - Releases and environments are named by their content, owned by root, and never changed once
     they are whole.
   - The action plugin of the same name makes the archive on the controller.
@@ -23,6 +25,14 @@ options:
   archive:
     description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt).
     type: path
+  migrate_check:
+    description: Command that says what the migration would do.
+    type: str
+    default: ""
+  process:
+    description: Lines of a unit's C([Service]) section that a process of the app runs with.
+    type: str
+    default: ""
   who: {description: Who makes this change., type: str, default: somebody}
 author: The Around The World authors
 """
@@ -40,13 +50,17 @@ missing:
   description: What was not there, of C(environment), C(release), C(link) and C(assets).
   type: list
   returned: always
+current: {description: Id of the release that runs now, type: str, returned: always}
+migration: {description: What the migration would do, type: str, returned: in check mode}
 """
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +88,7 @@ class Installer:
     ) -> None:
         """Name what is wanted; nothing is touched yet."""
         self.module = module
+        self.home = home
         self.assets = Assets(home, static)
         self.environment = home / "environments" / environment
         self.release = home / "releases" / release
@@ -100,20 +115,25 @@ class Installer:
             last = "\n".join((out + error).strip().splitlines()[-20:])
             self.module.fail_json(msg=f"{' '.join(map(str, command[:6]))} … failed:\n{last}")
 
-    def install_environment(self, source: Path) -> None:
+    def current(self) -> str:
+        """Return the id of the release that runs now, or an empty text."""
+        link = self.home / "current"
+        return link.readlink().name if link.is_symlink() else ""
+
+    def install_environment(self, source: Path, environment: Path) -> None:
         """Make the environment at its final place, because its scripts contain that path."""
-        shutil.rmtree(self.environment, ignore_errors=True)
-        self.run("/usr/bin/python3", "-m", "venv", "--without-pip", self.environment)
+        shutil.rmtree(environment, ignore_errors=True)
+        self.run("/usr/bin/python3", "-m", "venv", "--without-pip", environment)
         pip = max(DEBIAN_WHEELS.glob("pip-*.whl")) / "pip"
-        python = self.environment / "bin" / "python"
+        python = environment / "bin" / "python"
         self.run(
             *(python, pip, "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"),
             *("--no-compile", "--no-cache-dir", "--disable-pip-version-check"),
             *("--root-user-action=ignore", "--find-links", source / "wheels"),
             *("--requirement", source / "requirements.txt"),
         )
-        self.compile(self.environment)
-        (self.environment / WHOLE).touch()
+        self.compile(environment)
+        (environment / WHOLE).touch()
 
     def compile(self, tree: Path) -> None:
         """Write byte code, which the workers may not write themselves.
@@ -144,15 +164,10 @@ class Installer:
     def install(self, archive: Path) -> None:
         """Install what is missing from the archive; a failure leaves nothing half-written."""
         missing = self.missing()
-        for left in self.release.parent.glob(f"{UNFINISHED}*"):  # from a run that was killed
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=self.release.parent, prefix=UNFINISHED) as work:
-            source = Path(work) / "release"
-            source.mkdir()
-            self.run("tar", "--extract", "--file", archive, "--directory", source)
+        with self.unpacked(archive) as source:
             if "environment" in missing:
                 try:
-                    self.install_environment(source)
+                    self.install_environment(source, self.environment)
                 except BaseException:
                     shutil.rmtree(self.environment, ignore_errors=True)
                     raise
@@ -160,6 +175,59 @@ class Installer:
                 self.install_release(source)
         self.install_link()
         self.assets.update()
+
+    @contextmanager
+    def unpacked(self, archive: Path) -> Iterator[Path]:
+        """Unpack the archive beside the releases, for as long as the block takes."""
+        for left in self.release.parent.glob(f"{UNFINISHED}*"):  # from a run that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=self.release.parent, prefix=UNFINISHED) as work:
+            Path(work).chmod(0o755)
+            source = Path(work) / "release"
+            source.mkdir()
+            self.run("tar", "--extract", "--file", archive, "--directory", source)
+            yield source
+
+    def migration(self, archive: Path | None, command: str, process: str) -> str:
+        """Return what the release says that its migration would do."""
+        missing = self.missing()
+        if not archive:
+            return self.said_by(self.release, self.environment, command, process)
+        with self.unpacked(archive) as source:
+            environment = self.environment
+            if "environment" in missing:
+                environment = source / "environment"
+                self.install_environment(source, environment)
+            release = source if "release" in missing else self.release
+            return self.said_by(release, environment, command, process)
+
+    def said_by(self, release: Path, environment: Path, command: str, process: str) -> str:
+        """Run a command as a process of the release, and return what it prints.
+
+        It could write what a worker can: SQLite does not open a database read-only whose log is
+        nobody's at the moment. To change nothing is what the command is for.
+        """
+        unit = f"migration-check-{os.getpid()}"
+        lines = [line for line in process.splitlines() if line and not line.startswith("#")]
+        lines += [
+            f"WorkingDirectory={release}/app",
+            f"Environment=PATH={environment}/bin:/usr/local/bin:/usr/bin:/bin",
+            f"Environment=PYTHONPATH={release}/app:{release}/runner",
+        ]
+        # systemd-run takes specifiers as they are.
+        credentials = f"/run/credentials/{unit}.service"
+        properties = [f"--property={line.replace('%d', credentials)}" for line in lines]
+        systemd_run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
+        code, out, error = self.module.run_command(
+            [*systemd_run, *properties, "--", "/usr/bin/env", *shlex.split(command)]
+        )
+        if code:
+            last = "\n".join((out + error).strip().splitlines()[-20:])
+            self.module.fail_json(
+                msg=f"The release {self.release.name} cannot say what its migration would do, "
+                f"because `{command}` failed:\n{last}"
+            )
+        return str(out).strip()
 
 
 def main() -> None:
@@ -171,6 +239,8 @@ def main() -> None:
             "environment": {"type": "str", "required": True},
             "static": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
+            "migrate_check": {"type": "str", "default": ""},
+            "process": {"type": "str", "default": ""},
             "who": {"type": "str", "default": "somebody"},
         },
         supports_check_mode=True,
@@ -180,11 +250,17 @@ def main() -> None:
         module, Path(given["home"]), given["release"], given["environment"], given["static"]
     )
     missing = installer.missing()
-    if given["archive"] and not module.check_mode:
-        os.umask(0o022)  # the workers read what root writes here
+    archive, migration = given["archive"] and Path(given["archive"]), ""
+    os.umask(0o022)  # the workers read what root writes here
+    if given["migrate_check"] if module.check_mode else archive:
+        doing = "looking what a release would do" if module.check_mode else "installing a release"
         try:
-            with only_change(Path(given["home"]), given["who"], "installing a release"):
-                installer.install(Path(given["archive"]))
+            with only_change(Path(given["home"]), given["who"], doing):
+                if module.check_mode:
+                    command = given["migrate_check"]
+                    migration = installer.migration(archive, command, given["process"])
+                else:
+                    installer.install(archive)
         except HostError as failure:
             module.fail_json(msg=str(failure))
         except OSError as error:
@@ -197,13 +273,15 @@ def main() -> None:
         "link": given["environment"],
         "assets": f"below {', '.join(one['url'] for one in given['static']) or 'nothing'}",
     }
+    after = "".join(f"{part} {about[part]}\n" for part in missing)
+    if migration:
+        after += f"its migration:\n{migration}\n"
     module.exit_json(
         changed=bool(missing),
         missing=missing,
-        diff={
-            "before": "".join(f"no {part}\n" for part in missing),
-            "after": "".join(f"{part} {about[part]}\n" for part in missing),
-        },
+        current=installer.current(),
+        migration=migration,
+        diff={"before": "".join(f"no {part}\n" for part in missing), "after": after},
     )
 
 
