@@ -91,11 +91,6 @@ def text(content: dict[str, Any], name: str, longest: int) -> str:
 class PingApi(ApiHandler):
     """Answers at once: no database, no cookie. What it costs is what the framework costs."""
 
-    def set_default_headers(self) -> None:
-        """Send none of a page's headers: nothing here is ever shown or kept."""
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-store")
-
     def compute_etag(self) -> None:
         """Compute none: no answer is worth comparing with the one before."""
 
