@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import load, playbooks, report, targets
+from bench import cost, load, playbooks, report, targets
 from bench.figures import Part
 from bench.host import CACHE, TOOLS, BenchError, run, say
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help="playbooks, load and targets (20 minutes); the first two unless named",
+        help="playbooks, load, cost and targets (20 minutes); the first two unless named",
     )
     parser.add_argument(
         "--quick", action="store_true", help="measure once or twice, and keep nothing"
@@ -28,6 +28,7 @@ def main() -> None:
     rounds, deploys, bursts = (2, 1, 2) if arguments.quick else (5, 2, 6)
     measure: dict[str, Callable[[], Part]] = {
         "playbooks": lambda: playbooks.measure(rounds, deploys),
+        "cost": lambda: cost.measure(4 * rounds),
         "load": lambda: load.measure(bursts),
         "targets": targets.measure,
     }

@@ -16,6 +16,7 @@ BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 TITLES = {
     "playbooks": "The operator's commands",
     "load": "Public requests",
+    "cost": "What measuring costs a worker",
     "targets": "The contributor's commands",
 }
 

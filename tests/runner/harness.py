@@ -130,6 +130,19 @@ class Worker:
     def health(self) -> tuple[int, dict[str, Any]]:
         return ask(self.control, "/health")
 
+    def routes(self) -> dict[str, dict[str, Any]]:
+        """Return what it says of its routes, by pattern."""
+        said = ask(self.control, "/routes")[1]["routes"]
+        return {one["route"] or one["handler"]: one for one in said}
+
+    def wait_logged(self, wanted: str, seconds: float = 5) -> float:
+        """Return when (monotonic) this appeared on its standard error."""
+        deadline = time.monotonic() + seconds
+        while wanted not in self.stderr():
+            assert time.monotonic() < deadline, f"no {wanted!r} in: {self.stderr()}"
+            time.sleep(0.02)
+        return time.monotonic()
+
     def accept(self) -> tuple[int, dict[str, Any]]:
         return ask(self.control, "/accept", "POST")
 
@@ -164,10 +177,16 @@ class Worker:
 
 def ask(control: Path, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
     """Ask a control socket; times out after two seconds."""
+    status, _, body = ask_raw(control, path, method)
+    return status, json.loads(body)
+
+
+def ask_raw(control: Path, path: str, method: str = "GET") -> tuple[int, str, str]:
+    """Ask a control socket; return status, content type and text."""
     with private_client(control, timeout=2) as connection:
         connection.request(method, path)
         response = connection.getresponse()
-        return response.status, json.loads(response.read())
+        return response.status, response.headers["Content-Type"], response.read().decode()
 
 
 @contextlib.contextmanager

@@ -79,7 +79,10 @@ def test_an_unknown_path_is_answered_with_the_known_ones(start):
     worker = start().ready()
     assert harness.ask(worker.control, "/nothing") == (
         404,
-        {"error": "no GET /nothing", "known": ["GET /health", "POST /accept"]},
+        {
+            "error": "no GET /nothing",
+            "known": ["GET /health", "GET /metrics", "GET /routes", "POST /accept"],
+        },
     )
 
 

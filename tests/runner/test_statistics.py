@@ -9,7 +9,7 @@ import harness
 import pytest
 from tornado.websocket import websocket_connect
 
-from aroundtheworld_runner.statistics import BOUNDS, ResponseStatistics
+from aroundtheworld_runner.statistics import BOUNDS, PUBLISHED, Histogram
 
 
 def wait_counted(worker, **wanted):
@@ -124,17 +124,42 @@ def test_a_percentile_is_never_too_low_and_at_most_10_percent_too_high():
         seconds = sorted(
             math.exp(chance.uniform(math.log(0.0005), math.log(60))) for _ in range(size)
         )
-        statistics = ResponseStatistics()
+        histogram = Histogram()
         for value in seconds:
-            statistics.count_response(200, value)
+            histogram.add(value)
         for name, fraction in (("p50", 0.50), ("p99", 0.99)):
             exact = seconds[math.ceil(fraction * size) - 1]
-            assert exact <= statistics.latency()[name] <= 1.1001 * exact
+            assert exact <= histogram.describe()[name] <= 1.1001 * exact
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.0, 0.0005), (0.0005, 0.0005), (3600, 60)])
 def test_what_lies_outside_the_buckets_is_in_the_outermost(seconds, said):
-    statistics = ResponseStatistics()
-    statistics.count_response(200, seconds)
-    assert statistics.latency()["p99"] == said
+    histogram = Histogram()
+    histogram.add(seconds)
+    assert histogram.describe()["p99"] == said
     assert (BOUNDS[0], BOUNDS[-1]) == (0.0005, 60)
+
+
+def test_what_prometheus_is_given_is_exact():
+    chance = random.Random(2)
+    seconds = [*PUBLISHED, *(math.exp(chance.uniform(-9, 5)) for _ in range(500))]
+    histogram = Histogram()
+    for value in seconds:
+        histogram.add(value)
+    assert histogram.cumulative() == [
+        (bound, sum(value <= bound for value in seconds)) for bound in (*PUBLISHED, math.inf)
+    ]
+
+
+def test_what_was_described_can_be_restored():
+    histogram = Histogram()
+    for value in (0.001, 0.3, 0.3, 100):
+        histogram.add(value)
+    said = histogram.describe()
+    other = Histogram()
+    other.add(2.0)
+    other.restore(said["buckets"], said["sum"], histogram.max)
+    histogram.add(2.0)
+    assert (other.describe(), other.max) == (histogram.describe(), 100)
+    with pytest.raises(ValueError, match="not in"):
+        other.restore([(0.123, 1)], 0.123, 0.123)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import math
 import socket
@@ -72,7 +73,8 @@ def _parser() -> _Parser:
         "--control",
         metavar="PATH",
         type=Path,
-        help="answer GET /health, and POST /accept, on this UNIX socket",
+        help="answer GET /health, /metrics and /routes, and POST /accept, on this UNIX socket; "
+        "what /routes says outlives a restart in a file beside it",
     )
     parser.add_argument(
         "--private-app",
@@ -100,6 +102,14 @@ def _parser() -> _Parser:
         default=2.0,
         help="how long to leave idle connections to their clients after the last response; "
         "longer than the keep-alive timeout of the proxy (default: 2)",
+    )
+    parser.add_argument(
+        "--block-warn",
+        metavar="SECONDS",
+        type=_seconds,
+        default=1.0,
+        help="how long something may block the event loop until it is logged; 0 for however long "
+        "(default: 1)",
     )
     parser.add_argument(
         "--port", type=_port, help="bind this port; for development, where no systemd binds it"
@@ -140,6 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     module, attribute = options.factory
     systemd.configure_logging()
+    # The watchdog's SIGABRT then leaves a stack, also when code in C never let the thread look
+    # that would have written it down before.
+    faulthandler.enable()
     if unknown:
         # A release brings its own runner, and a unit may have been written by a newer role: what
         # that adds must not keep anybody from going back to the release.
@@ -157,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hold=options.hold,
         drain_timeout=options.drain_timeout,
         linger=options.linger,
+        block_warn=options.block_warn,
     )
     try:
         asyncio.run(Worker(settings, sockets).run())

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from aroundtheworld_runner.private_socket import private_socket
 
-Answer = tuple[HTTPStatus, Mapping[str, object]]
+# A status, and either an object for JSON or a text with its content type.
+Answer = tuple[HTTPStatus, Mapping[str, object] | tuple[str, str]]
 Routes = Mapping[str, Callable[[], Answer]]
 
 
@@ -56,9 +57,13 @@ def _handler_class(routes: Routes) -> type[http.server.BaseHTTPRequestHandler]:
             asked = f"{self.command} {self.path.partition('?')[0]}"
             route = routes.get(asked)
             status, content = route() if route else _not_found(asked)
-            body = json.dumps(content).encode() + b"\n"
+            if isinstance(content, tuple):
+                kind, text = content
+            else:
+                kind, text = "application/json", json.dumps(content) + "\n"
+            body = text.encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

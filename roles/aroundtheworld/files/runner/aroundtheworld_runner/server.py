@@ -39,6 +39,7 @@ class WorkerServer(HTTPServer):
     Attributes:
         requests_in_flight: By the connection on which they came.
         requests_total: Requests whose headers have arrived since the start.
+        websockets: How many are open, as far as was known at the last beat.
         statistics: Of the responses, and how long they took from the arrival of the headers
             until the application had given them whole.
     """
@@ -50,6 +51,7 @@ class WorkerServer(HTTPServer):
         self.requests_total = 0
         self.statistics = ResponseStatistics()
         self._streams: set[IOStream] = set()
+        self.websockets = 0
         self._websockets: weakref.WeakSet[WebSocketHandler] = weakref.WeakSet()
 
     @property
@@ -82,6 +84,7 @@ class WorkerServer(HTTPServer):
 
     def forget_closed_streams(self) -> None:
         """Stop counting WebSockets that have closed: Tornado has no hook that says so."""
+        self.websockets = sum(one.ws_connection is not None for one in self._websockets)
         self._streams = {stream for stream in self._streams if not stream.closed()}
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:

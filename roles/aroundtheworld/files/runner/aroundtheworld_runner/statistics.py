@@ -1,50 +1,50 @@
-"""What a worker counts and measures of its responses, cheaply enough to do it for every one."""
+"""What a worker counts and measures, cheaply enough to do it for every request."""
 
 import collections
 import math
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 
-# The upper bounds of the buckets, in seconds: from 0.5 ms to 60 s, each 1.1 times the one before.
-# The first bucket also takes what is faster, the last one what is slower.
+# The upper bounds that Prometheus is given, in seconds.
+PUBLISHED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# The upper bounds of the buckets, in seconds: from 0.5 ms to 60 s, each at most 1.1 times the one
+# before. The first bucket also takes what is faster, the last one what is slower.
 _STEPS = 123
-BOUNDS = tuple(float(f"{0.0005 * (60 / 0.0005) ** (n / _STEPS):.4g}") for n in range(_STEPS + 1))
+_GEOMETRIC = (float(f"{0.0005 * (60 / 0.0005) ** (n / _STEPS):.4g}") for n in range(_STEPS + 1))
+BOUNDS = tuple(sorted({*_GEOMETRIC, *PUBLISHED}))
+_LAST = len(BOUNDS) - 1
 
 
-class ResponseStatistics:
-    """Counts responses, and how long they took, since it was made.
+class Histogram:
+    """How long something took, many times. To be fed by one thread; may be read by any.
 
-    To be fed by one thread; may be read by any.
+    Attributes:
+        sum: Seconds in all.
+        max: The longest of them.
     """
+
+    __slots__ = ("_buckets", "max", "sum")
 
     def __init__(self) -> None:
         """Begin at zero."""
-        self._classes = collections.Counter(dict.fromkeys(range(1, 6), 0))  # by first digit
-        self._aborted = 0
         self._buckets = [0] * len(BOUNDS)
-        self._sum = 0.0
+        self.sum = 0.0
+        self.max = 0.0
 
-    def count_response(self, code: int, seconds: float) -> None:
-        """Count a response that was given whole, and the time until it was."""
-        self._classes[code // 100] += 1
-        self._buckets[bisect_left(BOUNDS, seconds, 0, _STEPS)] += 1
-        self._sum += seconds
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self._buckets[bisect_left(BOUNDS, seconds, 0, _LAST)] += 1
+        self.sum += seconds
+        if seconds > self.max:
+            self.max = seconds
 
-    def count_aborted(self) -> None:
-        """Count a request that did not get its whole response."""
-        self._aborted += 1
-
-    def responses(self) -> dict[str, int]:
-        """Return how many responses there were of each class, and how many were aborted."""
-        classes = {f"{digit}xx": count for digit, count in self._classes.copy().items()}
-        return {**classes, "aborted": self._aborted}
-
-    def latency(self) -> dict[str, object]:
-        """Describe how long whole responses took, in seconds.
+    def describe(self) -> dict[str, object]:
+        """Describe it, in seconds.
 
         Returns:
-            `count` and `sum`; `p50` and `p99`, None before the first response; `buckets`, a pair
-            of upper bound and count for each that is not empty, from which a reader who has an
-            earlier answer computes the percentiles of the time in between.
+            `count` and `sum`; `p50` and `p99`, None before the first; `buckets`, a pair of upper
+            bound and count for each that is not empty, from which a reader who has an earlier
+            answer computes the percentiles of the time in between.
 
             A percentile is the upper bound of the bucket into which it falls: between 0.5 ms and
             60 s never too low and at most 10 % too high. 60 stands for anything longer.
@@ -53,11 +53,62 @@ class ResponseStatistics:
         filled = [(bound, count) for bound, count in zip(BOUNDS, counts, strict=True) if count]
         return {
             "count": sum(counts),
-            "sum": round(self._sum, 6),
+            "sum": round(self.sum, 6),
             "p50": percentile(filled, 0.50),
             "p99": percentile(filled, 0.99),
             "buckets": filled,
         }
+
+    def restore(self, buckets: Iterable[tuple[float, int]], total: float, longest: float) -> None:
+        """Add what another one has described; raises ValueError when its buckets are others."""
+        for bound, count in buckets:
+            self._buckets[BOUNDS.index(bound)] += count
+        self.sum += total
+        self.max = max(self.max, longest)
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """Return pairs of a published upper bound and how many took no longer, and one for all."""
+        counts = self._buckets.copy()
+        pairs = [(bound, sum(counts[: BOUNDS.index(bound) + 1])) for bound in PUBLISHED]
+        return [*pairs, (math.inf, sum(counts))]
+
+
+class ResponseStatistics:
+    """Counts responses, and how long they took, since it was made.
+
+    To be fed by one thread; may be read by any.
+
+    Attributes:
+        duration: How long whole responses took.
+        aborted: Requests that did not get their whole response.
+    """
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self._codes: collections.Counter[int] = collections.Counter()
+        self.duration = Histogram()
+        self.aborted = 0
+
+    def count_response(self, code: int, seconds: float) -> None:
+        """Count a response that was given whole, and the time until it was."""
+        self._codes[code] += 1
+        self.duration.add(seconds)
+
+    def count_aborted(self) -> None:
+        """Count a request that did not get its whole response."""
+        self.aborted += 1
+
+    def codes(self) -> Mapping[int, int]:
+        """Return how many responses there were of each status."""
+        return self._codes.copy()
+
+    def responses(self) -> dict[str, int]:
+        """Return how many responses there were of each class, and how many were aborted."""
+        classes = dict.fromkeys((f"{digit}xx" for digit in range(1, 6)), 0)
+        for code, count in self.codes().items():
+            name = f"{code // 100}xx"
+            classes[name] = classes.get(name, 0) + count
+        return {**classes, "aborted": self.aborted}
 
 
 def percentile(buckets: list[tuple[float, int]], fraction: float) -> float | None:

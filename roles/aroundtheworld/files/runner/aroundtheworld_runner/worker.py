@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import platform
+import resource
 import signal
 import socket
 import threading
@@ -14,11 +16,14 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
+import tornado
 from tornado.httpserver import HTTPServer
 
-from aroundtheworld_runner import heartbeat, loading, systemd
+from aroundtheworld_runner import blocking, heartbeat, loading, systemd
 from aroundtheworld_runner.control import Answer, control_socket
+from aroundtheworld_runner.metrics import CONTENT_TYPE, Metrics
 from aroundtheworld_runner.private_socket import private_socket
+from aroundtheworld_runner.routes import BLOCK, Routes
 from aroundtheworld_runner.server import WorkerServer
 from aroundtheworld_runner.statistics import ResponseStatistics
 
@@ -40,6 +45,7 @@ class Settings:
     hold: bool
     drain_timeout: float
     linger: float
+    block_warn: float
 
 
 class Worker:
@@ -52,9 +58,18 @@ class Worker:
         self._state: Literal["starting", "held", "ready", "draining"] = "starting"
         self._started = time.monotonic()
         self._server: WorkerServer | None = None
+        self._started_at = time.time()
         self._heartbeat = heartbeat.Heartbeat(self._on_beat)
         self._watchdog = systemd.watchdog_seconds()
-        self._watchdog_sent = 0.0
+        self._routes = Routes(os.environ.get("AROUNDTHEWORLD_RELEASE"))
+        control = settings.control
+        self._watch = blocking.Watch(
+            self._heartbeat,
+            self._routes,
+            warn=settings.block_warn,
+            watchdog=self._watchdog,
+            file=control.with_suffix(".routes") if control else None,
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM (or SIGINT), then drain.
@@ -68,7 +83,12 @@ class Worker:
         with contextlib.ExitStack() as private_sockets:
             if self._settings.control:
                 # There before the application is imported, which may take its time.
-                routes = {"GET /health": self.health, "POST /accept": self.accept}
+                routes = {
+                    "GET /health": self.health,
+                    "GET /metrics": self.metrics,
+                    "GET /routes": self.routes,
+                    "POST /accept": self.accept,
+                }
                 private_sockets.enter_context(control_socket(self._settings.control, routes))
             factory = loading.import_factory(self._settings.module, self._settings.attribute)
             application = await loading.make_application(factory)
@@ -76,7 +96,9 @@ class Worker:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, stop.set)
+            blocking.measure_handlers(self._routes)
             self._heartbeat.start()  # anew: that the import held up the loop was no lag for anybody
+            self._watch.start()
             if self._settings.private_app:
                 sock = private_sockets.enter_context(private_socket(self._settings.private_app))
                 # Tornado's own server, so that no statistics show it and no drain waits for it.
@@ -89,6 +111,7 @@ class Worker:
                 self._serve(server, "READY=1")
             await stop.wait()
             await self._drain(server)
+            self._watch.save()
         self._exit_soon()
 
     def _serve(self, server: WorkerServer, *assignments: str) -> None:
@@ -175,12 +198,13 @@ class Worker:
         timer.daemon = True
         timer.start()
 
-    def _on_beat(self) -> None:
+    def _on_beat(self, lag: float) -> None:
         if self._server:
             self._server.forget_closed_streams()
+        self._watch.beat(lag)
         now = time.monotonic()
-        if self._watchdog and now - self._watchdog_sent >= self._watchdog / 3:
-            self._watchdog_sent = now
+        if self._watchdog and now - self._watch.sign_of_life >= self._watchdog / 3:
+            self._watch.sign_of_life = now
             systemd.notify("WATCHDOG=1")
 
     def health(self) -> Answer:
@@ -202,11 +226,71 @@ class Worker:
             "requests_in_flight": len(server.requests_in_flight) if server else 0,
             "requests_total": server.requests_total if server else 0,
             "responses": statistics.responses(),
-            "latency_seconds": statistics.latency(),
+            "latency_seconds": statistics.duration.describe(),
             "loop_lag_seconds": self._heartbeat.lag(),
             "busy_seconds": busy_seconds,
             "busy_in": busy_in,
         }
+
+    def routes(self) -> Answer:
+        """Tell for how long each route has held the loop; called from the control's thread."""
+        return HTTPStatus.OK, self._routes.to_json()
+
+    def metrics(self) -> Answer:
+        """Tell what Prometheus wants to know; called from the control socket's thread."""
+        server = self._server
+        statistics = server.statistics if server else ResponseStatistics()
+        metrics = Metrics()
+        metrics.gauge(
+            "info",
+            "What runs.",
+            1,
+            {
+                "release": os.environ.get("AROUNDTHEWORLD_RELEASE", ""),
+                "config": os.environ.get("AROUNDTHEWORLD_CONFIG", ""),
+                "python": platform.python_version(),
+                "tornado": tornado.version,
+            },
+        )
+        metrics.gauge("ready", "Whether it takes visitors.", self._state == "ready")
+        metrics.gauge("start_time_seconds", "When it started.", round(self._started_at, 3))
+        metrics.counter(
+            "requests_total",
+            "Whole responses, by status.",
+            [({"code": str(code)}, count) for code, count in sorted(statistics.codes().items())],
+        )
+        metrics.counter(
+            "requests_aborted_total", "Requests without a whole response.", statistics.aborted
+        )
+        metrics.gauge(
+            "requests_in_flight",
+            "Requests that are being answered.",
+            len(server.requests_in_flight) if server else 0,
+        )
+        metrics.histogram(
+            "request_duration_seconds",
+            "From a request's headers to its whole response.",
+            statistics.duration,
+        )
+        metrics.gauge("connections", "Open connections.", server.connections if server else 0)
+        metrics.gauge("websockets", "Open WebSockets.", server.websockets if server else 0)
+        metrics.histogram(
+            "loop_lag_seconds", "How late a timer came, four a second.", self._heartbeat.lags
+        )
+        metrics.gauge(
+            "loop_busy_seconds",
+            "For how long the event loop has been blocked, 0 while it turns.",
+            self._heartbeat.busy()[0],
+        )
+        metrics.counter(
+            "loop_blocked_seconds_total",
+            f"Seconds in blocks of {BLOCK * 1000:.0f} ms and more.",
+            self._routes.blocked(),
+        )
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        metrics.counter("cpu_seconds_total", "Processor time.", usage.ru_utime + usage.ru_stime)
+        metrics.gauge("resident_memory_bytes", "Memory in use.", _resident_memory())
+        return HTTPStatus.OK, (CONTENT_TYPE, str(metrics))
 
 
 def _address(sock: socket.socket) -> str:
@@ -214,3 +298,8 @@ def _address(sock: socket.socket) -> str:
     if sock.family == socket.AF_INET6:
         return f"[{name[0]}]:{name[1]}"
     return f"{name[0]}:{name[1]}" if sock.family == socket.AF_INET else str(name)
+
+
+def _resident_memory() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

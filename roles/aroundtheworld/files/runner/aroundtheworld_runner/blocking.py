@@ -1,0 +1,257 @@
+"""Measures for how long handlers hold the event loop, and says so while one holds it for too long.
+
+What ends is measured where it happens: the steps of a handler's coroutine, between which the loop
+turns, are timed one by one. What does not end is seen by a thread.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+import traceback
+import types
+from collections.abc import Coroutine, Generator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tornado.http1connection import HTTP1Connection
+from tornado.web import OutputTransform, RequestHandler
+
+from aroundtheworld_runner.heartbeat import INTERVAL, TOLERANCE, Heartbeat, culprit
+from aroundtheworld_runner.routes import BLOCK, Route, Routes
+
+AGAIN = 10  # times as long must a block have become until it is told of again
+MARGIN = 1.0  # seconds before the watchdog's end in which the stack is written down, at most
+SAVED_EVERY = 60.0  # seconds
+
+_clock = time.monotonic
+
+log = logging.getLogger(__name__)
+
+
+def measure_handlers(routes: Routes) -> None:
+    """Have every handler's requests timed from now on, in this process.
+
+    `RequestHandler._execute` is not documented, but it has been what a request consists of since
+    Tornado's beginnings, and error trackers replace it in the same way.
+    """
+    execute = RequestHandler._execute
+
+    async def measured(
+        self: RequestHandler, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
+    ) -> None:
+        work = execute(self, transforms, *args, **kwargs)
+        if isinstance(self.request.connection, HTTP1Connection):
+            # Of the private socket, where those who check this process are not counted.
+            await work
+        else:
+            await _steps(work, self, routes.of(self))
+
+    RequestHandler._execute = measured  # type: ignore[method-assign]
+
+
+@types.coroutine
+def _steps(
+    work: Coroutine[Any, Any, None],
+    handler: RequestHandler,
+    route: Route,
+) -> Generator[Any, Any, None]:
+    """Pass on what a coroutine does, timing its steps.
+
+    The thread looks into this frame: it wants to know `handler`, and when the step `began`.
+    """
+    longest = 0.0
+    began = _clock()
+    try:
+        waited_for = work.send(None)
+        while True:
+            held = _clock() - began
+            if held > longest:
+                longest = held
+            if held >= BLOCK:
+                route.blocked += held
+            if route.websocket:
+                route.holds.add(held)
+            began = 0.0  # for a thread that looks when this goes on and has not come to the clock
+            try:
+                value = yield waited_for
+            except BaseException as error:
+                began = _clock()
+                waited_for = work.throw(error)
+            else:
+                began = _clock()
+                waited_for = work.send(value)
+    except StopIteration:
+        return
+    finally:
+        held = _clock() - began
+        if held >= BLOCK:
+            route.blocked += held
+        route.holds.add(held if held > longest or route.websocket else longest)
+
+
+@dataclasses.dataclass
+class _Block:
+    """Something that holds the loop.
+
+    Attributes:
+        began: When (monotonic).
+        route: To which its time is counted.
+        described: A name such as `AdminReport.get`, and which request it is.
+        exact: It is a step of a handler's coroutine, which counts its time itself.
+        said: For how many seconds it had gone on when it was told of; 0 for not yet.
+        saved: It has been written down for the case that it is the worker's end.
+    """
+
+    began: float
+    route: Route
+    described: str
+    exact: bool
+    said: float = 0.0
+    saved: bool = False
+
+
+class Watch:
+    """A thread that looks every now and then whether the loop turns."""
+
+    def __init__(
+        self,
+        heartbeat: Heartbeat,
+        routes: Routes,
+        *,
+        warn: float,
+        watchdog: float | None,
+        file: Path | None,
+    ) -> None:
+        """Take what is to be watched.
+
+        Args:
+            heartbeat: Of the loop.
+            routes: Where the times of blocks are counted.
+            warn: Seconds of a block after which it is logged; 0 for never.
+            watchdog: Seconds without a sign of life after which systemd ends this process.
+            file: Where the routes are saved.
+        """
+        self._heartbeat = heartbeat
+        self._routes = routes
+        self._warn = warn
+        self._watchdog = watchdog
+        self._file = file
+        self._margin = min(MARGIN, watchdog / 3) if watchdog else 0.0
+        self._shortest = min(warn or TOLERANCE, TOLERANCE)
+        self._block: _Block | None = None
+        self._lock = threading.Lock()
+        self.sign_of_life = time.monotonic()  # when systemd was given the last one
+
+    def start(self) -> None:
+        """Begin, where an earlier process with the same release has ended."""
+        if self._file:
+            self._routes.restore(self._file)
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def beat(self, lag: float) -> None:
+        """Note that the loop turns; called in it."""
+        if self._block:
+            with self._lock:
+                block, self._block = self._block, None
+            if block:
+                self._ended(block, lag if not block.exact else time.monotonic() - block.began)
+
+    def _run(self) -> None:
+        pause = min(INTERVAL, self._shortest / 2, self._margin / 3 or INTERVAL)
+        saved = time.monotonic()
+        while True:
+            time.sleep(pause)
+            now = time.monotonic()
+            try:
+                if now - self._heartbeat.last >= self._shortest:
+                    self._look(now)
+                if now - saved >= SAVED_EVERY:
+                    saved = now
+                    self.save()
+            except Exception:
+                log.exception("cannot look after the event loop")
+
+    def _look(self, now: float) -> None:
+        innermost = self._heartbeat.frame()
+        seen = self._what_blocks(innermost)
+        if now - seen.began < self._shortest:
+            return
+        with self._lock:
+            before, block = self._block, seen
+            if before and before.began == seen.began:
+                block = before
+            if now - self._heartbeat.last < self._shortest:
+                return  # it turned while this thread was looking
+            self._block = block
+        if before and block is seen:
+            self._ended(before, seen.began - before.began)
+        seconds = now - block.began
+        if self._warn and seconds >= (block.said * AGAIN or self._warn):
+            block.said = seconds
+            log.warning(
+                "the event loop has been blocked for %.1f s by %s, still in:\n%s",
+                seconds,
+                block.described,
+                _stack(innermost),
+            )
+        if self._watchdog and not block.saved:
+            left = self.sign_of_life + self._watchdog - now
+            if left <= self._margin:
+                block.saved = True
+                log.error(
+                    "systemd ends this worker in %.1f s, whose event loop has been blocked for "
+                    "%.1f s by %s, still in:\n%s",
+                    left,
+                    seconds,
+                    block.described,
+                    _stack(innermost),
+                )
+                self.save((block.route, seconds))
+
+    def _what_blocks(self, innermost: FrameType | None) -> _Block:
+        name, handler = culprit(innermost)
+        began, exact = self._heartbeat.last + INTERVAL, False
+        frame = innermost
+        while frame is not None:
+            if frame.f_code is _steps.__code__:
+                step = frame.f_locals
+                began, exact = step.get("began") or time.monotonic(), True
+                if handler is None:
+                    handler = step["handler"]
+                    name = type(handler).__name__
+                break
+            frame = frame.f_back
+        if handler is None:
+            name = name or "something unknown"
+            return _Block(began, self._routes.outside(name), name, exact)
+        route = self._routes.of(handler)
+        # Without the query, which may hold what does not belong in a log.
+        request = f"{handler.request.method} {handler.request.path}"
+        described = f"{name}, route {route.pattern or 'none'} ({request})"
+        return _Block(began, route, described, exact)
+
+    def _ended(self, block: _Block, seconds: float) -> None:
+        if not block.exact:
+            block.route.add(seconds)
+        if block.said:
+            log.warning("the event loop was blocked for %.2f s by %s", seconds, block.described)
+
+    def save(self, cut: tuple[Route, float] | None = None) -> None:
+        """Write the routes down for the next process; that it cannot is logged, never raised."""
+        if self._file:
+            try:
+                self._routes.save(self._file, cut)
+            except OSError as error:
+                log.warning("cannot write %s: %s", self._file, error.strerror)
+
+
+def _stack(innermost: FrameType | None) -> str:
+    """Return the stack below the loop's own frames, the innermost last, as in a traceback."""
+    frames = []
+    for frame, line in traceback.walk_stack(innermost):
+        if frame.f_code is _steps.__code__ or frame.f_globals.get("__name__") == "asyncio.events":
+            break
+        frames.append((frame, line))
+    return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format()).rstrip()
