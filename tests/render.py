@@ -58,6 +58,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_server_names": ["shop.example.org", "www.shop.example.org"],
         "aroundtheworld_http_port": 8080,
     },
+    "patient": {"aroundtheworld_block_warn": 2.5},
     "no_secrets": {"aroundtheworld_secrets": {}, "aroundtheworld_migrate_command": ""},
     "two_secrets": {
         "aroundtheworld_secrets": {"cookie_secret": "generate", "mail_password": "a value"}

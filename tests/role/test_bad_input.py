@@ -293,6 +293,20 @@ ONE_PROBLEM = [
         "aroundtheworld_maintenance_retry_after: -1 ",
         "a number of seconds from 0",
     ),
+    *(
+        case(
+            f"block_warn {value}",
+            {"aroundtheworld_block_warn": value},
+            f"aroundtheworld_block_warn: {value!r} is not allowed",
+            said,
+        )
+        for value, said in (
+            (-0.5, "a number of seconds from 0"),
+            (float("nan"), "a number of seconds from 0"),
+            ("1s", "it must be a number"),
+            (True, "it must be a number"),
+        )
+    ),
     case(
         "migrate_check_command",
         {"aroundtheworld_migrate_check_command": "look 'here"},
@@ -337,6 +351,7 @@ NOT_OF_TYPE = {
     "str": [None, True, 1.5, [], {}],
     "path": [None, True, 5, [], {}],
     "int": [None, True, 1.5, "eighty", "80.0", "", [], {}],
+    "float": [None, True, "eighty", "1e3", ".5", "", [], {}],
     "bool": [None, 0, 1, "maybe", "", [], {}],
     "list": [None, True, 5, "a,b", {}],
     "dict": [None, True, 5, "a=b", []],
@@ -476,6 +491,8 @@ ALLOWED = [
     {"aroundtheworld_listen_address": "::1"},
     {"aroundtheworld_listen_address": "10.0.0.1"},
     {"aroundtheworld_max_body_size": "0"},
+    {"aroundtheworld_block_warn": 0},
+    {"aroundtheworld_block_warn": "0.2"},
     {"aroundtheworld_max_body_size": "1G"},
     {"aroundtheworld_make_app": "shop.web.app:make_app"},
     {"aroundtheworld_environment": {"A": "two\nlines", "B": 5, "_c": 0.5}},
@@ -495,6 +512,9 @@ def test_what_is_right_is_accepted(given):
         ("int", "-1", -1),
         ("int", "80x", "80x"),
         ("int", "٣", "٣"),
+        ("float", "0.5", 0.5),
+        ("float", "2", 2.0),
+        ("float", "1e3", "1e3"),
         ("bool", "yes", True),
         ("bool", "False", False),
         ("bool", "off", False),

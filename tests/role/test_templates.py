@@ -114,6 +114,8 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             start = unit.one("Service", "ExecStart").split()
             assert start[0] == f"{home}/environments/{ENVIRONMENT_ID}/bin/python"
             assert start[start.index("--drain-timeout") + 1] == str(pool["drain_timeout"])
+            warn = MODELS[model].get("aroundtheworld_block_warn", 1)
+            assert start[start.index("--block-warn") + 1] == str(warn)
             # Where each of the two units that share this drop-in has its private sockets.
             assert start[start.index("--control") + 1] == "${RUNTIME_DIRECTORY}/control.sock"
             assert start[start.index("--private-app") + 1] == "${RUNTIME_DIRECTORY}/app.sock"

@@ -47,6 +47,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),
     "path": ((str,), "a path"),
     "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
     "bool": ((bool,), "true or false"),
     "list": ((list, tuple), "a list"),
     "dict": ((dict,), "a mapping"),
@@ -105,6 +106,8 @@ def converted(value: object, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401
     kind = spec["type"]
     if kind == "int" and isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
         return int(value)
+    if kind == "float" and isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+        return float(value)
     if kind == "bool" and isinstance(value, str):
         with contextlib.suppress(TypeError):
             return boolean(value)
@@ -359,12 +362,9 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not "
             "allowed; give a number of bytes, or one with k, m or g behind it, as in '16m'."
         )
-    if given["aroundtheworld_maintenance_retry_after"] < 0:
-        yield (
-            "aroundtheworld_maintenance_retry_after: "
-            f"{given['aroundtheworld_maintenance_retry_after']} is not allowed; it must be a "
-            "number of seconds from 0."
-        )
+    for key in ("aroundtheworld_maintenance_retry_after", "aroundtheworld_block_warn"):
+        if not 0 <= given[key] < float("inf"):
+            yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 0."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
         if re.search(r"[\n\r\0]", given[key]):
             yield f"{key}: {given[key]!r} is not allowed; it must be one line."
