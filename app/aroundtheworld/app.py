@@ -13,6 +13,7 @@ from tornado.httputil import HTTPServerRequest
 from aroundtheworld import world
 from aroundtheworld.config import Config
 from aroundtheworld.db.engine import Database
+from aroundtheworld.facts import FactsService
 from aroundtheworld.feed import Feed
 from aroundtheworld.geo import project
 from aroundtheworld.handlers import (
@@ -104,6 +105,7 @@ class AroundTheWorld(web.Application):
         city_positions: x and y of every city on the map, by its id.
         random: where chance comes from.
         feed: tells listeners what happens, on whatever worker.
+        facts: about countries, from an outside service.
     """
 
     def __init__(self, config: Config) -> None:
@@ -115,6 +117,7 @@ class AroundTheWorld(web.Application):
         self.city_positions = {city.id: project(*city.position) for _, city in self.world.cities()}
         self.random: Random = SystemRandom()
         self.feed = Feed(self.database, self.world)
+        self.facts = FactsService(self.database, config.facts_url)
         super().__init__(
             [*PUBLIC_ROUTES, *(ADMIN_ROUTES if config.serves_admin else [])],
             default_handler_class=NotFoundHandler,

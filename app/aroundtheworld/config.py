@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -59,6 +60,26 @@ def cookie_secret(environ: Mapping[str, str] = os.environ) -> str:
     return secret
 
 
+def facts_url(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the URL of the service with facts about countries, from `COUNTRY_FACTS_URL`."""
+    url = environ.get("COUNTRY_FACTS_URL", "").rstrip("/")
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.username is not None
+        or parts.query
+        or parts.fragment
+    ):
+        raise ConfigError(
+            f"COUNTRY_FACTS_URL is {url!r}. It must be an http or https URL without user, query or"
+            " fragment, for example https://restcountries.com/v3.1"
+        )
+    return url
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The configuration of one process.
@@ -70,6 +91,7 @@ class Config:
         release: id of the release it runs; None in development.
         uploads: directory for what administrators upload; None for the one beside a SQLite file.
         workers: directory of the workers' private sockets, PORT/control.sock; None if unknown.
+        facts_url: URL of the service that knows facts about countries; None to show none.
     """
 
     database_url: str
@@ -78,6 +100,7 @@ class Config:
     release: str | None = None
     uploads: Path | None = None
     workers: Path | None = None
+    facts_url: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Config:
@@ -91,6 +114,7 @@ class Config:
             workers=(
                 Path(environ["WORKERS_DIRECTORY"]) if environ.get("WORKERS_DIRECTORY") else None
             ),
+            facts_url=facts_url(environ),
         )
 
     @property

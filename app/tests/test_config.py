@@ -15,6 +15,11 @@ GOOD = {"DATABASE_URL": "sqlite:////nowhere/game.db", "COOKIE_SECRET": "s" * 32}
         ({"COOKIE_SECRET": ""}, "Neither COOKIE_SECRET_FILE nor COOKIE_SECRET is set"),
         ({"COOKIE_SECRET": "short"}, "has 5 characters; at least 32"),
         ({"COOKIE_SECRET_FILE": "/nowhere/secret"}, "COOKIE_SECRET_FILE cannot be read"),
+        (
+            {"COUNTRY_FACTS_URL": "ftp://facts.example"},
+            "COUNTRY_FACTS_URL is 'ftp://facts.example'",
+        ),
+        ({"COUNTRY_FACTS_URL": "https://me@facts.example"}, "http or https URL without user"),
     ],
 )
 def test_what_is_missing_is_said(change, sentence):

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aroundtheworld import world
-from aroundtheworld.db import events, journeys, logins, players, rounds
+from aroundtheworld.db import events, facts, journeys, logins, players, rounds
 from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
@@ -236,6 +236,9 @@ PUBLIC_QUERIES = [
     lambda c: logins.allowed(c, "192.0.2.1", "ada"),
     lambda c: logins.failed(c, "192.0.2.1", "ada"),
     lambda c: players.sign_up(c, 1, "ada", "hash"),
+    lambda c: facts.about(c, "FR"),
+    lambda c: facts.begin_fetch(c, "FR", 1000),
+    lambda c: facts.keep(c, "FR", {}),
 ]
 
 

@@ -42,6 +42,17 @@ countries = sa.Table(
     sa.Column("area_km2", sa.Float, nullable=False),
 )
 
+# What an outside service says about countries; `content` is a `facts.CountryFacts`, null before
+# its first answer.
+country_facts = sa.Table(
+    "country_facts",
+    metadata,
+    sa.Column("country", sa.ForeignKey("countries.code"), primary_key=True),
+    sa.Column("content", sa.JSON(none_as_null=True)),
+    sa.Column("fetched_at", sa.BigInteger),
+    sa.Column("tried_at", sa.BigInteger, nullable=False),
+)
+
 cities = sa.Table(
     "cities",
     metadata,

@@ -45,7 +45,7 @@ class CountriesHandler(BaseHandler):
 class CountryHandler(BaseHandler):
     """One country."""
 
-    def get(self, slug: str) -> None:
+    async def get(self, slug: str) -> None:
         """Show it, or 404."""
         world = self.application.world
         country = world.by_slug.get(slug)
@@ -61,6 +61,8 @@ class CountryHandler(BaseHandler):
                 [positions[city.id] for place in (country, *neighbours) for city in place.cities]
             ),
             dots=[(*positions[city.id], city) for city in country.cities],
+            known=await self.application.facts.about(country),
+            source=self.application.facts.source,
         )
 
 
