@@ -70,6 +70,14 @@ MODELS: dict[str, dict[str, Any]] = {
             {"url": "/admin/files/", "directory": "aroundtheworld/data"},
         ],
     },
+    "commands": {
+        "aroundtheworld_make_app": "",
+        "aroundtheworld_migrate_command": "",
+        "aroundtheworld_pools": [
+            {**PUBLIC, "command": "app --port={port} --on {address} --at %d", "binds": True},
+            {**ADMIN, "command": "gunicorn shop.admin:app", "health_path": "/admin/health?full=1"},
+        ],
+    },
     "closed_pools": {
         "aroundtheworld_pools": [
             {**PUBLIC, "open_in_maintenance": True, "replay": False},

@@ -168,11 +168,61 @@ ONE_PROBLEM = [
         for value in ("lots", "0", "-1", "512 M", "512MB", "50%", "")
     ),
     case(
-        "unknown pool key", pools(admin={"prots": [1]}), "pools[1].prots: ", "did you mean ports?"
+        "no make_app",
+        {"aroundtheworld_make_app": ""},
+        "aroundtheworld_make_app: is missing",
+        "of the pools without a command is made (public, admin), as in 'shop.web:make_app'",
+    ),
+    *(
+        case(
+            f"command {value!r}",
+            pools(admin={"command": value}),
+            f"pools[1].command: {value!r} ",
+            "one line with one command, as in 'gunicorn shop.admin:app'",
+        )
+        for value in (" ", "gunicorn\nshop", "gunicorn ; rm", "a\0")
     ),
     case(
-        "odd pool key", pools(admin={"zzz": 1}), "pools[1].zzz: ", "allowed: blocking, cpu_weight"
+        "command that binds an unknown port",
+        pools(admin={"command": "serve --port 10004", "binds": True}),
+        "pools[1].command: 'serve --port 10004' is not allowed in pool 'admin'",
+        "must name the port as {port}",
     ),
+    case(
+        "command with a port that does not bind",
+        pools(admin={"command": "serve --port {port}"}),
+        "pools[1].command: 'serve --port {port}' is not allowed in pool 'admin'",
+        "set binds: true if it binds its port itself",
+    ),
+    case(
+        "binds without a command",
+        pools(admin={"binds": True}),
+        "pools[1].binds: true is not allowed in pool 'admin'",
+        "has no command",
+    ),
+    case(
+        "watchdog of a command",
+        pools(admin={"command": "serve", "watchdog": 30}),
+        "pools[1].watchdog: 30 is not allowed in pool 'admin'",
+        "so leave it out",
+    ),
+    *(
+        case(
+            f"health path {value!r} of {where}",
+            given,
+            f"health_path: {value!r} is not allowed",
+            "must be a URL path, with a query or without",
+        )
+        for value in ("health", "/a b", "/a%20b", "/$a", "/a\n")
+        for where, given in (
+            ("a pool", pools(admin={"health_path": value})),
+            ("the site", {"aroundtheworld_health_path": value}),
+        )
+    ),
+    case(
+        "unknown pool key", pools(admin={"prots": [1]}), "pools[1].prots: ", "did you mean ports?"
+    ),
+    case("odd pool key", pools(admin={"zzz": 1}), "pools[1].zzz: ", "allowed: binds, blocking"),
     case(
         "misspelt variable",
         {"aroundtheworld_http_prot": 81},
@@ -218,7 +268,6 @@ ONE_PROBLEM = [
         )
         for value in (
             *(
-                "",
                 "shop",
                 "shop:",
                 ":make_app",
@@ -407,11 +456,9 @@ def test_what_a_pool_must_have_is_named(key):
     assert f"aroundtheworld_pools[1].{key}: is missing; it must be a" in problem
 
 
-def test_what_has_no_default_must_be_given():
-    name = "aroundtheworld_make_app"
-    variables = {key: value for key, value in (DEFAULTS | APP).items() if key != name}
-    with pytest.raises(plan.BadInputError, match=f"{name}: is missing; it must be a"):
-        plan.check_variables(variables)
+def test_an_app_is_not_needed_where_every_pool_has_a_command():
+    given = pools(public={"command": "serve"}, admin={"command": "serve {port}", "binds": True})
+    assert problems_with(given | {"aroundtheworld_make_app": ""}) == []
 
 
 def test_all_mistakes_are_reported_at_once():

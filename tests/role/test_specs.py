@@ -21,16 +21,9 @@ def test_every_default_in_the_specifications_is_the_real_one():
     assert specified == DEFAULTS
 
 
-def test_what_has_no_default_is_required():
-    assert {name for name, one in OPTIONS.items() if one.get("required")} == set(OPTIONS) - set(
-        DEFAULTS
-    )
-
-
-def test_what_has_no_default_is_named_at_the_top_of_the_defaults():
-    text = (ROLE / "defaults" / "main.yml").read_text()
-    required = [name for name, one in OPTIONS.items() if one.get("required")]
-    assert re.findall(r"^# (aroundtheworld_\w+):", text, re.MULTILINE)[: len(required)] == required
+def test_every_variable_has_a_default():
+    assert set(OPTIONS) == set(DEFAULTS)
+    assert not [name for name, one in OPTIONS.items() if one.get("required")]
 
 
 def test_every_setting_of_a_pool_has_a_default_or_is_required():

@@ -5,7 +5,7 @@ import re
 import pytest
 from ansible.errors import AnsibleError
 
-from tests.render import ENVIRONMENT_ID, MODELS, RELEASE_ID, render, variables_for
+from tests.render import ADMIN, ENVIRONMENT_ID, MODELS, PUBLIC, RELEASE_ID, render, variables_for
 from tests.role_files import ROLE, load_python
 
 workers = load_python("library/aroundtheworld_workers.py")
@@ -111,7 +111,14 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             assert unit.one("Service", "TimeoutStartSec") == str(pool["start_timeout"])
             assert int(unit.one("Service", "TimeoutStopSec")) > pool["drain_timeout"]
             assert unit.one("Service", "WorkingDirectory") == f"{home}/releases/{RELEASE_ID}/app"
+            environment = unit.environment()
+            assert environment["AROUNDTHEWORLD_POOL"] == pool["name"]
+            assert environment["AROUNDTHEWORLD_RELEASE"] == RELEASE_ID
+            assert environment["AROUNDTHEWORLD_CONFIG"] == workers.CONFIG
             start = unit.one("Service", "ExecStart").split()
+            if pool["command"]:
+                assert start[0] == "/usr/bin/env"
+                continue
             assert start[0] == f"{home}/environments/{ENVIRONMENT_ID}/bin/python"
             assert start[start.index("--drain-timeout") + 1] == str(pool["drain_timeout"])
             warn = MODELS[model].get("aroundtheworld_block_warn", 1)
@@ -119,10 +126,6 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             # Where each of the two units that share this drop-in has its private sockets.
             assert start[start.index("--control") + 1] == "${RUNTIME_DIRECTORY}/control.sock"
             assert start[start.index("--private-app") + 1] == "${RUNTIME_DIRECTORY}/app.sock"
-            environment = unit.environment()
-            assert environment["AROUNDTHEWORLD_POOL"] == pool["name"]
-            assert environment["AROUNDTHEWORLD_RELEASE"] == RELEASE_ID
-            assert environment["AROUNDTHEWORLD_CONFIG"] == workers.CONFIG
 
 
 @every_model
@@ -143,6 +146,42 @@ def test_a_stand_in_holds_and_has_private_sockets_of_its_own():
     assert stand_in.one("Service", "RuntimeDirectory") == "aroundtheworld/handover-%i"
     assert stand_in.one("Service", "Sockets") == "aroundtheworld@%i.socket"
     assert (worker.environment()["HOLD"], stand_in.environment()["HOLD"]) == ("", "--hold")
+
+
+def test_a_command_gets_its_port_or_the_socket_and_notes_what_it_runs():
+    _, units = units_of(MODELS["commands"])
+    binds = units["aroundtheworld@10002.service.d/pool.conf"]
+    takes = units["aroundtheworld@10004.service.d/pool.conf"]
+    # systemd reads %% as %, as the operator wrote it.
+    command = "/usr/bin/env app --port=10002 --on 127.0.0.1 --at %%d"
+    assert binds.one("Service", "ExecStart") == command
+    assert takes.one("Service", "ExecStart") == "/usr/bin/env gunicorn shop.admin:app"
+    assert binds.all("Unit", "Requires") == []
+    assert takes.all("Unit", "Requires") == ["aroundtheworld@%i.socket"]
+    for unit in (binds, takes):
+        assert unit.one("Service", "Type") == "exec"
+        assert unit.one("Service", "WatchdogSec") == "0"
+        assert "/runs" in unit.one("Service", "ExecStartPre")
+    kinds = [one.environment()["AROUNDTHEWORLD_KIND"] for one in (binds, takes)]
+    assert kinds == ["binds", "takes"]
+
+
+def test_every_command_is_tried_before_any_worker_runs_it():
+    _, units = units_of(MODELS["commands"])
+    first, second = units["aroundtheworld-prepare.service"].all("Service", "ExecStart")
+    assert " -m aroundtheworld_runner.trial --pool public --path / " in first
+    assert first.endswith(
+        "--start-timeout 30 --binds -- /usr/bin/env app --port={port} --on {address} --at %%d"
+    )
+    assert "--path /admin/health?full=1 " in second
+    assert second.endswith("--start-timeout 60 -- /usr/bin/env gunicorn shop.admin:app")
+
+
+def test_no_connection_to_a_command_is_kept():
+    pools = [ADMIN | {"command": "serve"}, PUBLIC]
+    _, site, _ = site_of({"aroundtheworld_pools": pools})
+    kept = {one[0]: find(one[1], "keepalive") for one in find(site, "upstream")}
+    assert kept == {"aroundtheworld_admin_backends": [], "aroundtheworld_backends": [["48"]]}
 
 
 def test_blocking_and_other_pools_differ():
@@ -323,7 +362,14 @@ def test_a_name_that_is_not_defined_is_an_error(template):
 def test_blocking_workers_are_exchanged_first():
     plan = variables_for(MODELS["several_paths"])["__aroundtheworld_plan"]
     assert plan["workers"] == [
-        {"port": port, "pool": pool, "blocking": pool == "admin"}
+        {
+            "port": port,
+            "pool": pool,
+            "blocking": pool == "admin",
+            "kind": "runner",
+            "health_path": "/",
+            "start_timeout": 60 if pool == "admin" else 30,
+        }
         for pool, ports in (
             ("admin", [10004]),
             ("public", [10001, 10002, 10003]),

@@ -38,6 +38,7 @@ class Host:
         self.read = {}  # unit files as systemd knows them
         self.running = {}  # name of a service to what its process says and when it started
         self.listening = {}  # name of a socket to its address
+        self.bound = set()  # services that bind their port themselves
         self.calls = []
         self.prepared = []  # releases for which the preparation ran
         self.cut_off_at = None
@@ -74,7 +75,8 @@ class Host:
         return set(fnmatch.filter([*self.running, *self.listening], pattern))
 
     def addresses(self):
-        return set(self.listening.values()) | {"0.0.0.0:22"}
+        bound = {f"0.0.0.0:{name.partition('@')[2][:5]}" for name in self.bound}
+        return set(self.listening.values()) | bound | {"0.0.0.0:22"}
 
     def journal(self, unit):
         return f"(the journal of {unit})"
@@ -93,7 +95,13 @@ class Host:
         self.running[self._behind(control)][0]["state"] = "ready"
 
     def probe(self, app, url, *, timeout):
-        sick = self.running[self._behind(app)][0]["release"] in self.sick
+        if isinstance(app, str):  # a command, or its stand-in
+            port = app.rpartition(":")[2]
+            names = [f"aroundtheworld{infix}@{port}.service" for infix in ("-handover", "")]
+            answering = next(name for name in names if name in self.running)
+        else:
+            answering = self._behind(app)
+        sick = self.running[answering][0]["release"] in self.sick
         return f"it answers {url} with status 500" if sick else ""
 
     # --- systemd
@@ -143,7 +151,11 @@ class Host:
                 raise workers.HostError("systemctl start failed")
             self.prepared.append(release)
         elif name not in self.running:
-            assert self.listening[f"aroundtheworld@{port}.socket"], "a worker without its socket"
+            kind = (re.findall(r"AROUNDTHEWORLD_KIND=(.*)$", text, re.M) or ["runner"])[0]
+            listens = bool(self.listening.get(f"aroundtheworld@{port}.socket"))
+            assert listens is (kind != "binds"), "a worker and its socket do not fit"
+            if kind == "binds":
+                self.bound.add(name)
             said = {
                 "release": re.search(r"AROUNDTHEWORLD_RELEASE=(.*)$", text, re.M)[1],
                 "config": re.search(r"AROUNDTHEWORLD_CONFIG=(.*)$", text, re.M)[1],
@@ -154,11 +166,16 @@ class Host:
                 "loop_lag_seconds": {"max": 0.0},
                 "latency_seconds": {"buckets": [[0.01, 100]]},
             }
+            if kind != "runner":
+                if name in self.broken:
+                    return
+                said = {key: said[key] for key in ("release", "config")}
             self.running[name] = ({} if name in self.broken else said, time.monotonic())
 
     def _stop(self, name):
         self.running.pop(name, None)
         self.listening.pop(name, None)
+        self.bound.discard(name)
 
     def _restart(self, name):
         self._stop(name)
@@ -195,11 +212,18 @@ class Host:
         return self._files(), links, self.read, running, dict(self.listening), target
 
 
+KINDS = {
+    "runner": {},
+    "takes": {"command": "serve"},
+    "binds": {"command": "serve {port}", "binds": True},
+}
+
+
 @functools.cache
-def units_text(ports, address, secrets):
-    pools = [PUBLIC | {"ports": list(ports[0])}]
+def units_text(ports, address, secrets, kinds):
+    pools = [PUBLIC | {"ports": list(ports[0])} | KINDS[kinds[0]]]
     if ports[1]:
-        pools.append(ADMIN | {"ports": list(ports[1])})
+        pools.append(ADMIN | {"ports": list(ports[1])} | KINDS[kinds[1]])
     variables = variables_for(
         {
             "aroundtheworld_pools": pools,
@@ -248,11 +272,12 @@ def run(host, run_module):
         ports=((10001, 10002, 10003), (10004,)),
         address="127.0.0.1",
         secrets=("cookie_secret",),
+        kinds=("runner", "runner"),
         change=lambda text: text,
         **more,
     ):
         host.calls.clear()
-        text, wanted = units_text(ports, address.strip("[]"), secrets)
+        text, wanted = units_text(ports, address.strip("[]"), secrets, kinds)
         text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
         return run_module(
             workers,
@@ -711,6 +736,92 @@ def test_a_file_that_was_written_but_not_read_by_systemd_is_read(host, run, file
     assert result["changed"]
     assert host.calls == ["daemon-reload"]
     assert run()["steps"] == []
+
+
+# --- Commands -------------------------------------------------------------------------------------
+
+
+def test_a_command_is_exchanged_behind_a_stand_in_on_its_socket(host, run):
+    run(kinds=("runner", "takes"), release=FIRST)
+    run(kinds=("runner", "takes"), release=SECOND)
+    assert host.restarts()[1:5] == exchange(10004)
+    assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
+    assert run(kinds=("runner", "takes"), release=SECOND)["steps"] == []
+
+
+def test_a_command_that_binds_its_port_has_no_socket_and_is_restarted(host, run):
+    run(kinds=("runner", "binds"), release=FIRST)
+    assert "aroundtheworld@10004.socket" not in host.listening
+    assert not list(host.units.glob("*.wants/aroundtheworld@10004.socket"))
+    run(kinds=("runner", "binds"), release=SECOND)
+    assert host.restarts()[1:3] == [
+        "stop aroundtheworld@10004.service aroundtheworld@10004.socket",
+        "start aroundtheworld@10004.service",
+    ]
+    assert host.releases()[10004] == SECOND
+    assert run(kinds=("runner", "binds"), release=SECOND)["steps"] == []
+
+
+@pytest.mark.parametrize("after", ["runner", "takes", "binds"])
+@pytest.mark.parametrize("before", ["runner", "takes", "binds"])
+@pytest.mark.parametrize("step", [*range(14), None])
+def test_a_pool_becomes_another_kind_also_when_the_run_is_cut_off(host, run, before, after, step):
+    run(FIRST, kinds=("runner", before))
+    host.cut_off_at = step
+    with contextlib.suppress(CutOffError):
+        run(SECOND, kinds=("runner", after))
+    host.cut_off_at = None
+    result = run(SECOND, kinds=("runner", after))
+    if result["orphans"]:
+        run(SECOND, kinds=("runner", after), remove_orphans=True)
+    result = run(SECOND, kinds=("runner", after))
+    assert (result["steps"], result["orphans"]) == ([], [])
+    assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
+    assert ("aroundtheworld@10004.socket" in host.listening) is (after != "binds")
+
+
+@pytest.mark.parametrize("after", ["takes", "binds"])
+@pytest.mark.parametrize("before", ["runner", "takes", "binds"])
+@pytest.mark.parametrize("fault", ["ends", "answers with errors"])
+def test_a_command_that_fails_is_exchanged_back(host, run, before, after, fault):
+    run(FIRST, kinds=("runner", before))
+    original, worker = host._start, "aroundtheworld@10004.service"
+
+    def start(name):
+        of_second = SECOND in host._text(name) if name == worker else False
+        if not (fault == "ends" and of_second):
+            original(name)
+
+    host._start = start
+    if fault != "ends":
+        host.sick.add(SECOND)
+    said = "its command has ended" if fault == "ends" else "it answers / with status 500"
+    with pytest.raises(run.failed, match=said) as failure:
+        run(SECOND, kinds=("runner", after))
+    assert f"{worker} of pool admin is not ready" in str(failure.value)
+    assert f"(the journal of {worker})" in str(failure.value)
+    host.sick.clear()
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert ("aroundtheworld@10004.socket" in host.listening) is (before != "binds")
+    assert run(FIRST, kinds=("runner", before))["steps"] == []
+
+
+def test_a_command_has_no_canary(host, run):
+    run(FIRST, kinds=("takes", "takes"))
+    run(SECOND, kinds=("takes", "takes"), canary_seconds=5)
+    assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
+    assert not any(phase["name"].startswith("watch") for phase in host.log()[-1]["phases"])
+
+
+def test_what_a_command_runs_is_read_from_its_note(tmp_path):
+    (tmp_path / "runs").write_text("0123456789ab c0ffee admin\n")
+    assert workers.health(tmp_path / "control.sock") == {
+        "release": "0123456789ab",
+        "config": "c0ffee",
+        "pool": "admin",
+    }
+    (tmp_path / "runs").write_text("")  # the unit is just starting
+    assert workers.health(tmp_path / "control.sock") == {}
 
 
 # --- Orphans --------------------------------------------------------------------------------------

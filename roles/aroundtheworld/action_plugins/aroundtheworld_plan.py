@@ -55,6 +55,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -173,6 +174,15 @@ def path_problems(path: str, name: str) -> Iterator[str]:
         )
 
 
+def health_path_problems(path: str, name: str) -> Iterator[str]:
+    """Yield what keeps `path` from being asked for; it may have a query."""
+    if not HEALTH_PATH.fullmatch(path):
+        yield (
+            f"{name}: {path!r} is not allowed; it must be a URL path, with a query or without, of "
+            "letters, digits and '-._~/?=&', as in '/health'."
+        )
+
+
 RANGES = {
     "start_timeout": (1, 3600),
     "drain_timeout": (0, 86400),
@@ -182,6 +192,40 @@ RANGES = {
     "io_weight": (1, 10000),
     "tasks_max": (1, 1000000),
 }
+
+
+def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what is wrong with a pool's own command, and with settings that it contradicts."""
+    command, name = pool.get("command", ""), pool["name"]
+    if pool.get("health_path"):
+        yield from health_path_problems(pool["health_path"], f"{where}.health_path")
+    if not command:
+        if pool.get("binds"):
+            yield (
+                f"{where}.binds: true is not allowed in pool {name!r}, which has no command; the "
+                "runner takes systemd's socket."
+            )
+        return
+    if re.search(r"[\n\r\0]", command) or not command.strip() or ";" in command.split():
+        yield (
+            f"{where}.command: {command!r} is not allowed; it must be one line with one command, "
+            "as in 'gunicorn shop.admin:app'."
+        )
+    if pool.get("binds") and "{port}" not in command:
+        yield (
+            f"{where}.command: {command!r} is not allowed in pool {name!r}; with binds: true it "
+            "must name the port as {port}, as in 'bokeh serve --port {port}'."
+        )
+    if not pool.get("binds") and re.search(r"\{(port|address)\}", command):
+        yield (
+            f"{where}.command: {command!r} is not allowed in pool {name!r}; set binds: true if it "
+            "binds its port itself, or leave {port} and {address} out if it takes systemd's socket."
+        )
+    if pool.get("watchdog"):
+        yield (
+            f"{where}.watchdog: {pool['watchdog']} is not allowed in pool {name!r}, which has a "
+            "command of its own; only the runner gives the signs of life, so leave it out."
+        )
 
 
 def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterator[str]:
@@ -233,6 +277,7 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
         for key, (low, high) in RANGES.items():
             if key in pool and not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
+        yield from command_problems(pool, where)
         if not re.fullmatch(r"[1-9]\d*[KMGT]?|infinity", pool.get("memory_max", "infinity")):
             yield (
                 f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of "
@@ -279,7 +324,9 @@ def static_problems(
                 f"{where}.directory: {one['directory']!r} is not allowed; it must be a directory "
                 "in the app's, given from there, as in 'shop/static'."
             )
-        elif PurePosixPath(make_app.partition(":")[0].replace(".", "/")).is_relative_to(directory):
+        elif make_app and PurePosixPath(
+            make_app.partition(":")[0].replace(".", "/")
+        ).is_relative_to(directory):
             yield (
                 f"{where}.directory: {one['directory']!r} is not allowed; it holds the app's code, "
                 "which nginx would give to everybody."
@@ -337,12 +384,22 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
             "'/srv/site'."
         )
-    if not MAKE_APP.fullmatch(given["aroundtheworld_make_app"]):
+    make_app = given["aroundtheworld_make_app"]
+    runs = [pool["name"] for pool in given["aroundtheworld_pools"] if not pool.get("command")]
+    if not make_app and runs:
         yield (
-            f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} is not allowed; it "
+            "aroundtheworld_make_app: is missing; it says where the app of the pools without a "
+            f"command is made ({', '.join(runs)}), as in 'shop.web:make_app'."
+        )
+    if make_app and not MAKE_APP.fullmatch(make_app):
+        yield (
+            f"aroundtheworld_make_app: {make_app!r} is not allowed; it "
             "names a module and a callable in it, as in 'shop.web:make_app'."
         )
     yield from address_problems(given["aroundtheworld_listen_address"])
+    yield from health_path_problems(
+        given["aroundtheworld_health_path"], "aroundtheworld_health_path"
+    )
     yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
     names = given["aroundtheworld_server_names"]
     if not names:
@@ -437,7 +494,12 @@ def derive_pools(
     host = f"[{address}]" if ":" in address else address
     pools = []
     for pool in given["aroundtheworld_pools"]:
-        family = {**defaults, **(blocking_defaults if pool.get("blocking") else {})}
+        family = {
+            **defaults,
+            **(blocking_defaults if pool.get("blocking") else {}),
+            # The watchdog is fed by the runner, which a command of its own does without.
+            **({"watchdog": 0} if pool.get("command") else {}),
+        }
         paths = [path.rstrip("/") or "/" for path in pool["paths"]]
         infix = "" if "/" in paths else f"_{pool['name']}"
         pools.append(
@@ -445,6 +507,7 @@ def derive_pools(
                 **family,
                 **pool,
                 "paths": paths,
+                "health_path": pool.get("health_path") or given["aroundtheworld_health_path"],
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
             }
@@ -471,9 +534,16 @@ def derive_static(
 
 
 def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each worker's ``port``, ``pool`` and ``blocking`` in the order of their exchange."""
+    """Return the workers in the order of their exchange, as `aroundtheworld_workers` takes them."""
     return [
-        {"port": port, "pool": pool["name"], "blocking": pool["blocking"]}
+        {
+            "port": port,
+            "pool": pool["name"],
+            "blocking": pool["blocking"],
+            "kind": ("binds" if pool["binds"] else "takes") if pool["command"] else "runner",
+            "health_path": pool["health_path"],
+            "start_timeout": pool["start_timeout"],
+        }
         # Blocking pools first: only their operators notice when the release is a bad one.
         for pool in sorted(pools, key=lambda pool: not pool["blocking"])
         for port in pool["ports"]
@@ -610,7 +680,7 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
         )
     requirements = read_lock(root / given["aroundtheworld_requirements"])
     module = given["aroundtheworld_make_app"].split(":")[0].split(".")[0]
-    if not (root / module).is_dir() and not (root / f"{module}.py").is_file():
+    if module and not (root / module).is_dir() and not (root / f"{module}.py").is_file():
         known = {requirement["name"].replace("-", "_").lower() for requirement in requirements}
         if module.lower() not in known:
             raise BadInputError(

@@ -197,12 +197,13 @@ def main() -> None:
     _, units, _ = module.run_command(
         [
             *("systemctl", "list-units", "--plain", "--no-legend", "--state=active"),
+            # Of a command that binds its port itself, the service has it and no socket unit.
             f"{module.params['site']}@*.socket",
+            f"{module.params['site']}@*.service",
         ]
     )
     own_ports = {
-        int(line.split()[0].partition("@")[2].removesuffix(".socket"))
-        for line in units.splitlines()
+        int(line.split()[0].partition("@")[2].rpartition(".")[0]) for line in units.splitlines()
     }
     held = holders({listener.inode for listener in listening if listener.port in wanted})
     module.exit_json(

@@ -44,6 +44,10 @@ def worker_line(unit: str, active: str, said: Mapping[str, Any]) -> str:
     name = f"{unit.removesuffix('.service'):28}"
     if not said:
         return f"{name} {active}, does not answer on its private socket"
+    if "state" not in said:
+        return (
+            f"{name} {said['pool']:10} {active:9} release {said['release']}, a command of its own"
+        )
     busy = (
         f", busy for {said['busy_seconds']:.1f} s in {said['busy_in']}"
         if said["busy_seconds"]

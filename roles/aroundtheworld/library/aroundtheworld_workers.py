@@ -9,6 +9,10 @@ A worker that serves is exchanged without losing a request: a stand-in, a second
 listening socket, starts with the new release and has to prove itself before it takes a connection;
 only then is the worker itself restarted. When anything fails, every worker that was touched is
 exchanged back.
+
+A pool with a command of its own has no private socket. One that takes systemd's socket gets a
+stand-in as well, which nobody can ask whether it is ready; one that binds its port is restarted.
+What such a command was started with is noted by its unit.
 """
 
 from __future__ import annotations
@@ -38,7 +42,9 @@ options:
     type: str
     required: true
   workers:
-    description: In the order of their exchange, each with C(port), C(pool) and C(blocking).
+    description:
+      - In the order of their exchange, each with C(port), C(pool), C(blocking), C(kind),
+        C(health_path) and C(start_timeout).
     type: list
     elements: dict
     required: true
@@ -47,11 +53,10 @@ options:
     type: list
     elements: path
     default: []
-  health_path:
-    description: URL path that a new process must answer with a status below 500.
-    type: str
-    default: /
-  health_timeout: {description: Seconds it has for that., type: int, default: 5}
+  health_timeout:
+    description: Seconds in which a new process must answer its health path.
+    type: int
+    default: 5
   canary_seconds:
     description: How long the first public worker is watched before the others follow.
     type: int
@@ -75,7 +80,13 @@ EXAMPLES = r"""
     release: 0123456789ab
     address: 127.0.0.1
     units: "{{ lookup('ansible.builtin.template', 'units.j2') }}"
-    workers: [{port: 10001, pool: public, blocking: false}]
+    workers:
+      - port: 10001
+        pool: public
+        blocking: false
+        kind: runner
+        health_path: /
+        start_timeout: 30
 """
 
 RETURN = r"""
@@ -92,7 +103,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -108,6 +119,9 @@ CONFIG = "@CONFIG@"
 POLL_SECONDS = 0.05
 # systemd returned from starting a worker, so it was ready or has failed; a restart takes a moment.
 READY_SECONDS = 5.0
+# Nobody can ask a command whether it takes connections yet, so it gets this long before the process
+# beside it, which does, is stopped. Connections that come too early wait in the socket.
+SETTLE_SECONDS = 2.0
 
 # The canary is given up when, over at least so many requests, …
 CANARY_REQUESTS = 20
@@ -170,7 +184,12 @@ def text_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A worker as it should be."""
+    """A worker as it should be.
+
+    Attributes:
+        kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket or
+            C(binds) its port itself.
+    """
 
     port: int
     pool: str
@@ -178,6 +197,9 @@ class Wanted:
     release: str
     config: str
     listen: str
+    kind: str = "runner"
+    health_path: str = "/"
+    start_timeout: float = 30.0
 
     def why_restart(
         self,
@@ -194,12 +216,19 @@ class Wanted:
             addresses: Where the host listens, each as ``address:port``.
             said: Its answer on the private socket.
         """
-        if service.get("ActiveState") != "active" or listening.get("ActiveState") != "active":
+        listens = listening.get("ActiveState") == "active"
+        if service.get("ActiveState") != "active" or listens is (self.kind == "binds"):
             return "it is not running"
-        if self.listen not in addresses:
+        if self.kind == "binds":  # on whatever address it was told to
+            addresses = {address.rpartition(":")[2] for address in addresses}
+        if self.listen not in addresses and str(self.port) not in addresses:
             return f"nothing listens on {self.listen}"
         if not said:
-            return "it does not answer on its private socket"
+            return (
+                "it does not answer on its private socket"
+                if self.kind == "runner"
+                else "nothing says what it was started with"
+            )
         if said.get("release") != self.release:
             return f"it runs release {said.get('release')}"
         if said.get("config") != self.config:
@@ -317,7 +346,7 @@ class Talk(Protocol):
     def accept(self, control: Path) -> None:
         """Tell a worker that holds to take connections."""
 
-    def probe(self, app: Path, url: str, *, timeout: float) -> str:
+    def probe(self, app: Path | str, url: str, *, timeout: float) -> str:
         """Return what is wrong with the app's answer, or an empty text."""
 
     def addresses(self) -> Collection[str]:
@@ -349,7 +378,6 @@ class Site:
 
     name: str
     home: Path
-    health_path: str = "/"
     health_timeout: float = 5.0
     canary_seconds: float = 0.0
     units: Path = UNIT_DIRECTORY
@@ -418,14 +446,20 @@ class Workers:
         self.tell: Callable[[str], None] = lambda phase: None
         self.earlier: dict[Wanted, Mapping[str, Any]] = {}
         self.meanwhile = 0.0
-        names = [n for one in wanted for n in (site.service(one.port), site.socket(one.port))]
+        services = [site.service(one.port) for one in wanted]
+        sockets = [site.socket(one.port) for one in wanted if one.kind != "binds"]
+        unused = [site.socket(one.port) for one in wanted if one.kind == "binds"]
         # The preparation and the slices too: whether systemd has read them is part of the state.
         others = [path.name for path in files if path.parent == site.units and "@" not in path.name]
-        self.state = systemd.show([*names, *others])
+        self.units = {*services, *sockets}
+        self.state = systemd.show([*services, *sockets, *unused, *others])
         self.addresses = self.talk.addresses()
         self.outdated = {path: text for path, text in files.items() if text_of(path) != text}
-        self.disabled = [n for n in names if self.state[n].get("UnitFileState") != "enabled"]
+        self.disabled = [
+            n for n in (*services, *sockets) if self.state[n].get("UnitFileState") != "enabled"
+        ]
         self.unread = [n for n, one in self.state.items() if one.get("NeedDaemonReload") == "yes"]
+        self.unread = [n for n in self.unread if n not in unused]
         self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
         self.leftover = sorted(systemd.loaded(f"{site.name}-handover@*"))
         self.orphans = self._find_orphans()
@@ -457,7 +491,7 @@ class Workers:
         site, ports = self.site, {str(one.port) for one in self.wanted}
         orphans: dict[str, list[Path]] = {}
         for name in self.systemd.loaded(f"{site.name}@*"):
-            if name.partition("@")[2].rpartition(".")[0] not in ports:
+            if name not in self.units:
                 orphans.setdefault(name, [])
         for directory in site.units.glob(f"{site.name}@?*.service.d"):
             port = directory.name.partition("@")[2].removesuffix(".service.d")
@@ -465,7 +499,7 @@ class Workers:
                 orphans.setdefault(site.service(port), []).append(directory)
                 orphans.setdefault(site.socket(port), [])
         for link in site.units.glob(f"*.wants/{site.name}@*"):
-            if link.name.partition("@")[2].rpartition(".")[0] not in ports:
+            if link.name not in self.units:
                 orphans.setdefault(link.name, []).append(link)
         for slice_file in site.units.glob(f"{site.name}-*.slice"):
             if slice_file not in self.files:
@@ -526,6 +560,9 @@ class Workers:
             self._write(self.outdated)
             self._stop_stand_ins()
             self._reload()
+            for one in touched:
+                if one.kind == "takes":  # until now its stand-in may have answered for it
+                    self._gate(one, self.site.service(one.port), "it was restarted")
             self._compare_errors(touched)
         except HostError as failure:
             raise HostError(f"{failure}{self._revert(touched)}") from None
@@ -607,10 +644,12 @@ class Workers:
                 names = [
                     self.site.socket(one.port)
                     for one in stopped
-                    if (one.listen in self.addresses) is right
+                    if one.kind != "binds" and (one.listen in self.addresses) is right
                 ]
                 if names:
                     self.systemd.call(verb, "--", *names)
+            if names := [self.site.socket(one.port) for one in stopped if one.kind == "binds"]:
+                self.systemd.call("stop", "--", *names)
             services = [self.site.service(one.port) for one in stopped]
             failure = "it was started"
             try:
@@ -631,7 +670,7 @@ class Workers:
             self._write([path])
         self._reload()
         self.earlier = self._said(running)
-        siblings = [one for one in running if not one.blocking]
+        siblings = [one for one in running if not one.blocking and one.kind == "runner"]
         watched = self.site.canary_seconds == 0
         for one in running:
             touched.append(one)
@@ -639,7 +678,7 @@ class Workers:
             with self._phase(f"exchange {one.port}"):
                 self._exchange(one)
             self._compare_errors(touched)
-            if not one.blocking:
+            if one in siblings:
                 siblings.remove(one)
                 if siblings and not watched:
                     with self._phase(f"watch {one.port}"):
@@ -670,10 +709,31 @@ class Workers:
     def _exchange(self, one: Wanted) -> None:
         """Let a stand-in prove itself and take over; then restart the worker in its shelter."""
         service, stand_in = self.site.service(one.port), self.site.stand_in(one.port)
-        if one.listen not in self.addresses:
+        listening = self.site.socket(one.port)
+        held = self.systemd.show([listening])[listening].get("ActiveState") == "active"
+        if one.kind == "binds" or one.listen not in self.addresses or not held:
             self._move(one)
             return
         self._begin(stand_in)
+        if one.kind == "takes":
+            self._settle(one, stand_in)
+        else:
+            self._take_over(one, stand_in)
+        self._write([self.site.drop_in(service)])
+        self._reload()
+        failure_text = "it was restarted"
+        try:
+            self.systemd.call("restart", "--", service)
+        except HostError as problem:
+            failure_text = str(problem)
+        if one.kind == "takes":
+            self._settle(one, service)
+        self._gate(one, service, failure_text)
+        # It finishes what it has, while the next worker is already on its way.
+        self.systemd.call("stop", "--no-block", "--", stand_in)
+
+    def _take_over(self, one: Wanted, stand_in: str) -> None:
+        """Have the stand-in take connections, when it has proved itself."""
         try:
             self._gate(one, stand_in, "it was started", state="held")
         except HostError:
@@ -684,16 +744,21 @@ class Workers:
             self.talk.accept(self.site.private(stand_in, "control"))
         except HostError as failure:
             raise self._not_ready(one, stand_in, str(failure)) from None
-        self._write([self.site.drop_in(service)])
-        self._reload()
-        failure_text = "it was restarted"
-        try:
-            self.systemd.call("restart", "--", service)
-        except HostError as problem:
-            failure_text = str(problem)
-        self._gate(one, service, failure_text)
-        # It finishes what it has, while the next worker is already on its way.
-        self.systemd.call("stop", "--no-block", "--", stand_in)
+
+    def _settle(self, one: Wanted, unit: str) -> None:
+        """Give a command the time in which it usually comes to take connections."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            self._still_runs(one, unit)
+            time.sleep(POLL_SECONDS)
+
+    def _still_runs(self, one: Wanted, unit: str) -> None:
+        """Raise `HostError` when a command has ended, or was started with something else."""
+        if self.systemd.show([unit])[unit].get("ActiveState") != "active":
+            raise self._not_ready(one, unit, "its command has ended")
+        said = self._health(unit)
+        if (said.get("release"), said.get("config")) != (one.release, one.config):
+            raise self._not_ready(one, unit, f"it runs {said or 'nothing'}, not {one.release}")
 
     def _begin(self, stand_in: str) -> None:
         """Start a stand-in anew; one from a run that failed may run something else."""
@@ -707,14 +772,15 @@ class Workers:
             ) from None
 
     def _move(self, one: Wanted) -> None:
-        """Restart a worker on another address: its socket is a new one, so nobody can stand in."""
+        """Restart a worker for which nobody can stand in: no socket, or another than it had."""
         service, listening = self.site.service(one.port), self.site.socket(one.port)
+        sockets = [] if one.kind == "binds" else [listening]
         self.systemd.call("stop", "--", service, listening)
         self._write([self.site.drop_in(service)])
         self._reload()
         failure = "it was restarted"
         try:
-            self.systemd.call("start", "--", listening, service)
+            self.systemd.call("start", "--", *sockets, service)
         except HostError as problem:
             failure = str(problem)
         self._gate(one, service, failure)
@@ -727,6 +793,9 @@ class Workers:
 
     def _gate(self, one: Wanted, unit: str, context: str, state: str = "ready") -> None:
         """Return when the process says that it is in `state` with what is wanted, and answers."""
+        if one.kind != "runner":
+            self._gate_command(one, unit)
+            return
         deadline = time.monotonic() + READY_SECONDS
         while True:
             said = self._health(unit)
@@ -739,9 +808,22 @@ class Workers:
             time.sleep(POLL_SECONDS)
         app = self.site.private(unit, "app")
         timeout = self.site.health_timeout
-        if problem := self.talk.probe(app, self.site.health_path, timeout=timeout):
+        if problem := self.talk.probe(app, one.health_path, timeout=timeout):
             busy = self._health(unit).get("busy_in")
             raise self._not_ready(one, unit, f"{problem}{f', busy in {busy}' if busy else ''}")
+
+    def _gate_command(self, one: Wanted, unit: str) -> None:
+        """Return when a command answers where it listens, with what is wanted."""
+        deadline = time.monotonic() + one.start_timeout
+        while True:
+            self._still_runs(one, unit)
+            timeout = self.site.health_timeout
+            problem = self.talk.probe(one.listen, one.health_path, timeout=timeout)
+            if not problem:
+                return
+            if "with status" in problem or time.monotonic() > deadline:
+                raise self._not_ready(one, unit, problem)
+            time.sleep(POLL_SECONDS)
 
     def _watch(self, one: Wanted, earlier: Mapping[Wanted, Mapping[str, Any]]) -> None:
         """Raise `HostError` as soon as something speaks against the canary."""
@@ -813,8 +895,10 @@ class Workers:
 
     def _exchange_back(self, one: Wanted, text: str) -> None:
         """Let the worker run what its former drop-in says, unless it never stopped to."""
-        release, config = (stated(text, f"AROUNDTHEWORLD_{name}") for name in ("RELEASE", "CONFIG"))
-        former = Wanted(one.port, one.pool, one.blocking, release, config, one.listen)
+        release, config, kind = (
+            stated(text, f"AROUNDTHEWORLD_{name}") for name in ("RELEASE", "CONFIG", "KIND")
+        )
+        former = replace(one, release=release, config=config, kind=kind or "runner")
         service = self.site.service(one.port)
         said = self._health(service)
         self._write([self.site.drop_in(service)])
@@ -918,7 +1002,6 @@ def main() -> None:
             "units": {"type": "str", "required": True},
             "workers": {"type": "list", "elements": "dict", "required": True},
             "watch": {"type": "list", "elements": "path", "default": []},
-            "health_path": {"type": "str", "default": "/"},
             "health_timeout": {"type": "int", "default": 5},
             "canary_seconds": {"type": "int", "default": 0},
             "keep_releases": {"type": "int", "default": 5},
@@ -933,7 +1016,6 @@ def main() -> None:
     site = Site(
         given["site"],
         Path(given["home"]),
-        given["health_path"],
         given["health_timeout"],
         given["canary_seconds"],
     )
@@ -952,9 +1034,13 @@ def main() -> None:
         texts = [files[drop_in], *(files[site.units / name] for name in names)]
         config = config_id(texts, watched)
         files[drop_in] = files[drop_in].replace(CONFIG, config)
-        listen = f"{given['address']}:{port}"
         wanted.append(
-            Wanted(port, worker["pool"], bool(worker["blocking"]), given["release"], config, listen)
+            Wanted(
+                **worker,
+                release=given["release"],
+                config=config,
+                listen=f"{given['address']}:{port}",
+            )
         )
     phases: list[dict[str, Any]] = []
     try:

@@ -61,19 +61,28 @@ class Systemd:
 
 
 def request(
-    path: Path, method: str, url: str, *, timeout: float, headers: Mapping[str, str] | None = None
+    to: Path | str,
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Return the status and body of an HTTP request over the UNIX socket at `path`.
+    """Return the status and body of an HTTP request over a UNIX socket, or to ``address:port``.
 
     Raises:
         OSError: Nobody answers in `timeout` seconds.
         http.client.HTTPException: The answer is no HTTP.
     """
     connection = http.client.HTTPConnection("localhost", timeout=timeout)
-    connection.sock = socket.socket(socket.AF_UNIX)
     try:
-        connection.sock.settimeout(timeout)
-        connection.sock.connect(str(path))
+        if isinstance(to, Path):
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(timeout)
+            connection.sock.connect(str(to))
+        else:
+            address, _, port = to.rpartition(":")
+            connection.sock = socket.create_connection((address.strip("[]"), int(port)), timeout)
         connection.request(method, url, headers=dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read()
@@ -82,8 +91,14 @@ def request(
 
 
 def health(control: Path) -> dict[str, Any]:
-    """Return what the worker behind the private socket says of itself, or nothing."""
+    """Return what the worker behind the private socket says of itself, or nothing.
+
+    Of a command that has no such socket, it is what was noted when it was started.
+    """
+    noted = control.with_name("runs")
     try:
+        if noted.exists():
+            return dict(zip(("release", "config", "pool"), noted.read_text().split(), strict=True))
         said: dict[str, Any] = json.loads(request(control, "GET", "/health", timeout=2)[1])
     except (OSError, ValueError, http.client.HTTPException):
         return {}
@@ -100,8 +115,14 @@ def accept(control: Path) -> None:
         raise HostError(f"it refuses to take connections (status {status})")
 
 
-def probe(app: Path, url: str, *, timeout: float) -> str:
-    """Return what is wrong with the app's answer to `url`, or an empty text."""
+def probe(app: Path | str, url: str, *, timeout: float) -> str:
+    """Return what is wrong with the app's answer to `url`, or an empty text.
+
+    Args:
+        app: Its UNIX socket, or its ``address:port``.
+        url: What to ask for.
+        timeout: Seconds in which it must answer.
+    """
     try:
         status, _ = request(app, "GET", url, timeout=timeout, headers={"Host": "localhost"})
     except TimeoutError:

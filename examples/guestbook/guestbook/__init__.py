@@ -1,0 +1,1 @@
+"""A guest book: an example app whose pools are of several kinds."""

@@ -1,0 +1,156 @@
+"""The guest book on one host, deployed in several kinds of pools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import OK, HTTPConnection, HTTPException, HTTPMessage
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from testinfra.host import Host
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+EXAMPLES = CHECKOUT / "inventory" / "examples"
+
+
+class Visitor:
+    """Somebody with a browser: keeps cookies, and opens a connection for each request."""
+
+    def __init__(self, url: str) -> None:
+        """Take the URL of the site."""
+        self.place = urlsplit(url).netloc
+        self.cookies: dict[str, str] = {}
+
+    def ask(
+        self, path: str, method: str = "GET", form: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, HTTPMessage]:
+        """Return status, body and headers of the answer."""
+        connection = HTTPConnection(self.place, timeout=60)
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        try:
+            connection.request(method, path, urlencode(form or {}) or None, headers)
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        for cookie in response.headers.get_all("Set-Cookie", []):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        return response.status, body, response.headers
+
+    def json(self, path: str) -> Any:
+        """Return what a good answer says."""
+        status, body, _ = self.ask(path)
+        assert status == OK, body
+        return json.loads(body)
+
+
+@pytest.fixture
+def visitor(http: str) -> Visitor:
+    """Return somebody who has not been there before."""
+    return Visitor(http)
+
+
+@pytest.fixture
+def visited(http: str) -> Callable[..., Any]:
+    """Return a block in which paths are visited all the time; it gives the answers' statuses."""
+
+    @contextmanager
+    def visit(*paths: str, cookies: Mapping[str, str] | None = None) -> Iterator[Counter[object]]:
+        said: Counter[object] = Counter()
+        leave = threading.Event()
+
+        def go(path: str) -> None:
+            visitor = Visitor(http)
+            visitor.cookies.update(cookies or {})
+            while not leave.is_set():
+                try:
+                    said[visitor.ask(path)[0]] += 1
+                except (OSError, HTTPException) as error:
+                    said[repr(error)] += 1
+                leave.wait(0.02)
+
+        threads = [threading.Thread(target=go, args=[path]) for path in paths]
+        for thread in threads:
+            thread.start()
+        try:
+            yield said
+        finally:
+            leave.set()
+            for thread in threads:
+                thread.join()
+
+    return visit
+
+
+@pytest.fixture(scope="module")
+def deploy(
+    ansible_playbook: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
+    """Return what deploys an example, with variables over it, of another release if so wished."""
+
+    def deploy(example: str, *arguments: str, release: str = "", **variables: object) -> Any:
+        more = ["-e", f"@{EXAMPLES / example / 'group_vars' / 'aroundtheworld.yml'}"]
+        if release:
+            app = tmp_path_factory.mktemp(release) / "app"
+            shutil.copytree(CHECKOUT / "examples" / "guestbook", app)
+            (app / "guestbook" / "release.txt").write_text(release)
+            variables["app_dir"] = str(app)
+        given = {f"aroundtheworld_{name}": value for name, value in variables.items()}
+        return ansible_playbook(*more, "-e", json.dumps(given), *arguments)
+
+    return deploy
+
+
+class Units:
+    """The site's units, as systemd has them."""
+
+    def __init__(self, host: Host) -> None:
+        """Take testinfra's host."""
+        self.host = host
+
+    def names(self) -> set[str]:
+        """Return all services and sockets of workers that are there."""
+        out = self.host.check_output(
+            "systemctl list-units --all --plain --no-legend 'aroundtheworld*@*'"
+        )
+        return {line.split()[0] for line in out.splitlines()}
+
+    def pids(self) -> dict[int, int]:
+        """Return port to process id."""
+        found = {}
+        for name in sorted(self.names()):
+            if name.endswith(".service"):
+                pid = self.host.check_output("systemctl show -P MainPID %s", name)
+                found[int(name.partition("@")[2].removesuffix(".service"))] = int(pid)
+        return found
+
+
+@pytest.fixture(scope="module")
+def units(host: Host) -> Units:
+    """Return the units on the host under test."""
+    return Units(host)
+
+
+@pytest.fixture(scope="module")
+def until() -> Callable[..., Any]:
+    """Return what reads again and again until what it read is good."""
+
+    def until(read: Callable[[], Any], good: Callable[[Any], bool], timeout: float = 10.0) -> Any:
+        give_up = time.monotonic() + timeout
+        while not good(value := read()):
+            assert time.monotonic() < give_up, f"still {value!r} after {timeout} s"
+            time.sleep(0.1)
+        return value
+
+    return until

@@ -1,0 +1,74 @@
+"""Flask behind gunicorn in a pool of its own, on the socket that systemd holds."""
+
+import json
+
+
+def test_the_session_and_the_database_are_shared(visitor):
+    assert visitor.ask("/desk")[0] == 403
+    assert visitor.ask("/sign-in", "POST", {"name": "ada"})[0] == 200
+    assert visitor.ask("/", "POST", {"words": "How fine!"})[0] == 201
+    assert visitor.json("/desk") == {"guest": "ada", "words": ["How fine!"]}
+    status, body, _ = visitor.ask("/desk/forget", "POST")
+    assert (status, json.loads(body)) == (200, {"removed": 1})
+    assert visitor.json("/") == {"entries": []}
+    visitor.cookies["guest"] = visitor.cookies["guest"][:-1] + "0"
+    assert visitor.ask("/desk")[0] == 403
+
+
+def test_a_run_that_has_nothing_to_do_does_nothing(deploy, units):
+    before = units.pids()
+    assert deploy("flask").changed == 0
+    assert units.pids() == before
+
+
+def test_a_worker_that_is_killed_comes_back_with_the_same(host, units, until, visitor):
+    noted = host.file("/run/aroundtheworld/10004/runs").content_string
+    before = units.pids()[10004]
+    host.check_output("kill -9 %s", str(before))
+    until(units.pids, lambda pids: pids[10004] not in (0, before))
+    assert visitor.ask("/desk/health")[0] == 200
+    assert host.file("/run/aroundtheworld/10004/runs").content_string == noted
+
+
+def test_another_release_loses_no_request_on_either_side(host, deploy, units, visited, visitor):
+    visitor.ask("/sign-in", "POST", {"name": "ada"})
+    before = units.pids()
+    slow = "/desk?seconds=3"
+    with visited("/", "/desk/health", "/desk/health", slow, cookies=visitor.cookies) as said:
+        run = deploy("flask", release="second")
+    assert run.returncode == 0, run.output
+    assert set(said) == {200}
+    assert said[200] > 100
+    current = host.check_output("basename $(readlink /var/lib/tornado/aroundtheworld/current)")
+    noted = host.file("/run/aroundtheworld/10004/runs").content_string.split()
+    assert (noted[0], noted[2]) == (current, "desk")
+    assert not set(before.values()) & set(units.pids().values())
+    assert not [name for name in units.names() if "handover" in name]
+    assert deploy("flask", release="second").changed == 0
+
+
+def test_a_command_that_exits_is_refused_before_any_worker_is_touched(deploy, units, visited):
+    before = (units.pids(), units.names())
+    broken = [
+        {"name": "public", "ports": [10001, 10002], "paths": ["/"]},
+        {
+            "name": "desk",
+            "ports": [10004],
+            "paths": ["/desk"],
+            "blocking": True,
+            "command": "gunicorn guestbook.nothing:app",
+        },
+    ]
+    with visited("/", "/desk/health") as said:
+        run = deploy("flask", pools=broken)
+    assert run.failed == 1
+    assert "no worker was restarted" in run.output
+    assert "The command of pool desk cannot be run: it ended with status" in run.output
+    assert "No module named 'guestbook.nothing'" in run.output
+    assert (units.pids(), units.names()) == before
+    assert set(said) == {200}
+
+
+def test_the_status_tells_of_it(deploy):
+    output = deploy("flask", "--tags", "status").output
+    assert "aroundtheworld@10004         desk       active    release" in output

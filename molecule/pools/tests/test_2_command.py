@@ -1,0 +1,40 @@
+"""A command that binds its port itself, which has no socket of systemd's."""
+
+
+def test_it_replaces_another_pool_and_leaves_nothing_of_it(host, deploy, units, visitor):
+    assert deploy("command").returncode == 0
+    assert visitor.ask("/static/book.css")[0] == 200
+    assert visitor.ask("/desk")[0] == 404
+    services = {f"aroundtheworld@{port}.service" for port in (10001, 10002, 10005, 10006)}
+    sockets = {f"aroundtheworld@{port}.socket" for port in (10001, 10002)}
+    assert units.names() == services | sockets
+    assert deploy("command").changed == 0
+
+
+def test_one_after_the_other_is_restarted_while_visitors_come(deploy, units, visited):
+    before = units.pids()
+    with visited("/", "/static/book.css", "/static/book.css") as said:
+        assert deploy("command", release="third").returncode == 0
+    assert set(said) == {200}
+    assert said[200] > 100
+    assert not set(before.values()) & set(units.pids().values())
+
+
+def test_a_pool_goes_from_the_port_to_the_socket_and_back(host, deploy, units, visited):
+    takes = [
+        {"name": "public", "ports": [10001, 10002], "paths": ["/"]},
+        {
+            "name": "files",
+            "ports": [10005, 10006],
+            "paths": ["/static"],
+            "command": "gunicorn --no-control-socket guestbook.desk:app",
+        },
+    ]
+    for arguments, sockets in (({"pools": takes}, 4), ({}, 2)):
+        with visited("/", "/static/x") as said:
+            run = deploy("command", **arguments)
+        assert run.returncode == 0, run.output
+        assert set(said) <= {200, 404}
+        assert len([name for name in units.names() if name.endswith(".socket")]) == sockets
+        assert deploy("command", **arguments).changed == 0
+    assert set(units.pids()) == {10001, 10002, 10005, 10006}

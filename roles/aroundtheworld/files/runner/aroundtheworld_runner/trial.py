@@ -1,0 +1,137 @@
+"""Try a pool's own command before any worker runs it: `python -m aroundtheworld_runner.trial`.
+
+The command gets a socket as systemd would pass it, or the number of a free port, and has to answer
+one request. So a command that exits, or answers with errors, is found out while the workers before
+it still serve. It is stopped afterwards, whatever it says.
+"""
+
+import argparse
+import contextlib
+import http.client
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from aroundtheworld_runner.systemd import FIRST_PASSED_FD
+
+ADDRESS = "127.0.0.1"
+PAUSE = 0.05  # seconds between two looks
+PATIENCE = 5.0  # seconds that the command has for ending after SIGTERM
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aroundtheworld_runner.trial",
+        description="Run a command until it has answered one HTTP request.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--pool", required=True, help="whose command it is, for messages")
+    parser.add_argument("--path", default="/", help="what to ask for")
+    parser.add_argument("--answer-timeout", type=float, default=5.0, metavar="SECONDS")
+    parser.add_argument("--start-timeout", type=float, default=30.0, metavar="SECONDS")
+    parser.add_argument(
+        "--binds",
+        action="store_true",
+        help="the command binds {port} on {address} itself, instead of taking a socket",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    return parser
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str], passed: socket.socket | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command inside the block, with the socket as systemd would pass it."""
+
+    def take_socket() -> None:  # between fork and exec: only there the process id is known
+        if passed:
+            os.dup2(passed.fileno(), FIRST_PASSED_FD)
+            os.set_inheritable(FIRST_PASSED_FD, True)
+            os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+
+    process = subprocess.Popen(  # noqa: S603 - the operator's own command
+        command,
+        preexec_fn=take_socket,  # there are no threads here
+        pass_fds=(FIRST_PASSED_FD,) if passed else (),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        # Its process group is its own, so nothing that it started stays behind either.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _ask(port: int, path: str, timeout: float, process: subprocess.Popen[bytes]) -> int:
+    """Return the status of an answer.
+
+    Raises:
+        OSError: There is none in time, or the process has ended.
+        http.client.HTTPException: The answer is no HTTP.
+    """
+    connection = http.client.HTTPConnection(ADDRESS, port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"Host": "localhost"})
+        deadline = time.monotonic() + timeout
+        # A socket that nobody accepts from any more keeps its callers waiting.
+        while not select.select([connection.sock], [], [], PAUSE)[0]:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise TimeoutError(f"not within {timeout:g} s")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def try_command(options: argparse.Namespace, command: Sequence[str]) -> str:
+    """Return what is wrong with the command, or an empty text."""
+    listening = socket.create_server((ADDRESS, 0))
+    port = listening.getsockname()[1]
+    if options.binds:
+        listening.close()
+        for placeholder, value in (("{port}", str(port)), ("{address}", ADDRESS)):
+            command = [word.replace(placeholder, value) for word in command]
+    problem = "it did not answer"
+    with _running(command, None if options.binds else listening) as process:
+        deadline = time.monotonic() + options.start_timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                timeout = min(options.answer_timeout, left)
+                status = _ask(port, options.path, timeout, process)
+            except (OSError, http.client.HTTPException) as error:
+                problem = f"it did not answer {options.path} ({error})"
+            else:
+                return f"it answers {options.path} with status {status}" if status >= 500 else ""
+            time.sleep(PAUSE)
+            if (code := process.poll()) is not None:
+                how = f"signal {-code}" if code < 0 else f"status {code}"
+                return f"it ended with {how} instead of serving"
+    return f"{problem} within {options.start_timeout:g} s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        parser.error("there is no command")
+    if problem := try_command(options, command):
+        sys.stderr.write(f"The command of pool {options.pool} cannot be run: {problem}.\n")
+        return 1
+    sys.stdout.write(f"the command of pool {options.pool} answers\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""A command is tried with a socket as systemd passes it, or with a port of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.runner.harness import RUNNER
+
+# Answers on systemd's socket, or on the port that it is given, with the status it is told.
+SERVE = """
+import http.server, os, socket, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(sys.argv[1]) if self.path == "/health?x=1" else 200)
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+if len(sys.argv) > 2:
+    server.server_address = (sys.argv[2], int(sys.argv[3]))
+    server.server_bind()
+    server.server_activate()
+else:
+    assert os.environ["LISTEN_FDS"] == "1" and os.environ["LISTEN_PID"] == str(os.getpid())
+    server.socket = socket.socket(fileno=3)
+print("serving as", os.getpid(), flush=True)
+server.serve_forever()
+"""
+
+
+def trial(*command, options=()):
+    started = subprocess.run(
+        [
+            *(sys.executable, "-m", "aroundtheworld_runner.trial", "--pool", "admin"),
+            *("--path", "/health?x=1", "--start-timeout", "5", *options, "--", *command),
+        ],
+        env={**os.environ, "PYTHONPATH": str(RUNNER)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return started.returncode, started.stdout, started.stderr
+
+
+def serve(*arguments):
+    return [sys.executable, "-c", SERVE, *map(str, arguments)]
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_a_command_that_answers_on_the_passed_socket_passes_and_is_stopped(status):
+    code, said, errors = trial(*serve(status))
+    assert (code, errors) == (0, "")
+    assert "the command of pool admin answers" in said
+    process = int(said.split("serving as ")[1].split()[0])
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_a_command_that_binds_gets_a_free_port():
+    code, said, errors = trial(*serve(200, "{address}", "{port}"), options=["--binds"])
+    assert (code, errors) == (0, "")
+    assert "answers" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        (["sh", "-c", "echo no such app >&2; exit 3"], "it ended with status 3 instead of serving"),
+        (serve(503), "it answers /health?x=1 with status 503"),
+        (["sh", "-c", "kill -9 $$"], "it ended with signal 9 instead of serving"),
+        (["/usr/bin/env", "no-such-command"], "it ended with status 127 instead of serving"),
+    ],
+)
+def test_a_command_that_cannot_serve_is_named_with_its_pool(command, problem):
+    code, _, errors = trial(*command)
+    assert code == 1
+    assert errors.endswith(f"The command of pool admin cannot be run: {problem}.\n")
+
+
+@pytest.mark.parametrize("options", [[], ["--binds"]])
+def test_a_command_that_never_answers_is_given_up(options):
+    timing = ["--answer-timeout", "0.2", "--start-timeout", "1"]
+    code, _, errors = trial("sleep", "60", options=[*options, *timing])
+    assert code == 1
+    assert "pool admin cannot be run: it did not answer /health?x=1" in errors
+    assert "within 1 s." in errors
