@@ -111,3 +111,17 @@ def test_maintenance_runs_its_own_tasks_and_no_plain_run_does(ansible_playbook):
     _, listed = ansible_playbook("--list-tasks")
     assert "Input and host are fit for a deployment" in tasks(listed)
     assert not set(closing_and_opening) & set(tasks(listed))
+
+
+def test_the_adviser_runs_only_when_it_is_named(ansible_playbook):
+    _, listed = ansible_playbook("--list-tasks", "--tags", "advise")
+    assert tasks(listed) == ["Which route belongs into which pool"]
+    _, listed = ansible_playbook("--list-tasks")
+    assert "Which route belongs into which pool" not in tasks(listed)
+
+
+def test_the_adviser_speaks_two_formats(ansible_playbook):
+    extra = "aroundtheworld_advise_format=yaml"
+    status, output = ansible_playbook("--tags", "advise", "--extra-vars", extra)
+    assert status == 2
+    assert "aroundtheworld_advise_format: 'yaml' is not allowed; allowed: table, json." in output
