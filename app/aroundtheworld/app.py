@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
-from tornado import web
+from tornado import template, web
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 
@@ -94,6 +95,19 @@ ADMIN_ROUTES: Routes = [
 ]
 
 
+@cache
+def templates() -> template.Loader:
+    """Return all templates, compiled: otherwise the first visitor of each page would wait for it.
+
+    So would everybody else on that worker, for some 10 ms.
+    """
+    directory = PACKAGE / "templates"
+    loader = template.Loader(str(directory))
+    for path in directory.rglob("*.html"):
+        loader.load(str(path.relative_to(directory)))
+    return loader
+
+
 class AroundTheWorld(web.Application):
     """The application of one process, and what its handlers share.
 
@@ -121,7 +135,7 @@ class AroundTheWorld(web.Application):
         super().__init__(
             [*PUBLIC_ROUTES, *(ADMIN_ROUTES if config.serves_admin else [])],
             default_handler_class=NotFoundHandler,
-            template_path=str(PACKAGE / "templates"),
+            template_loader=templates(),
             static_path=str(PACKAGE / "static"),
             static_handler_class=StaticHandler,
             cookie_secret=config.cookie_secret,

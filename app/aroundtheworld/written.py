@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -27,6 +28,10 @@ FIELDS = ("category", "country", "difficulty", "published", *LENGTHS)
 COLUMNS = ("id", *FIELDS)
 
 MOST_ROWS = 5000
+
+# What a spreadsheet takes for a formula, and would compute when the file is opened; in some
+# languages the wide forms too. An apostrophe before it says that it is text.
+FORMULA = re.compile(r"'*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 Values = dict[str, str | bool]
 Problems = dict[str, str]
@@ -106,12 +111,18 @@ class Line:
 
 
 def to_csv(rows: Iterable[Mapping[str, object]]) -> str:
-    """Return rows of the table `questions` as a CSV file that `from_csv` reads."""
+    """Return rows of the table `questions` as a CSV file that `from_csv` reads.
+
+    No cell is a formula, whatever somebody wrote: see `FORMULA`.
+    """
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        writer.writerow({**row, "published": "yes" if row["published"] else "no"})
+        cells = {**row, "published": "yes" if row["published"] else "no"}
+        writer.writerow(
+            {name: f"'{cell}" if FORMULA.match(str(cell)) else cell for name, cell in cells.items()}
+        )
     return file.getvalue()
 
 
@@ -164,6 +175,12 @@ def from_csv(content: bytes, world: World) -> tuple[list[Line], list[str]]:
     return lines, problems
 
 
+def _text(cell: str) -> str:
+    """Return a cell without the apostrophe that keeps it from being a formula."""
+    text = cell.strip()
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
 def _header_problems(names: Sequence[str]) -> list[str]:
     columns = ", ".join(COLUMNS)
     problems = [
@@ -190,7 +207,7 @@ def _line(
         return Line(number, None, values), [
             f"Line {number} has {len(cells)} columns, the first line has {len(names)}."
         ]
-    given = dict(zip(names, cells, strict=True))
+    given = dict(zip(names, map(_text, cells), strict=True))
     values, wrong = parse(given, world)
     given_id = given.get("id", "").strip()
     is_id = given_id.isascii() and given_id.isdigit() and len(given_id) < 10

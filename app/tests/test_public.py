@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 import sqlalchemy as sa
 from tornado.log import access_log, app_log
 from tornado.testing import ExpectLog
+from tornado.web import create_signed_value
 
 from aroundtheworld.db.engine import Database
 from aroundtheworld.handlers.auth import local_path
@@ -203,9 +205,32 @@ def test_a_forged_session_is_no_session(browser, cookie):
     assert browser.get("/quiz").code == 200
 
 
-def test_a_session_that_another_release_wrote_is_no_session(site, browser):
-    from tornado.web import create_signed_value
+@pytest.mark.parametrize(("days", "code"), [(29, 200), (31, 404)])
+def test_a_session_ends_after_thirty_days(site, browser, days, code):
+    address = browser.post("/quiz").headers["Location"]
+    secret, then = site.app.config.cookie_secret, time.time() - days * 86400
+    value = create_signed_value(secret, "session", '{"player_id": 1}', clock=lambda: then)
+    browser.cookies["session"] = value.decode()
+    assert browser.get(address).code == code
+    assert browser.get(f"/api/rounds/{address.split('/')[-1]}").code == code
+    assert browser.get("/quiz").code == (302 if code == 200 else 200)
 
+
+def test_a_session_signed_with_another_secret_or_for_another_name_is_none(site, browser):
+    address = browser.post("/quiz").headers["Location"]
+    content, secret = '{"player_id": 1}', site.app.config.cookie_secret
+    for forged in (
+        create_signed_value(secret + "x", "session", content),
+        create_signed_value(secret, "_xsrf", content),
+        create_signed_value(secret, "session", content)[:-1] + b"0x",
+    ):
+        browser.cookies["session"] = forged.decode()
+        assert browser.get(address).code == 404
+    browser.cookies["session"] = create_signed_value(secret, "session", content).decode()
+    assert browser.get(address).code == 200, "else this test shows nothing"
+
+
+def test_a_session_that_another_release_wrote_is_no_session(site, browser):
     for content in ("7:ada", "{}", "[]", '{"player_id": 1, "unknown": 2}'):
         secret = site.app.config.cookie_secret
         browser.cookies["session"] = create_signed_value(secret, "session", content).decode()
@@ -256,6 +281,16 @@ def test_a_database_that_is_gone_is_a_503_that_names_no_details(make_site, tmp_p
         assert response.code == 503
         assert str(tmp_path).encode() not in response.body
         assert browser.get("/countries").code == 200
+
+
+def test_templates_are_compiled_before_anybody_visits(site):
+    from aroundtheworld.app import PACKAGE
+
+    there = {
+        str(path.relative_to(PACKAGE / "templates"))
+        for path in (PACKAGE / "templates").rglob("*.html")
+    }
+    assert set(site.app.settings["template_loader"].templates) == there
 
 
 def test_a_mistake_of_ours_shows_no_traceback(site, browser, monkeypatch):

@@ -88,6 +88,24 @@ def test_what_is_exported_can_be_imported():
     assert [line.number for line in lines] == [2, 3]
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(1)", "'=1", "''-1", "\uff1d1"])
+def test_no_cell_that_is_exported_is_a_formula(text):
+    row = {**GIVEN, "id": 3, "published": True, "prompt": text, "wrong_1": f"{text} or so"}
+    content = written.to_csv([row])
+    (cells,) = csv.DictReader(io.StringIO(content))
+    assert (cells["prompt"], cells["wrong_1"]) == (f"'{text}", f"'{text} or so")
+    ((line,), problems) = written.from_csv(content.encode(), WORLD)
+    assert problems == []
+    assert {**line.values, "id": line.id} == row
+
+
+def test_other_apostrophes_stay_as_they_are():
+    row = {**GIVEN, "id": 3, "published": True, "prompt": "'Tis where?", "wrong_1": "'"}
+    content = written.to_csv([row])
+    assert "''" not in content
+    assert written.from_csv(content.encode(), WORLD)[0][0].values["prompt"] == "'Tis where?"
+
+
 def test_a_file_of_a_spreadsheet_is_read_too():
     content = "\ufeff" + file({}, {}).decode().replace("\n", "\r\n").replace("\r\r", "\r") + "\r\n"
     lines, problems = written.from_csv(content.encode(), WORLD)
