@@ -12,9 +12,10 @@ SSH_PORT ?=
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
 SCENARIO ?= -s default
+MEASURE ?=
 PARTS ?=
 
-export PYTHON HOSTS_PREFIX HOSTS_SUBNET
+export PYTHON MEASURE HOSTS_PREFIX HOSTS_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Molecule's frame around a command's output would wrap and indent its lines.
 export MOLECULE_COMMAND_BORDERS := false
@@ -24,8 +25,8 @@ help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s rollout'"
-	@echo "for molecule; PARTS='playbooks load targets' for bench; PYTHON=python3;"
-	@echo "HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
+	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load targets' for bench;"
+	@echo "PYTHON=python3; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
 

@@ -59,12 +59,14 @@ class Kind:
 
 
 KINDS = (
-    Kind("get", 400, "GET", "/"),
+    Kind("get", 380, "GET", "/"),
     Kind("get fresh", 200, "GET", "/", fresh=True),
     Kind("post", 180, "POST", "/echo"),
     Kind("post fresh", 100, "POST", "/echo", fresh=True),
     Kind("admin", 100, "GET", "/admin"),
 )
+# What the first page referred to, as somebody asks for it who keeps that page open.
+ASSET = Kind("asset", 20, "GET", "")
 HALF_A_SECOND = Kind("slow post", 20, "POST", "/slow?seconds=0.5")
 # Only on request, because whoever waits for the prober waits for these.
 EIGHT_SECONDS = Kind("8 s post", 1, "POST", "/slow?seconds=8")
@@ -147,15 +149,17 @@ class Prober:
         # Two clocks would drift apart: times of day are computed from the one that latency has.
         self._epoch = time.time() - time.monotonic()
         self._number = itertools.count()
+        self._asset: tuple[str, bytes] | None = None  # its path and content
 
     async def run(self, kinds: tuple[Kind, ...], rate: float, seconds: float) -> None:
         """Send `rate` requests a second for `seconds` or until SIGTERM, then await the answers."""
         enough = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, enough.set)
-        begun = time.monotonic() + 0.1
         choose = random.Random(0)  # noqa: S311 - the same mix each time, nothing to guess
         chosen = choose.choices(kinds, [kind.share for kind in kinds], k=int(rate * seconds))
+        await self._open_page()
+        begun = time.monotonic() + 0.1
         print("begun", flush=True)
         async with asyncio.TaskGroup() as tasks:
             for number in range(WEBSOCKETS):
@@ -175,8 +179,19 @@ class Prober:
         row.seconds = round(time.monotonic() - due, 6)
         self._ledger.write(json.dumps(dataclasses.asdict(row)) + "\n")
 
+    async def _open_page(self) -> None:
+        """Open the page whose asset is asked for from then on."""
+        page = await self._request(KINDS[0], b"")
+        path = page.headers["x-asset"]
+        asset = await self._request(dataclasses.replace(ASSET, path=path), b"")
+        if (page.status, asset.status) != (200, 200):
+            raise SystemExit(f"the page's {path} is not there: {asset}")
+        self._asset = path, asset.body
+
     async def _use(self, kind: Kind, due: float) -> None:
         row = Row(round(self._epoch + due, 6), kind.name)
+        if kind is ASSET and self._asset:
+            kind = dataclasses.replace(kind, path=self._asset[0])
         body = b"request %d" % next(self._number)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -186,6 +201,8 @@ class Prober:
             row.good = answer.status == 200
             if row.good and kind.method == "POST" and answer.body != body:
                 row.outcome, row.good = "somebody else's answer", False
+            if row.kind == ASSET.name and self._asset and answer.body != self._asset[1]:
+                row.outcome, row.good = "another page's asset", False
         except TimeoutError:
             row.outcome = f"no answer in {PATIENCE:.0f} s"
         except (OSError, asyncio.IncompleteReadError, ValueError, KeyError) as error:
@@ -281,7 +298,7 @@ def main() -> None:
     # The tests' other programs must not disturb the clock by which the site is judged.
     with contextlib.suppress(PermissionError):
         os.nice(-10)
-    kinds: tuple[Kind, ...] = (*KINDS, dataclasses.replace(HALF_A_SECOND, share=given.slow))
+    kinds: tuple[Kind, ...] = (*KINDS, ASSET, dataclasses.replace(HALF_A_SECOND, share=given.slow))
     if given.eight_seconds:
         kinds = (*kinds, EIGHT_SECONDS)
     asyncio.run(Prober(given.url, given.ledger).run(kinds, given.rate, given.seconds))

@@ -5,6 +5,8 @@ Bad releases are copies of this directory with one change.
 
 import asyncio
 import os
+import sys
+from pathlib import Path
 
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
@@ -24,7 +26,8 @@ class Home(Page):
     """GET / for visitors."""
 
     def get(self) -> None:
-        """Say which edition this is."""
+        """Say which edition this is, and what its page would refer to."""
+        self.set_header("X-Asset", self.static_url("edition.css"))
         self.write(f"edition {EDITION}\n")
 
 
@@ -70,9 +73,10 @@ async def make_app() -> Application:
             ("/slow", Slow),
             ("/ws", EchoSocket),
             ("/admin", Admin),
-        ]
+        ],
+        static_path=Path(__file__).with_name("static"),
     )
 
 
 if __name__ == "__main__":
-    print("There is nothing to migrate.")
+    print("Nothing would be migrated." if "--check" in sys.argv else "There is nothing to migrate.")

@@ -1,12 +1,13 @@
 """Releases, good and bad ones, while visitors use the site."""
 
+import threading
 import time
+import urllib.parse
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-# 20,000 requests at 220 a second, and a few for the time that stopping takes.
-RATE, SECONDS = 220, 92
 # Below this, a difference is one of the machine, not of the site.
 NOISE = 5.0  # milliseconds
 
@@ -36,7 +37,7 @@ def test_the_app_is_locked_like_the_game():
 
 
 @pytest.mark.measures
-def test_a_deploy_loses_no_request(load, app, ansible_playbook, site):
+def test_a_deploy_loses_no_request(load, app, ansible_playbook, site, at_most, measured):
     # Alone on the host; while a play finds nothing to do; while it deploys. The play's own work is
     # no part of the site, but here it takes the same two processors.
     alone, idle, deploying = [], [], []
@@ -48,30 +49,34 @@ def test_a_deploy_loses_no_request(load, app, ansible_playbook, site):
         assert run.returncode == 0
         return run
 
-    with load(RATE, "--eight-seconds") as ledger:
+    rate, rounds, least = (220, 2, 20_000) if measured else (60, 1, 1_000)
+    with load(rate, "--eight-seconds") as ledger:
         begun = time.time()
-        for _ in range(2):
+        for _ in range(rounds):
             alone.append((time.time(), time.time() + 8))
             time.sleep(8)
             release = app()
             assert timed(deploying, release).changed > 0
-            for _ in range(2):
+            for _ in range(rounds):
                 assert timed(idle, release).changed == 0
-        time.sleep(max(0.0, begun + SECONDS - time.time()))
+        # As many as it takes, and a few for the time that stopping takes.
+        time.sleep(max(0.0, begun + least / rate + 1 - time.time()))
     p99 = {
         name: ledger.between(*spans).of(*QUICK).percentile(0.99)
         for name, spans in (("alone", alone), ("idle", idle), ("deploying", deploying))
     }
     print(f"99th percentile in ms: {p99}")
-    assert len(ledger) >= 20_000
+    assert len(ledger) >= least
     assert len(ledger.failed()) == 0, ledger.failed().rows[:20]
     assert {row["release"] for row in ledger.of("get").rows} >= {site.current}
-    assert p99["deploying"] <= 1.5 * max(NOISE, p99["idle"])
+    sockets = ledger.of("websocket").rows
+    assert {row["outcome"] for row in sockets} == {"echo", "1001 and back"}
+    at_most(p99["deploying"], 1.5 * max(NOISE, p99["idle"]))
     site.runs(site.current)
 
 
 @pytest.mark.measures
-def test_a_handover_of_all_workers_takes_ten_seconds(load, app, ansible_playbook, site):
+def test_a_handover_of_all_workers_takes_ten_seconds(load, app, ansible_playbook, site, at_most):
     before = site.workers
     with load() as ledger:
         run = ansible_playbook(app(), "-earoundtheworld_canary_seconds=0")
@@ -83,9 +88,32 @@ def test_a_handover_of_all_workers_takes_ten_seconds(load, app, ansible_playbook
         f"exchange {port}" for port in (10004, 10001, 10002, 10003)
     ]
     print(change["phases"])
-    assert sum(phase["seconds"] for phase in change["phases"]) <= 10
+    at_most(sum(phase["seconds"] for phase in change["phases"]), 10)
     assert all(worker["pid"] != before[port]["pid"] for port, worker in site.workers.items())
     site.runs(change["to"])
+
+
+def test_what_takes_longer_than_its_drain_timeout_is_cut_and_named(
+    http, app, ansible_playbook, site, host
+):
+    answers = []
+
+    def post():
+        connection = HTTPConnection(urllib.parse.urlsplit(http).netloc)
+        connection.request("POST", "/slow?seconds=100", b"too slow")
+        answers.append(connection.getresponse().status)
+
+    visitor = threading.Thread(target=post)
+    visitor.start()
+    run = ansible_playbook(app(), "-earoundtheworld_canary_seconds=0")
+    visitor.join()
+    assert run.returncode == 0
+    assert answers == [502]
+    # Ten seconds, and what the others and their stand-ins take.
+    assert 10 <= sum(phase["seconds"] for phase in site.last_change["phases"]) < 40
+    said = host.check_output("journalctl --since=-2min -u 'aroundtheworld@*' -o cat")
+    assert "cut at the end of the drain timeout: POST /slow in Slow, running for" in said
+    site.runs(site.last_change["to"])
 
 
 BAD = {
@@ -101,7 +129,7 @@ BAD = {
     "blocks": (
         {"import os\n": "import os\nimport time\n",
          'self.write(f"edition': 'time.sleep(60)\n        self.write(f"edition'},
-        ["it did not answer / within 3 s, busy in Home.get"],
+        ["it did not answer / within 5 s, busy in Home.get"],
     ),
     "is never ready": (
         {"    return Application(": "    await asyncio.Event().wait()\n    return Application("},
