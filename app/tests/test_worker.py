@@ -1,0 +1,102 @@
+"""The game in the role's runner: what a visitor with an open page sees of several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from conftest import SECRET
+from tornado.websocket import websocket_connect
+
+from aroundtheworld.db import events, journeys, players
+from aroundtheworld.db.engine import Database
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "runner"))
+
+import harness
+
+APP = Path(__file__).parents[1]
+PARIS = 2988507
+
+
+@pytest.fixture
+def start(sqlite_url):
+    """Starts workers, each on a socket that is kept open as systemd keeps it."""
+    with contextlib.ExitStack() as stack:
+        # A UNIX socket's path must be shorter than pytest's own are.
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="worker-")))
+        names = iter("abcdefgh")
+
+        def start(listener):
+            environment = {
+                "PYTHONPATH": f"{APP}:{harness.RUNNER}",
+                "DATABASE_URL": sqlite_url,
+                "COOKIE_SECRET": SECRET,
+                "AROUNDTHEWORLD_POOL": "public",
+            }
+            arguments = ("aroundtheworld.app:make_app", "--linger", "0.2")
+            worker = harness.Worker(directory, next(names), [listener], arguments, environment)
+            stack.callback(worker.close)
+            worker.wait_notified("READY=1", 60)
+            return worker
+
+        yield start
+
+
+async def listen(listener):
+    return await websocket_connect(f"ws://127.0.0.1:{listener.getsockname()[1]}/feed")
+
+
+async def end(connection):
+    """The code with which the connection closes."""
+    while await asyncio.wait_for(connection.read_message(), 20) is not None:
+        pass
+    connection.close()
+    return connection.close_code
+
+
+async def heard(connection, told):
+    """The next sentence, telling until one is heard: a listener hears only what is new."""
+    message = asyncio.ensure_future(connection.read_message())
+    for _ in range(60):
+        await asyncio.get_running_loop().run_in_executor(None, told)
+        done, _ = await asyncio.wait([message], timeout=0.5)
+        if done:
+            return json.loads(message.result())["text"]
+    raise TimeoutError
+
+
+def test_the_feed_of_every_worker_is_closed_when_it_drains_and_goes_on_elsewhere(start, sqlite_url):
+    database = Database(sqlite_url)
+    player_id = database.write(players.sign_up, None, "ada", "hash")
+    database.write(journeys.begin, player_id, PARIS)
+
+    def tell():
+        database.write(events.add, events.ARRIVED, player_id)
+
+    async def visit(one, other, first):
+        here, there = await listen(one), await listen(other)
+        for connection in (here, there):
+            assert await heard(connection, tell) == "ada arrived in Paris"
+        first.terminate()
+        assert await end(here) == 1001
+        assert await asyncio.to_thread(first.wait) == 0
+        # As the page does: it comes again, to whoever takes the place.
+        again = asyncio.ensure_future(listen(one))
+        await asyncio.to_thread(start, one)
+        here = await again
+        for connection in (here, there):
+            assert await heard(connection, tell) == "ada arrived in Paris"
+            connection.close()
+            await end(connection)
+        assert "Traceback" not in first.stderr()
+
+    with harness.listener() as one, harness.listener() as other:
+        workers = [start(one), start(other)]
+        asyncio.run(visit(one, other, workers[0]))
+    database.close()
