@@ -155,6 +155,54 @@ def test_a_client_that_does_not_keep_up_is_let_go(site, monkeypatch):
     assert closed(site, connection) == handlers.TOO_SLOW
 
 
+async def handshake(site):
+    """A connection to the feed of a client that says no more than that."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(
+        b"GET /feed HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def test_who_answers_no_ping_is_gone(site):
+    site.app.settings.update(websocket_ping_interval=0.2, websocket_ping_timeout=0.1)
+
+    async def fall_silent():
+        reader, writer = await handshake(site)
+        said = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return said
+
+    said = site.loop.run_until_complete(fall_silent())
+    assert said.startswith(b"\x89"), "a ping"
+    until(site, lambda: site.app.feed.listeners == 0)
+
+
+def test_a_client_that_reads_nothing_costs_no_more_than_what_may_wait(site):
+    connection = listen(site)
+    (listening,) = site.app.feed._listeners
+    _, writer = site.loop.run_until_complete(handshake(site))
+    until(site, lambda: site.app.feed.listeners == 2)
+    (silent,) = site.app.feed._listeners - {listening}
+
+    async def tell():
+        # More than all buffers on the way take.
+        for number in range(1000):
+            silent.tell(number, "x" * 100_000)
+            await asyncio.sleep(0)
+            if silent not in site.app.feed._listeners:
+                return number
+        raise AssertionError("everything was kept for it")
+
+    assert site.loop.run_until_complete(tell()) < 500
+    writer.transport.abort()
+    site.app.database.write(events.add, events.ARRIVED, add_player(site))
+    assert heard(site, connection) == "ada arrived in Paris", "the others go on"
+    hang_up(site, connection)
+
+
 def test_there_is_room_for_so_many_only(site, monkeypatch):
     monkeypatch.setattr(handlers, "MOST_LISTENERS", 0)
     assert closed(site, connect(site)) == handlers.TRY_AGAIN_LATER

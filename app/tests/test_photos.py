@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import struct
+import subprocess
 import time
 import zlib
 from random import Random
@@ -243,6 +244,42 @@ def test_a_full_disk_leaves_nothing_and_says_so(site, admin, directory, monkeypa
     assert b"disk is full" in response.body
     assert tokens(site) == []
     assert list(directory.iterdir()) == []
+
+
+@pytest.fixture
+def mount(directory):
+    """Makes a file system of a size of its own where the photos are kept, or changes its size."""
+    where = directory.parent
+
+    def mount(options):
+        where.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", where]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
+
+    yield mount
+    subprocess.run(["umount", where], capture_output=True)
+
+
+@pytest.mark.parametrize("size", ["16k", "400k"])
+def test_a_disk_that_really_is_full_loses_nothing_and_goes_on(site, admin, directory, mount, size):
+    mount(f"size={size}")
+    image = Image.effect_noise((900, 700), 90).convert("RGB")
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=95)
+    assert len(file.getvalue()) > 400 * 1024, "else it may fit"
+    with ExpectLog(app_log, ".*No space left"), ExpectLog(access_log, "507"):
+        response = send(admin, file.getvalue())
+    assert response.code == 507
+    assert b"disk is full" in response.body
+    assert b"Traceback" not in response.body
+    assert tokens(site) == []
+    assert [path for path in directory.rglob("*") if path.is_file()] == []
+    mount("remount,size=20m")
+    assert send(admin, file.getvalue()).code == 303
+    assert len(tokens(site)) == 1
+    assert len(list(directory.iterdir())) == 4
 
 
 def test_a_database_that_fails_leaves_no_files(site, admin, directory, monkeypatch):

@@ -265,7 +265,14 @@ def test_a_locked_database_is_a_503_that_names_no_details(make_site, monkeypatch
             ExpectLog(access_log, "503"),
         ):
             response = browser.post("/quiz")
+        with (
+            ExpectLog(app_log, "POST /api/rounds.* database: .*lock"),
+            ExpectLog(access_log, "503"),
+        ):
+            api_response = browser.request("POST", "/api/rounds", "")
     other.close()
+    assert api_response.code == 503
+    assert "Nothing was changed" in json.loads(api_response.body)["error"]["detail"]
     assert response.code == 503
     assert int(response.headers["Retry-After"]) > 0
     assert b"Nothing was changed" in response.body
@@ -279,6 +286,10 @@ def test_a_database_that_is_gone_is_a_503_that_names_no_details(make_site, tmp_p
         with ExpectLog(app_log, "GET /leaderboard.* database: "), ExpectLog(access_log, "503"):
             response = browser.get("/leaderboard")
         assert response.code == 503
+        assert str(tmp_path).encode() not in response.body
+        with ExpectLog(app_log, "GET /api/leaderboard.* database: "), ExpectLog(access_log, "503"):
+            response = browser.get("/api/leaderboard")
+        assert json.loads(response.body)["error"]["status"] == response.code == 503
         assert str(tmp_path).encode() not in response.body
         assert browser.get("/countries").code == 200
 
