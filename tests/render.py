@@ -117,9 +117,10 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
         "pools": pools,
         "workers": plan.restart_order(pools),
         "static": plan.derive_static(public, pools),
+        "claim": plan.derive_claim(public, pools),
         "release": {"id": RELEASE_ID},
         "environment": {"id": ENVIRONMENT_ID},
-        "host": {"ipv6": ipv6},
+        "host": {"ipv6": ipv6, "user_exists": False},
     }
     return variables
 

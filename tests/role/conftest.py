@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible.module_utils import aroundtheworld_lock
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -41,3 +43,11 @@ class Runner:
 def run_module(capsys: pytest.CaptureFixture[str]) -> Runner:
     """Return what runs a module."""
     return Runner(capsys)
+
+
+@pytest.fixture(autouse=True)
+def host_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the lock of the sites of one host, here one of the test's own."""
+    path = tmp_path_factory.mktemp("run") / "host.lock"
+    monkeypatch.setattr(aroundtheworld_lock, "HOST_LOCK", path)
+    return path

@@ -692,7 +692,13 @@ def test_every_bad_line_is_reported_at_once(app):
 
 # --- The host -------------------------------------------------------------------------------------
 
-HOST = {"distribution": "debian 12", "taken_ports": [], "changing": ""}
+HOST = {
+    "distribution": "debian 12",
+    "taken_ports": [],
+    "changing": "",
+    "collisions": [],
+    "foreign": [],
+}
 TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
 
 

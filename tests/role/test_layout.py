@@ -10,9 +10,23 @@ from tests.role_files import load_python
 layout = load_python("library/aroundtheworld_layout.py")
 
 
+CLAIM = {
+    "site": "shop",
+    "home": "/srv/shop",
+    "user": "shopkeeper",
+    "http_port": 80,
+    "server_names": ["_"],
+    "pools": ["public"],
+    "sockets": [{"address": "127.0.0.1", "port": 10001, "variable": "aroundtheworld_pools"}],
+}
+
+
 @pytest.fixture
-def run(tmp_path, run_module, capsys):
+def run(tmp_path, run_module, monkeypatch):
     """Returns a function that runs the module below a directory of its own."""
+    for function in (layout.claim_path, layout.read_claims):
+        monkeypatch.setattr(function, "__defaults__", (tmp_path / "claims",))
+    (tmp_path / "claims").mkdir()
 
     def run(environment=None, secrets=None, *, mode="0755", **more):
         directories = [
@@ -21,6 +35,7 @@ def run(tmp_path, run_module, capsys):
         ]
         return run_module(
             layout,
+            claim=CLAIM,
             directories=directories,
             environment_file=str(tmp_path / "etc" / "environment"),
             environment=environment or {},
@@ -29,6 +44,7 @@ def run(tmp_path, run_module, capsys):
             **more,
         )
 
+    run.failed = run_module.failed
     return run
 
 
@@ -109,7 +125,8 @@ def test_no_value_is_in_the_result(run):
 
 def test_check_mode_changes_nothing(tmp_path, run):
     assert run({"A": "b"}, {"cookie_secret": "generate"}, check=True)["changed"]
-    assert names_in(tmp_path) == []
+    assert names_in(tmp_path) == ["claims"]
+    assert names_in(tmp_path / "claims") == []
     run({"A": "b"}, {"cookie_secret": "generate"})
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert run({"A": "c"}, {}, check=True, mode="0700")["changed"]
@@ -138,3 +155,21 @@ def test_values_are_quoted_for_systemd(value, line):
 
 def test_the_order_of_the_inventory_does_not_matter():
     assert layout.environment_text({"B": 1, "A": 2}) == layout.environment_text({"A": 2, "B": 1})
+
+
+def test_the_claim_is_there_for_other_sites_to_see(tmp_path, run):
+    run()
+    path = tmp_path / "claims" / "shop" / "aroundtheworld.json"
+    assert json.loads(path.read_text()) == CLAIM
+    assert mode_of(path) == 0o644
+    path.write_text("{}")
+    assert run()["diff"]["after"] == f"content of {path}\n"
+
+
+def test_nothing_is_made_when_another_site_was_faster(tmp_path, run):
+    other = tmp_path / "claims" / "game" / "aroundtheworld.json"
+    other.parent.mkdir()
+    other.write_text(json.dumps(CLAIM | {"site": "game", "home": "/srv/game", "http_port": 81}))
+    with pytest.raises(run.failed, match="aroundtheworld_user: 'shopkeeper' is the user of"):
+        run()
+    assert names_in(tmp_path) == ["claims"]

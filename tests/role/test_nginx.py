@@ -1,5 +1,6 @@
 """How the site comes into nginx, and what is left when nginx does not want it."""
 
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ class Host:
             self.state["ActiveState"] = "active"
             self.generation += 1
             self.reads_at = time.time() + 1  # the clock of file systems is a coarse one
-            self.serves = self.enabled.read_text()
+            self.serves = self.enabled.read_text() if self.enabled.exists() else ""
         return 0, "", ""
 
     def _test(self, command):
@@ -56,7 +57,8 @@ class Host:
             self.tried.append(Path(site).read_text())
             refused = self.refuses_alone
         else:
-            self.tried.append((self.enabled.read_text(), self.default.is_symlink()))
+            site = self.enabled.read_text() if self.enabled.exists() else ""
+            self.tried.append((site, self.default.is_symlink()))
             refused = self.refuses_all
         return (1, "", 'unknown directive "sever"\n') if refused else (0, "", "")
 
@@ -201,3 +203,70 @@ def test_check_mode_copes_with_a_host_that_has_no_nginx(host, run):
         path.rmdir() if path.is_dir() else path.unlink()
     assert run(check=True)["changed"]
     assert list(host.etc.iterdir()) == []
+
+
+# --- Removal ---
+
+
+def left(host):
+    return [path for path in (host.enabled, host.available) if os.path.lexists(path)]
+
+
+def test_a_site_is_removed_and_the_welcome_page_is_left_as_it_is(host, run):
+    run()
+    result = run("")
+    steps = [f"remove {host.enabled}", f"remove {host.available}", "reload nginx.service"]
+    assert result["steps"] == steps
+    assert host.told[-1] == "systemctl reload --quiet nginx.service"
+    assert left(host) == []
+    assert not host.default.is_symlink()
+    assert run("")["changed"] is False
+
+
+@pytest.mark.parametrize("half", ["available", "enabled"])
+def test_half_a_site_is_removed_as_well(host, run, half):
+    run()
+    getattr(host, half).unlink()
+    assert run("")["steps"][1:] == ["reload nginx.service"]
+    assert left(host) == []
+
+
+def test_a_removal_that_was_cut_off_before_the_reload_is_completed(host, run):
+    run()
+    host.available.unlink()
+    host.enabled.unlink()
+    host.reads_at = time.time() - 50
+    assert run("")["steps"] == ["reload nginx.service"]
+
+
+def test_a_site_that_nginx_cannot_do_without_stays(host, run):
+    run()
+    snapshot = host.snapshot()
+    host.refuses_all = True
+    with pytest.raises(run.failed, match='unknown directive "sever"'):
+        run("")
+    assert host.snapshot() == snapshot
+
+
+def test_nginx_that_does_not_run_is_not_started_for_a_removal(host, run):
+    run()
+    host.state["ActiveState"] = "inactive"
+    assert "reload nginx.service" not in run("")["steps"]
+
+
+def test_check_mode_only_says_what_a_removal_would_do(host, run):
+    run()
+    snapshot = host.snapshot()
+    assert run("", check=True)["changed"]
+    assert host.snapshot() == snapshot
+
+
+def test_sites_of_one_host_come_one_after_the_other(host, run, host_lock, monkeypatch):
+    monkeypatch.setattr("ansible.module_utils.aroundtheworld_lock.HOST_LOCK_SECONDS", 0.1)
+    with host_lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(run.failed, match="Another site on this host"):
+            run()
+        assert not host.available.exists()
+        assert run(check=True)["changed"]  # a look need not wait
+    assert run()["changed"]

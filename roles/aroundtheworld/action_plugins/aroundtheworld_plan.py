@@ -9,7 +9,8 @@ Variables are read where they are, so that a misspelt one is seen too; of the ap
 argument
 ``app_dir`` says what directory it is in by now. With the argument ``release`` the plan is to go
 back: to that release on the host, or to the one before for ``previous``; the app then does not
-matter.
+matter. With the argument ``remove`` the plan is that the site goes: of the host, only what speaks
+against that matters.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ RUNNER = ROLE / "files" / "runner"
 PREFIX = "aroundtheworld_"
 
 # What the other tasks need to know about the host.
-HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6")
+HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "user_exists")
 
 # What the types of meta/argument_specs.yml accept, and how a person would say it.
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -61,6 +62,8 @@ HOST_NAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# nginx has variables of its own that begin so and end as those of a site do.
+NGINX_NAMES = ("proxy", "remote", "server")
 MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
 
@@ -377,6 +380,11 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and "
                 "goes on with at most 30 lower-case letters, digits and '_'."
             )
+    if given["aroundtheworld_site"] in NGINX_NAMES:
+        yield (
+            f"aroundtheworld_site: {given['aroundtheworld_site']!r} is not allowed; nginx has "
+            "names of its own that begin with it."
+        )
     home = given["aroundtheworld_home"]
     if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
         yield (
@@ -548,6 +556,27 @@ def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for pool in sorted(pools, key=lambda pool: not pool["blocking"])
         for port in pool["ports"]
     ]
+
+
+def derive_claim(given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the site has for itself on its host, for other sites there to keep off."""
+    return {
+        "site": given["aroundtheworld_site"],
+        "home": given["aroundtheworld_home"],
+        "user": given["aroundtheworld_user"],
+        "http_port": given["aroundtheworld_http_port"],
+        "server_names": given["aroundtheworld_server_names"],
+        "pools": [pool["name"] for pool in pools],
+        "sockets": [
+            {
+                "address": given["aroundtheworld_listen_address"],
+                "port": port,
+                "variable": "aroundtheworld_pools",
+            }
+            for pool in pools
+            for port in pool["ports"]
+        ],
+    }
 
 
 # --- The release ----------------------------------------------------------------------------------
@@ -733,13 +762,24 @@ def host_problems(
             f"{name} runs {host['distribution']!r}, on which the role is not tested; "
             f"allowed: {', '.join(distributions)}."
         )
-    if host["changing"]:
-        yield f"{name}: {host['changing']}"
+    yield from occupied_problems(host, name)
+    yield from host["collisions"]
     for taken in host["taken_ports"]:
         yield (
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
             f"{taken['process']} (listening on {taken['address']}); stop it, or choose another "
             "port."
+        )
+
+
+def occupied_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield why nothing called as the site may be changed on the host `name`."""
+    if host["changing"]:
+        yield f"{name}: {host['changing']}"
+    if host["foreign"]:
+        yield (
+            f"aroundtheworld_site: {name} has {', '.join(host['foreign'])}, which is no site's of "
+            "this role; give the site another name."
         )
 
 
@@ -779,14 +819,16 @@ class ActionModule(ActionBase):
             for name in task_vars
             if name.startswith(PREFIX)
         }
-        back_to = self._task.args.get("release", "")
+        back_to, removing = (self._task.args.get(key, "") for key in ("release", "remove"))
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
         try:
             check_variables(given)
             hooks = given["aroundtheworld_hooks"]
-            if problems := list(hook_problems(hooks, self._loader.load_from_file)):
+            if not removing and (
+                problems := list(hook_problems(hooks, self._loader.load_from_file))
+            ):
                 raise BadInputError(*problems)
-            release = {} if back_to else describe_release({**given, **app})
+            release = {} if back_to or removing else describe_release({**given, **app})
         except BadInputError as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         pools = derive_pools(
@@ -794,6 +836,7 @@ class ActionModule(ActionBase):
             self._value("__aroundtheworld_pool_defaults", task_vars),
             self._value("__aroundtheworld_blocking_pool_defaults", task_vars),
         )
+        claim = derive_claim(given, pools)
         host = self._execute_module(
             module_name="aroundtheworld_host",
             module_args={
@@ -802,6 +845,7 @@ class ActionModule(ActionBase):
                 "address": given["aroundtheworld_listen_address"],
                 "worker_ports": [port for pool in pools for port in pool["ports"]],
                 "http_port": given["aroundtheworld_http_port"],
+                "claim": claim,
                 "packages": self._value("__aroundtheworld_packages", task_vars),
             },
             task_vars=task_vars,
@@ -810,7 +854,12 @@ class ActionModule(ActionBase):
             return dict(host)
         distributions = self._value("__aroundtheworld_distributions", task_vars)
         name = task_vars["inventory_hostname"]
+        who = f"{getpass.getuser()} on {socket.gethostname()}"
         try:
+            if removing:
+                if problems := list(occupied_problems(host, name)):
+                    raise BadInputError(*problems)
+                return {**result, "changed": False, "who": who}
             if problems := list(host_problems(host, name, distributions)):
                 raise BadInputError(*problems)
             if back_to:
@@ -827,8 +876,9 @@ class ActionModule(ActionBase):
             static=derive_static(given, pools),
             release=release,
             environment=environment,
+            claim=claim,
             host={key: host[key] for key in HOST_FACTS},
-            who=f"{getpass.getuser()} on {socket.gethostname()}",
+            who=who,
         )
         return result
 

@@ -17,6 +17,10 @@ options:
   address: {description: Address that the workers will listen on., type: str, required: true}
   worker_ports: {description: Ports of the workers., type: list, elements: int, required: true}
   http_port: {description: Port of nginx., type: int, required: true}
+  claim:
+    description: What the site wants for itself on the host.
+    type: dict
+    required: true
   packages:
     description: Debian packages that the site needs.
     type: list
@@ -33,6 +37,7 @@ EXAMPLES = r"""
     address: 127.0.0.1
     worker_ports: [10001]
     http_port: 80
+    claim: {site: aroundtheworld, home: /var/lib/tornado/aroundtheworld, user: tornado}
     packages: [nginx]
 """
 
@@ -62,22 +67,34 @@ changing:
   type: str
   returned: always
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
+collisions:
+  description: Sentences about what is wanted and another site on the host has.
+  type: list
+  returned: always
+foreign:
+  description: Files of the name of the site that no site of the role made.
+  type: list
+  returned: always
+user_exists: {description: Whether the workers' user is there, type: bool, returned: always}
 """
 
 import os
 import platform
+import pwd
 import sys
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld_claims import (
+    claimed_ports,
+    collisions,
+    foreign,
+    overlap,
+    read_claims,
+)
 from ansible.module_utils.aroundtheworld_lock import last_good, lock_holder, refusal
 from ansible.module_utils.aroundtheworld_sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
-
-
-def overlap(one: str, other: str) -> bool:
-    """Tell whether sockets on these two addresses and one port exclude each other."""
-    return one == other or bool({one, other} & {"0.0.0.0", "::"})  # noqa: S104 - not bound
 
 
 def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
@@ -134,6 +151,15 @@ def taken_ports(
     return taken
 
 
+def user_exists(name: str) -> bool:
+    """Tell whether the host has a user of this name."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
 def about_python() -> dict[str, Any]:
     """Describe this Python as wheels and PEP 508 markers name it.
 
@@ -174,6 +200,7 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "worker_ports": {"type": "list", "elements": "int", "required": True},
             "http_port": {"type": "int", "required": True},
+            "claim": {"type": "dict", "required": True},
             "packages": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
@@ -205,6 +232,9 @@ def main() -> None:
     own_ports = {
         int(line.split()[0].partition("@")[2].rpartition(".")[0]) for line in units.splitlines()
     }
+    claim, claims = module.params["claim"], read_claims()
+    # Of a port that another site has, its claim tells more than who listens there.
+    claimed = claimed_ports(claim, claims)
     held = holders({listener.inode for listener in listening if listener.port in wanted})
     module.exit_json(
         changed=False,
@@ -218,7 +248,14 @@ def main() -> None:
         },
         good_releases=last_good(home, current),
         changing=refusal(holder) if holder else "",
-        taken_ports=taken_ports(listening, held, own_ports, wanted),
+        taken_ports=[
+            taken
+            for taken in taken_ports(listening, held, own_ports, wanted)
+            if taken["port"] not in claimed
+        ],
+        collisions=list(collisions(claim, claims)),
+        foreign=foreign(module.params["site"]),
+        user_exists=user_exists(claim["user"]),
         ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),
     )
 

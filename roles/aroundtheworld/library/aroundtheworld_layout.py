@@ -9,7 +9,9 @@ short_description: Make a site's directories, its environment file and its secre
 description:
   - Environment file and secrets are readable by root alone; systemd hands them to the workers.
   - Neither their values nor a generated secret appear in a result or a diff.
+  - The site's claim comes first; nothing is made when another site on the host has what it wants.
 options:
+  claim: {description: What the site has for itself on the host., type: dict, required: true}
   directories:
     description: Each with C(path), C(owner), C(group) and C(mode), parents before children.
     type: list
@@ -31,6 +33,7 @@ author: The Around The World authors
 EXAMPLES = r"""
 - name: The site has its directories, environment and secrets
   aroundtheworld_layout:
+    claim: "{{ __aroundtheworld_plan.claim }}"
     directories: [{path: /srv/site, owner: root, group: root, mode: "0755"}]
     environment_file: /etc/site/environment
     environment: {LANG: C.UTF-8}
@@ -47,7 +50,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld_claims import (
+    claim_path,
+    claim_text,
+    collisions,
+    read_claims,
+)
 from ansible.module_utils.aroundtheworld_files import write_atomically
+from ansible.module_utils.aroundtheworld_lock import only_site
+from ansible.module_utils.aroundtheworld_systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 GENERATE = "generate"
@@ -72,10 +83,21 @@ def wanted_secrets(given: Mapping[str, str], directory: Path) -> dict[Path, str]
     return wanted
 
 
+def make_claim(claim: Mapping[str, Any]) -> None:
+    """Write the claim; raises `HostError` when another site was faster than the plan's look."""
+    with only_site():
+        if problems := list(collisions(claim, read_claims())):
+            raise HostError("Nothing was changed, because of this:\n" + "\n".join(problems))
+        path = claim_path(claim["site"])
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, claim_text(claim), 0o644)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "claim": {"type": "dict", "required": True},
             "directories": {"type": "list", "elements": "dict", "required": True},
             "environment_file": {"type": "path", "required": True},
             "environment": {"type": "dict", "required": True, "no_log": True},
@@ -88,6 +110,14 @@ def main() -> None:
     changes: list[str] = []
     os.umask(0o022)  # the workers enter the site by directories that may be made on the way
 
+    claim = claim_path(given["claim"]["site"])
+    if not claim.exists() or claim.read_text() != claim_text(given["claim"]):
+        changes.append(f"content of {claim}")
+        if not module.check_mode:
+            try:
+                make_claim(given["claim"])
+            except HostError as failure:
+                module.fail_json(msg=str(failure))
     for directory in given["directories"]:
         path = Path(directory["path"])
         if not path.is_dir():

@@ -14,9 +14,13 @@ short_description: Have nginx serve a site
 description:
   - Writes C(sites-available/SITE.conf), links it from C(sites-enabled), and reloads nginx.
   - A configuration that nginx does not accept leaves the host as it was.
+  - Sites of one host come one after the other.
 options:
   site: {description: Name of the site., type: str, required: true}
-  content: {description: The configuration., type: str, required: true}
+  content:
+    description: The configuration; an empty text removes the site from nginx.
+    type: str
+    required: true
   remove_default:
     description: Whether Debian's welcome page is switched off.
     type: bool
@@ -38,10 +42,13 @@ steps: {description: "What is done, in order, each a sentence", type: list, retu
 import os
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld_lock import only_site
+from ansible.module_utils.aroundtheworld_systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 ETC = Path("/etc/nginx")
@@ -80,7 +87,10 @@ class Nginx:
         self.before = self.available.read_text() if self.available.exists() else ""
         self.state = self._show()
         self.stale_file = self.before != content
-        self.stale_link = self.enabled.resolve() != self.available
+        if content:
+            self.stale_link = self.enabled.resolve() != self.available
+        else:
+            self.stale_link = self.enabled.is_symlink()
         self.stale_default = remove_default and self.default.is_symlink()
 
     def _show(self) -> dict[str, str]:
@@ -127,6 +137,15 @@ class Nginx:
     def steps(self) -> list[str]:
         """Return what `converge` will do, in order, each a sentence."""
         steps = []
+        if not self.content:
+            if self.stale_link:
+                steps.append(f"remove {self.enabled}")
+            if self.stale_file:
+                steps.append(f"remove {self.available}")
+            active = self.state.get("ActiveState") == "active"
+            if active and (steps or self.read_at() < self.written_at() - CLOCK_SECONDS):
+                steps.append("reload nginx.service")
+            return steps
         if self.stale_file:
             steps.append(f"write {self.available}")
         if self.stale_link:
@@ -160,9 +179,13 @@ class Nginx:
         """Put the configuration in place, if nginx accepts it together with everything else."""
         default_target = self.default.readlink() if self.stale_default else None
         link_before = self.enabled.readlink() if self.enabled.is_symlink() else None
-        write_atomically(self.available, self.content, 0o644)
-        if self.stale_link:
-            link_atomically(self.enabled, self.available)
+        if self.content:
+            write_atomically(self.available, self.content, 0o644)
+            if self.stale_link:
+                link_atomically(self.enabled, self.available)
+        else:
+            self.enabled.unlink(missing_ok=True)
+            self.available.unlink(missing_ok=True)
         if default_target:
             self.default.unlink()
         if said := self.run("nginx", "-t", "-q"):
@@ -175,7 +198,7 @@ class Nginx:
             if self.before:
                 write_atomically(self.available, self.before, 0o644)
             else:
-                self.available.unlink()
+                self.available.unlink(missing_ok=True)
             self.module.fail_json(
                 msg=(
                     "nginx does not accept the site together with the rest of its configuration, "
@@ -185,7 +208,7 @@ class Nginx:
 
     def converge(self, steps: list[str]) -> None:
         """Carry out the steps."""
-        if self.stale_file:
+        if self.stale_file and self.content:
             self.try_alone()
         if self.stale_file or self.stale_link or self.stale_default:
             self.land()
@@ -225,10 +248,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
-    nginx = Nginx(module, given["site"], given["content"], remove_default=given["remove_default"])
-    steps = nginx.steps()
-    if steps and not module.check_mode:
-        nginx.converge(steps)
+    try:
+        with nullcontext() if module.check_mode else only_site():
+            nginx = Nginx(
+                module, given["site"], given["content"], remove_default=given["remove_default"]
+            )
+            steps = nginx.steps()
+            if steps and not module.check_mode:
+                nginx.converge(steps)
+    except HostError as failure:
+        module.fail_json(msg=str(failure))
     module.exit_json(
         changed=bool(steps),
         steps=steps,

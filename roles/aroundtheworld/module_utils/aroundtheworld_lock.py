@@ -14,6 +14,11 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld_systemd import HostError
 
+# A lock for what two sites of one host cannot do at once, such as trying all of nginx's
+# configuration; only root can write in /run.
+HOST_LOCK = Path("/run/aroundtheworld.lock")
+HOST_LOCK_SECONDS = 120.0
+
 
 def now() -> str:
     """Return the time in UTC as ISO 8601 writes it, to the second."""
@@ -97,6 +102,33 @@ def _take(handle: int, home: Path) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+@contextmanager
+def only_site() -> Iterator[None]:
+    """Hold the host's lock, and wait for it; what is done meanwhile should take a moment only.
+
+    Raises:
+        HostError: Another site holds it for longer than anything there is to do takes.
+    """
+    handle = os.open(HOST_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + HOST_LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise HostError(
+                        f"Another site on this host has held {HOST_LOCK} for more than "
+                        f"{HOST_LOCK_SECONDS:.0f} s. Run again when its run is over."
+                    ) from None
+                time.sleep(0.05)
+            else:
+                break
+        yield
+    finally:
+        os.close(handle)
 
 
 def log_path(home: Path) -> Path:

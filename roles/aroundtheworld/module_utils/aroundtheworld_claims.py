@@ -1,0 +1,144 @@
+"""What each site on a host has for itself, so that no two take the same.
+
+A site's claim is a file of its own, ``/etc/SITE/aroundtheworld.json``. It also says what there is
+to remove when the site goes, whatever the inventory says by then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ETC = Path("/etc")
+FILE = "aroundtheworld.json"
+# What the user database says of a user that the role made.
+MADE_BY = "Made by the aroundtheworld role"
+
+KEYS = {"site", "home", "user", "http_port", "server_names", "pools", "sockets"}
+Claim = Mapping[str, Any]
+
+
+def claim_path(site: str, etc: Path = ETC) -> Path:
+    """Return where the claim of a site is."""
+    return etc / site / FILE
+
+
+def claim_text(claim: Claim) -> str:
+    """Return a claim as it is in its file."""
+    return json.dumps(claim, indent=2, sort_keys=True) + "\n"
+
+
+def removed(claim: Claim) -> dict[str, Any]:
+    """Return what a removed site still claims, because its data stays."""
+    kept = {key: claim[key] for key in ("site", "home", "user")}
+    return {**kept, "http_port": 0, "pools": [], "server_names": [], "sockets": []}
+
+
+def read_claims(etc: Path = ETC) -> dict[str, dict[str, Any]]:
+    """Return the claim of every site on the host, by the site's name."""
+    found = {}
+    for path in sorted(etc.glob(f"*/{FILE}")):
+        try:
+            claim = json.loads(path.read_text())
+        except (OSError, ValueError):  # it goes, or is no claim
+            continue
+        if isinstance(claim, dict) and claim.keys() >= KEYS:
+            found[path.parent.name] = claim
+    return found
+
+
+def overlap(one: str, other: str) -> bool:
+    """Tell whether sockets on these two addresses and one port exclude each other."""
+    return one == other or bool({one, other} & {"0.0.0.0", "::"})  # noqa: S104 - not bound
+
+
+def claimed_ports(mine: Claim, others: Mapping[str, Claim]) -> dict[int, tuple[str, str]]:
+    """Return the ports that another site has: the variable that wants each, and the site."""
+    found = {}
+    own = [*mine["sockets"], _nginx(mine)]
+    for name, other in others.items():
+        if name == mine["site"]:
+            continue
+        for one in own:
+            for taken in (*other["sockets"], _nginx(other)):
+                both_nginx = {one["variable"], taken["variable"]} == {"aroundtheworld_http_port"}
+                same = one["port"] == taken["port"] and overlap(one["address"], taken["address"])
+                if same and not both_nginx:
+                    found[one["port"]] = (one["variable"], name)
+    return found
+
+
+def _nginx(claim: Claim) -> dict[str, Any]:
+    variable = "aroundtheworld_http_port"
+    return {"address": "::", "port": claim["http_port"], "variable": variable}
+
+
+def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:
+    """Yield what `mine` wants although another site on the host has it, each a sentence."""
+    site = mine["site"]
+    before = claims.get(site, mine)["home"]
+    if before != mine["home"] and Path(before).exists():
+        yield (
+            f"aroundtheworld_home: {mine['home']!r} is not where the site {site!r} is on this "
+            f"host, which is {before!r}. Another site needs another aroundtheworld_site; to move "
+            "this one, remove it with --tags remove, which keeps its data, and move what is left."
+        )
+    for port, (variable, name) in sorted(claimed_ports(mine, claims).items()):
+        yield f"{variable}: port {port} belongs to the site {name!r} on this host; choose another."
+    for name, other in claims.items():
+        if name == site:
+            continue
+        if mine["user"] == other["user"]:
+            yield (
+                f"aroundtheworld_user: {mine['user']!r} is the user of the site {name!r} on this "
+                "host; each site needs its own, or one could read what the other keeps."
+            )
+        one, two = Path(mine["home"]), Path(other["home"])
+        if one.is_relative_to(two) or two.is_relative_to(one):
+            yield (
+                f"aroundtheworld_home: {mine['home']!r} and the home of the site {name!r} on this "
+                f"host, {other['home']!r}, lie within one another; give each a directory of its "
+                "own."
+            )
+        if mine["http_port"] == other["http_port"]:
+            for shared in sorted({*mine["server_names"]} & {*other["server_names"]}):
+                words = "every name" if shared == "_" else repr(shared)
+                yield (
+                    f"aroundtheworld_server_names: {words} on port {mine['http_port']} is answered "
+                    f"by the site {name!r} on this host; give other names or another "
+                    "aroundtheworld_http_port."
+                )
+        for prefix in sorted(_prefixes(mine) & _prefixes(other)):
+            yield (
+                f"aroundtheworld_site: {site!r} and the site {name!r} on this host would both have "
+                f"{prefix!r} at the beginning of names in nginx; call the site or its pool "
+                "otherwise."
+            )
+
+
+def _prefixes(claim: Claim) -> set[str]:
+    """Return what names of nginx begin with that belong to the site."""
+    return {claim["site"], *(f"{claim['site']}_{pool}" for pool in claim["pools"])}
+
+
+def foreign(site: str, root: Path = Path("/")) -> list[str]:
+    """Return files of the host that the site would overwrite though no site of the role made them.
+
+    So `ssh`, `nginx` or `getty` cannot be the name of a site.
+    """
+    etc = root / "etc"
+    own = etc / site
+    ours = claim_path(site, etc).exists() or (
+        # A site from before there were claims.
+        (own / "secrets").is_dir() and (own / "environment").is_file()
+    )
+    units = [f"{site}@.service", f"{site}@.socket"]
+    paths = [root / "usr" / "lib" / "systemd" / "system" / unit for unit in units]
+    if not ours:
+        paths += [etc / "systemd" / "system" / unit for unit in units]
+        paths += [etc / "nginx" / "sites-available" / f"{site}.conf", root / "run" / site]
+        if own.is_dir():
+            paths += sorted(own.iterdir())[:1]
+    return [str(path) for path in paths if path.exists()]

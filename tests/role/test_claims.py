@@ -1,0 +1,220 @@
+"""What two sites on one host must not share, and how long one waits for the other."""
+
+import fcntl
+import json
+import os
+import sys
+import threading
+
+import pytest
+
+from tests.render import ADMIN, MODELS, PUBLIC, variables_for
+from tests.role_files import load_python, load_yaml
+
+plan = load_python("action_plugins/aroundtheworld_plan.py")
+load_python("library/aroundtheworld_layout.py")
+claims = sys.modules["ansible.module_utils.aroundtheworld_claims"]
+lock = sys.modules["ansible.module_utils.aroundtheworld_lock"]
+
+
+def claim(**given):
+    """Returns the claim that a deployment with these variables would make."""
+    return variables_for({f"aroundtheworld_{key}": value for key, value in given.items()})[
+        "__aroundtheworld_plan"
+    ]["claim"]
+
+
+# A second site that has everything to itself.
+OTHER = {
+    "site": "shop",
+    "user": "shopkeeper",
+    "server_names": ["shop.example.org"],
+    "pools": [PUBLIC | {"ports": [10101, 10102]}, ADMIN | {"ports": [10104]}],
+}
+
+
+def said(mine, **other):
+    shop = claim(**(OTHER | other))
+    return list(claims.collisions(mine, {"shop": shop, mine["site"]: mine}))
+
+
+def test_sites_that_have_everything_to_themselves_do_not_collide():
+    assert said(claim()) == []
+
+
+COLLISIONS = {
+    "port": (
+        {"pools": [PUBLIC | {"ports": [10101, 10002]}, ADMIN | {"ports": [10104]}]},
+        "aroundtheworld_pools: port 10002 belongs to the site 'shop' on this host; choose another.",
+    ),
+    "port of nginx": (
+        {"http_port": 10003, "listen_address": "127.0.0.2"},
+        "aroundtheworld_pools: port 10003 belongs to the site 'shop' on this host; choose another.",
+    ),
+    "user": ({"user": "tornado"}, "aroundtheworld_user: 'tornado' is the user of the site 'shop'"),
+    "home": (
+        {"home": "/var/lib/tornado/aroundtheworld"},
+        "aroundtheworld_home: '/var/lib/tornado/aroundtheworld' and the home of the site 'shop' on",
+    ),
+    "home within": (
+        {"home": "/var/lib/tornado/aroundtheworld/shared/shop"},
+        "lie within one another; give each a directory of its own.",
+    ),
+    "every name": (
+        {"server_names": ["_"]},
+        "aroundtheworld_server_names: every name on port 80 is answered by the site 'shop' on this",
+    ),
+}
+
+
+@pytest.mark.parametrize(("other", "sentence"), COLLISIONS.values(), ids=COLLISIONS)
+def test_what_another_site_has_is_refused(other, sentence):
+    (problem,) = said(claim(), **other)
+    assert sentence in problem
+
+
+def test_a_port_of_a_worker_must_not_be_where_nginx_serves_another_site():
+    (problem,) = said(claim(http_port=10101))
+    assert problem.startswith("aroundtheworld_http_port: port 10101 belongs to the site")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"listen_address": "127.0.0.2", "pools": [PUBLIC, ADMIN]},
+        {"server_names": ["_"], "http_port": 8080},
+    ],
+    ids=["ports on another address", "names on another port"],
+)
+def test_what_only_looks_the_same_is_no_collision(other):
+    assert said(claim(), **other) == []
+
+
+def test_one_name_of_many_is_enough():
+    mine = claim(server_names=["a.example.org", "shop.example.org"])
+    (problem,) = said(mine)
+    assert "'shop.example.org' on port 80 is answered by the site 'shop'" in problem
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        (("shop_admin", "public"), ("shop", "admin")),
+        (("shop", "admin"), ("shop_admin", "public")),
+        (("shop_a", "b"), ("shop", "a_b")),
+    ],
+)
+def test_sites_whose_names_in_nginx_would_be_the_same_are_refused(mine, other):
+    one, two = ({"site": site, "pools": [pool]} for site, pool in (mine, other))
+    rest = {"server_names": [], "sockets": []}
+    one |= rest | {"home": "/srv/one", "user": "one", "http_port": 80}
+    two |= rest | {"home": "/srv/two", "user": "two", "http_port": 81}
+    (problem,) = claims.collisions(one, {two["site"]: two})
+    assert problem.startswith(f"aroundtheworld_site: {mine[0]!r} and the site {other[0]!r}")
+
+
+def test_a_site_does_not_collide_with_itself():
+    mine = claim()
+    changed = claim(pools=[PUBLIC | {"ports": [10002, 10009]}])
+    assert list(claims.collisions(changed, {"aroundtheworld": mine})) == []
+    assert claims.claimed_ports(changed, {"aroundtheworld": mine}) == {}
+
+
+def test_a_site_does_not_move_away_from_its_data(tmp_path):
+    before = claim(home=str(tmp_path))
+    (problem,) = claims.collisions(claim(), {"aroundtheworld": before})
+    assert problem.startswith("aroundtheworld_home: '/var/lib/tornado/aroundtheworld' is not where")
+    tmp_path.rmdir()
+    assert list(claims.collisions(claim(), {"aroundtheworld": before})) == []
+
+
+def test_of_a_removed_site_only_home_and_user_are_taken():
+    gone = claims.removed(claim(**OTHER))
+    mine = claim(
+        pools=[PUBLIC | {"ports": [10101]}],
+        user="shopkeeper",
+        server_names=["shop.example.org"],
+    )
+    (problem,) = claims.collisions(mine, {"shop": gone})
+    assert problem.startswith("aroundtheworld_user: ")
+
+
+def test_claims_are_read_and_what_is_none_is_passed_over(tmp_path):
+    mine = claim()
+    for name, text in (
+        ("aroundtheworld", claims.claim_text(mine)),
+        ("torn", "{"),
+        ("strange", "{}"),
+        ("ssh", None),
+    ):
+        (tmp_path / name).mkdir()
+        if text:
+            (tmp_path / name / claims.FILE).write_text(text)
+    assert claims.read_claims(tmp_path) == {"aroundtheworld": json.loads(json.dumps(mine))}
+
+
+FOREIGN = {
+    "a service of the system": "usr/lib/systemd/system/shop@.service",
+    "a socket of the system": "usr/lib/systemd/system/shop@.socket",
+    "a service of the operator": "etc/systemd/system/shop@.service",
+    "settings of another program": "etc/shop/shop.conf",
+    "a site of the operator": "etc/nginx/sites-available/shop.conf",
+    "a directory of another daemon": "run/shop/daemon.sock",
+}
+
+
+@pytest.mark.parametrize("path", FOREIGN.values(), ids=FOREIGN)
+def test_a_name_that_something_else_on_the_host_has_is_refused(tmp_path, path):
+    file = tmp_path / path
+    assert claims.foreign("shop", tmp_path) == []
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert claims.foreign("shop", tmp_path)
+    (tmp_path / "etc" / "shop").mkdir(parents=True, exist_ok=True)
+    claims.claim_path("shop", tmp_path / "etc").touch()
+    ours = not path.startswith("usr/")
+    assert (claims.foreign("shop", tmp_path) == []) is ours
+
+
+def test_a_site_from_before_there_were_claims_is_known(tmp_path):
+    own = tmp_path / "etc" / "shop"
+    (own / "secrets").mkdir(parents=True)
+    assert claims.foreign("shop", tmp_path)
+    (own / "environment").touch()
+    assert claims.foreign("shop", tmp_path) == []
+
+
+@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
+def test_a_claim_has_every_port_of_the_site(given):
+    planned = variables_for(given)["__aroundtheworld_plan"]
+    ports = [port for pool in planned["pools"] for port in pool["ports"]]
+    assert [one["port"] for one in planned["claim"]["sockets"]] == ports
+
+
+def test_role_and_modules_call_a_user_that_the_role_made_the_same():
+    assert load_yaml("vars/main.yml")["__aroundtheworld_made_by"] == claims.MADE_BY
+
+
+@pytest.mark.parametrize("name", plan.NGINX_NAMES)
+def test_a_name_that_nginx_has_itself_is_refused(name):
+    with pytest.raises(plan.BadInputError, match=r"aroundtheworld_site: .* nginx has names"):
+        claim(site=name)
+
+
+def test_one_site_waits_for_another():
+    handle = os.open(lock.HOST_LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    let_go = threading.Timer(0.3, os.close, [handle])
+    let_go.start()
+    with lock.only_site():
+        assert let_go.finished.is_set()
+
+
+def test_one_site_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(lock, "HOST_LOCK_SECONDS", 0.1)
+    with (
+        lock.only_site(),
+        pytest.raises(lock.HostError, match="Another site on this host"),
+        lock.only_site(),
+    ):
+        pass

@@ -1,0 +1,313 @@
+"""What goes with a site, what stays, and what a run that was cut off leaves to the next."""
+
+import fnmatch
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from tests.render import MODELS, render, variables_for
+from tests.role_files import load_python
+
+remove = load_python("library/aroundtheworld_remove.py")
+
+UNITS = "etc/systemd/system"
+# What a deployed site has on its host, beside what stays.
+GOES = (
+    f"{UNITS}/shop@.service",
+    f"{UNITS}/shop@.socket",
+    f"{UNITS}/shop-handover@.service",
+    f"{UNITS}/shop-handover@10001.service.d/pool.conf",
+    f"{UNITS}/shop-prepare.service",
+    f"{UNITS}/shop-public.slice",
+    f"{UNITS}/shop@10001.service.d/pool.conf",
+    f"{UNITS}/multi-user.target.wants/shop@10001.service",
+    f"{UNITS}/sockets.target.wants/shop@10001.socket",
+    "etc/shop/environment",
+    "usr/local/sbin/shop-run",
+    "run/shop/10001/control.sock",
+    "srv/shop/releases/111111111111/app/web.py",
+    "srv/shop/environments/e/.whole",
+    "srv/shop/assets/index.json",
+    "srv/shop/.before/shop@.service",
+    "srv/shop/.current.new",
+    "srv/shop/maintenance.html",
+    "srv/shop/.lock",
+)
+DATA = (
+    "srv/shop/shared/shop.db",
+    "srv/shop/deploys.jsonl",
+    "etc/shop/secrets/cookie_secret",
+    "var/log/nginx/shop.access.log",
+    "var/log/nginx/shop.error.log.1",
+)
+# Of others, with names that are near.
+OTHERS = (
+    f"{UNITS}/shopping@.service",
+    f"{UNITS}/shopping-public.slice",
+    f"{UNITS}/shop-backup.timer",
+    f"{UNITS}/shop.service",
+    "etc/shopping/environment",
+    "usr/local/sbin/shopping-run",
+    "var/log/nginx/shopping.access.log",
+    "srv/shopping/shared/data",
+)
+
+
+class CutOffError(Exception):
+    """The run ended here, as by a broken connection."""
+
+
+class Host:
+    """What of a host the module sees."""
+
+    def __init__(self, root):
+        self.root = root
+        self.active = {
+            "shop@10001.socket": "active",
+            "shop@10001.service": "failed",
+            "shop-public.slice": "active",
+            "shop-handover@10001.service": "inactive",
+        }
+        self.calls = []
+        self.module = self
+        self.users = {"shopkeeper": remove.MADE_BY, "tornado": ""}
+        self.busy = False
+        self.cut_off_at = None
+
+    def call(self, *arguments, check=True):
+        if arguments[0] == "list-units":
+            patterns = [one for one in arguments[1:] if not one.startswith("-")]
+            found = {n for one in patterns for n in fnmatch.filter(self.active, one)}
+            return "".join(f"{n} loaded {self.active[n]} x Some text\n" for n in sorted(found))
+        self._tell(" ".join(one for one in arguments if one != "--"))
+        if arguments[0] == "stop":
+            for name in arguments[1:]:
+                self.active.pop(name, None)
+        return ""
+
+    def _tell(self, said):
+        if self.cut_off_at == len(self.calls):
+            raise CutOffError
+        self.calls.append(said)
+
+    def run_command(self, command):
+        self._tell(" ".join(command))
+        if self.busy:
+            return 8, "", "user shopkeeper is currently used by process 812\n"
+        self.users.pop(command[1])
+        return 0, "", ""
+
+    def make(self, *paths):
+        for name in paths:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+
+    def claim(self, site, home, user):
+        path = self.root / "etc" / site / "aroundtheworld.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rest = {"http_port": 80, "server_names": ["_"], "pools": ["public"], "sockets": []}
+        home = str(self.root / home)
+        path.write_text(json.dumps({"site": site, "home": home, "user": user, **rest}))
+
+    def left(self):
+        """Returns every file and every empty directory."""
+        return sorted(
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
+            if path.is_symlink() or path.is_file() or not any(path.iterdir())
+        )
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    host = Host(tmp_path / "host")
+    host.make(*GOES, *DATA, *OTHERS)
+    host.claim("shop", "srv/shop", "shopkeeper")
+    host.claim("shopping", "srv/shopping", "shopper")
+    (host.root / "srv/shop/current").symlink_to("releases/111111111111")
+
+    def user(name):
+        return SimpleNamespace(pw_gecos=host.users[name])
+
+    monkeypatch.setattr(remove.pwd, "getpwnam", user)
+    return host
+
+
+@pytest.fixture
+def run(host, run_module, monkeypatch):
+    monkeypatch.setattr(remove, "Systemd", lambda module: host)
+    monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
+
+    def run(*, data=False, home="srv/shop", check=False):
+        home = str(host.root / home)
+        arguments = {"site": "shop", "home": home, "user": "shopkeeper", "who": "ada"}
+        return run_module(remove, data=data, check=check, **arguments)
+
+    run.failed = run_module.failed
+    return run
+
+
+EMPTIED = [f"{UNITS}/multi-user.target.wants", f"{UNITS}/sockets.target.wants", "run"]
+OTHERS_LEFT = [*OTHERS, "etc/shopping/aroundtheworld.json", *EMPTIED]
+
+
+def test_all_but_the_data_goes(host, run):
+    result = run()
+    assert host.left() == sorted([*OTHERS_LEFT, *DATA, "etc/shop/aroundtheworld.json"])
+    assert host.users.keys() == {"shopkeeper", "tornado"}
+    assert host.active.keys() == {"shop-handover@10001.service"}
+    stays = [f"{host.root / path} stays." for path in ("srv/shop/shared", "etc/shop/secrets")]
+    assert set(stays) < set(result["kept"])
+    assert "remove_data=true" in result["kept"][-1]
+    assert run()["changed"] is False
+
+
+def test_data_goes_too_when_that_is_wanted(host, run):
+    result = run(data=True)
+    assert host.left() == sorted(OTHERS_LEFT)
+    assert host.users.keys() == {"tornado"}
+    assert result["kept"] == []
+    assert run(data=True)["changed"] is False
+
+
+def test_data_that_was_kept_goes_later(host, run):
+    run()
+    assert run(data=True)["changed"]
+    assert host.left() == sorted(OTHERS_LEFT)
+    assert "shopkeeper" not in host.users
+
+
+def test_a_removed_site_keeps_only_home_and_user_to_itself(host, run):
+    run()
+    claim = json.loads((host.root / "etc/shop/aroundtheworld.json").read_text())
+    assert claim["home"] == str(host.root / "srv/shop")
+    assert (claim["user"], claim["sockets"], claim["server_names"]) == ("shopkeeper", [], [])
+
+
+def test_the_log_says_who_removed_what(host, run):
+    run()
+    (line,) = (host.root / "srv/shop/deploys.jsonl").read_text().splitlines()
+    entry = json.loads(line)
+    assert (entry["who"], entry["verb"], entry["from"]) == ("ada", "remove", "111111111111")
+
+
+def test_sockets_stop_before_services_and_files_go_before_systemd_reads_them(host, run):
+    run(data=True)
+    assert host.calls == [
+        "stop shop@10001.socket",
+        "reset-failed shop@10001.socket",
+        "stop shop@10001.service",
+        "reset-failed shop@10001.service",
+        "stop shop-public.slice",
+        "reset-failed shop-public.slice",
+        "daemon-reload",
+        "userdel shopkeeper",
+    ]
+
+
+def test_check_mode_says_everything_and_does_nothing(host, run):
+    before = host.left(), dict(host.active)
+    said = run(data=True, check=True)
+    assert (host.left(), dict(host.active)) == before
+    assert host.calls == []
+    assert f"remove {host.root / 'srv/shop/shared'}" in said["steps"]
+    assert said["steps"] == run(data=True)["steps"]
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_a_run_that_was_cut_off_anywhere_is_completed(host, run, data):
+    for cut_off_at in range(8):
+        host.cut_off_at = cut_off_at
+        try:
+            run(data=data)
+        except CutOffError:
+            host.cut_off_at = None
+            host.calls.clear()
+            run(data=data)
+        kept = [] if data else [*DATA, "etc/shop/aroundtheworld.json"]
+        assert host.left() == sorted([*OTHERS_LEFT, *kept])
+        assert run(data=data)["changed"] is False
+        host.calls.clear()
+        host.make(*GOES, *DATA)
+        host.claim("shop", "srv/shop", "shopkeeper")
+        host.active |= {"shop@10001.socket": "active", "shop@10001.service": "active"}
+        host.users["shopkeeper"] = remove.MADE_BY
+
+
+@pytest.mark.parametrize("path", [*GOES, *DATA])
+def test_a_site_of_which_there_is_only_this_goes(tmp_path, host, run, path, monkeypatch):
+    host.root = tmp_path / "half"
+    host.make(path)
+    host.active.clear()
+    monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
+    assert run(data=True)["changed"]
+    assert [left for left in host.left() if (host.root / left).is_file()] == []
+    assert "shopkeeper" not in host.users
+
+
+def test_where_there_never_was_a_site_nothing_is_done(tmp_path, host, run, monkeypatch):
+    host.root = tmp_path / "bare"
+    host.root.mkdir()
+    host.active.clear()
+    host.users.clear()
+    monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
+    assert run()["steps"] == run(data=True)["steps"] == []
+    assert list(host.root.iterdir()) == []
+
+
+def test_what_others_put_into_the_home_stays_and_so_does_the_user(host, run):
+    host.make("srv/shop/notes.txt")
+    result = run(data=True)
+    assert host.left() == sorted([*OTHERS_LEFT, "srv/shop/notes.txt"])
+    assert result["kept"] == [f"{host.root / 'srv/shop/notes.txt'} is not the role's, and stays."]
+    assert "shopkeeper" in host.users
+    (host.root / "srv/shop/notes.txt").unlink()
+    run(data=True)
+    assert "shopkeeper" not in host.users
+    assert not (host.root / "srv/shop").exists()
+
+
+def test_a_user_that_the_role_did_not_make_stays(host, run):
+    host.users["shopkeeper"] = "A person"
+    run(data=True)
+    assert "shopkeeper" in host.users
+
+
+def test_a_user_that_another_site_has_stays(host, run):
+    host.claim("shopping", "srv/shopping", "shopkeeper")
+    run(data=True)
+    assert "shopkeeper" in host.users
+
+
+def test_a_user_that_still_runs_something_is_told_and_removed_later(host, run):
+    host.busy = True
+    with pytest.raises(run.failed, match="currently used by process 812"):
+        run(data=True)
+    host.busy = False
+    run(data=True)
+    assert "shopkeeper" not in host.users
+    assert host.left() == sorted(OTHERS_LEFT)
+
+
+def test_another_home_than_the_sites_is_refused(host, run):
+    before = host.left()
+    with pytest.raises(run.failed, match=r"aroundtheworld_home: '.*/srv/other' is not where"):
+        run(home="srv/other", data=True)
+    assert host.left() == before
+
+
+@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
+def test_every_unit_file_of_a_site_is_found_again(given):
+    variables = variables_for(given)
+    site = variables["aroundtheworld_site"]
+    paths = re.findall(r"^# /etc/systemd/system/(\S+)$", render("units.j2", variables), re.M)
+    assert paths
+    patterns = remove.file_patterns(site)
+    unit_patterns = [one for group in remove.unit_patterns(site) for one in group]
+    for path in paths:
+        unit = path.partition("/")[0].removesuffix(".d")
+        assert any(fnmatch.fnmatch(path.partition("/")[0], one) for one in patterns), path
+        assert any(fnmatch.fnmatch(unit, one) for one in unit_patterns), path
