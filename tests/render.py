@@ -59,6 +59,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_http_port": 8080,
     },
     "patient": {"aroundtheworld_block_warn": 2.5},
+    "short_watchdog": {"aroundtheworld_pools": [{**PUBLIC, "watchdog": 2}, ADMIN]},
     "no_secrets": {"aroundtheworld_secrets": {}, "aroundtheworld_migrate_command": ""},
     "two_secrets": {
         "aroundtheworld_secrets": {"cookie_secret": "generate", "mail_password": "a value"}

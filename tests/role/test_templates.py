@@ -282,6 +282,10 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 assert find(block, "proxy_read_timeout") == [[f"{pool['read_timeout']}s"]]
                 replays = ["error", "timeout"] if pool["replay"] else ["off"]
                 assert find(block, "proxy_next_upstream") == [replays]
+                # The watchdog ends a worker that has been blocked for two thirds of it, or later.
+                limit = find(block, "proxy_next_upstream_timeout")
+                watchdog = pool["watchdog"] or 3600
+                assert not pool["replay"] or 0 < int(limit[0][0].rstrip("s")) < watchdog * 2 / 3
                 assert bool(find(block, "if")) is not pool["open_in_maintenance"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -95,14 +96,14 @@ def health(control: Path) -> dict[str, Any]:
 
     Of a command that has no such socket, it is what was noted when it was started.
     """
-    noted = control.with_name("runs")
-    try:
-        if noted.exists():
-            return dict(zip(("release", "config", "pool"), noted.read_text().split(), strict=True))
+    # The socket first: a note may be left from when the pool still ran a command.
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
         said: dict[str, Any] = json.loads(request(control, "GET", "/health", timeout=2)[1])
-    except (OSError, ValueError, http.client.HTTPException):
-        return {}
-    return said
+        return said
+    with contextlib.suppress(OSError, ValueError):
+        noted = control.with_name("runs").read_text().split()
+        return dict(zip(("release", "config", "pool"), noted, strict=True))
+    return {}
 
 
 def accept(control: Path) -> None:
