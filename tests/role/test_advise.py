@@ -228,6 +228,13 @@ def test_what_never_blocks_in_a_blocking_pool_may_leave_it(ask):
     assert advice["why"] == "never blocked in 1000 requests"
 
 
+def test_one_interruption_in_a_thousand_is_no_block(ask):
+    measured = {"count": 1000, "max": 0.05, "buckets": [[0.001, 999], [0.05, 1]]}
+    assert len(ask({10004: said(People=("/admin/people", measured))})["advice"]) == 1
+    measured["max"] = 0.2
+    assert ask({10004: said(People=("/admin/people", measured))})["advice"] == []
+
+
 def test_what_would_take_a_slow_one_along_stays(ask):
     result = ask(
         {10004: said(List=("/admin/reports", QUICK), Report=("/admin/reports/([0-9]+)", SLOW))}
