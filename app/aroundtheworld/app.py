@@ -32,6 +32,7 @@ from aroundtheworld.handlers import (
     travel,
 )
 from aroundtheworld.handlers.base import (
+    AdminStaticHandler,
     BaseHandler,
     NotFoundHandler,
     StaticHandler,
@@ -56,6 +57,7 @@ PUBLIC_ROUTES: Routes = [
     (r"/leaderboard", travel.LeaderboardHandler),
     (r"/feed", feed.FeedHandler),
     (r"/signup", auth.SignupHandler),
+    (r"/you", travel.YouHandler),
     (r"/login", auth.LoginHandler),
     (r"/logout", auth.LogoutHandler),
     (r"/api", api.ApiPageHandler),
@@ -76,6 +78,9 @@ PUBLIC_ROUTES: Routes = [
 
 ADMIN_ROUTES: Routes = [
     (r"/admin/?", admin.DashboardHandler),
+    (r"/admin/login", auth.AdminLoginHandler),
+    (r"/admin/logout", auth.AdminLogoutHandler),
+    (r"/admin/static/(.*)", AdminStaticHandler),
     (r"/admin/reports/grand-tour", admin.GrandTourHandler),
     (r"/admin/players", admin_people.PlayersHandler),
     (r"/admin/workers", admin_people.WorkersHandler),
@@ -83,6 +88,7 @@ ADMIN_ROUTES: Routes = [
     (r"/admin/reports/([0-9]{1,9})", admin_reports.ReportHandler),
     (r"/admin/reports/([0-9]{1,9})/([0-9])\.svg", admin_reports.ChartHandler),
     (r"/admin/photos", admin_photos.PhotosHandler),
+    (rf"/admin/photos/({SERVED})", admin_photos.AdminPhotoFileHandler),
     (r"/admin/photos/remake", admin_photos.RemakeHandler),
     (r"/admin/photos/([0-9]{1,9})/delete", admin_photos.DeletePhotoHandler),
     (r"/admin/questions", admin_questions.QuestionsHandler),
@@ -92,6 +98,7 @@ ADMIN_ROUTES: Routes = [
     (r"/admin/questions/([0-9]{1,9})", admin_questions.QuestionHandler),
     (r"/admin/questions/([0-9]{1,9})/publish", admin_questions.PublishHandler),
     (r"/admin/questions/([0-9]{1,9})/delete", admin_questions.DeleteHandler),
+    (r"/admin/.*", admin.NothingHandler),
 ]
 
 

@@ -23,10 +23,11 @@ def test_signing_up_keeps_what_the_guest_did(site, browser):
     earn(site, 1, 33)
     earned = site.app.database.read(journeys.by_player, 1).earned
     assert sign_up(browser).headers["Location"] == "/travel"
-    assert "Log out grace" in browser.page("/travel")
+    assert "Log out" in browser.page("/travel")
+    assert "<h1>grace</h1>" in browser.page("/you")
     assert browser.get(address).code == 200
     elsewhere = site.browser()
-    assert elsewhere.log_in("grace", PASSWORD).headers["Location"] == "/"
+    assert elsewhere.log_in("grace", PASSWORD).headers["Location"] == "/you"
     assert f"<dd>{earned}</dd>" in elsewhere.page("/travel")
 
 

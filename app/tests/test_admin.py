@@ -15,7 +15,9 @@ ADMIN_PAGES = ["/admin", "/admin/", "/admin/reports/grand-tour"]
 PASSWORD = "correct horse battery"
 
 
-@pytest.mark.parametrize("path", [*ADMIN_PAGES, "/admin/nope"])
+@pytest.mark.parametrize(
+    "path", [*ADMIN_PAGES, "/admin/nope", "/admin/login", "/admin/static/style.css"]
+)
 @pytest.mark.parametrize("pool", ["public", "something"])
 def test_other_pools_know_nothing_of_admin(make_site, pool, path):
     site = make_site(pool=pool)
@@ -40,7 +42,7 @@ def test_without_a_login_there_is_only_the_login(site, browser, path):
     for visitor in (site.browser(), browser):
         response = visitor.get(path)
         assert response.code == 303
-        assert response.headers["Location"].startswith("/login?next=%2Fadmin")
+        assert response.headers["Location"].startswith("/admin/login?next=%2Fadmin")
         assert response.body == b""
 
 
@@ -76,6 +78,61 @@ def test_the_name_is_shown_again_and_harmless(browser):
 def test_a_guest_cannot_log_in(browser):
     browser.post("/quiz")
     assert browser.log_in("", "").code == 403
+
+
+def test_the_admin_side_has_a_login_of_its_own(site, browser):
+    site.add_admin()
+    page = browser.page("/admin/login?next=%2Fadmin%2Fworkers")
+    # While the public side is closed, none of its addresses would answer.
+    needed = re.findall(r'(?:action|src)="([^"]+)"|<link [^>]*href="([^"]+)"', page)
+    for address in map("".join, needed):
+        assert address.startswith("/admin/")
+        if "static" in address:
+            assert browser.get(address).code == 200
+    wrong = browser.post("/admin/login", name="ada", password="wrong password")
+    assert wrong.code == 403
+    assert b'action="/admin/login"' in wrong.body
+    form = {"name": "ada", "password": PASSWORD, "next": "/admin/workers"}
+    assert browser.post("/admin/login", **form).headers["Location"] == "/admin/workers"
+    assert browser.get("/admin/workers").code == 200
+    assert browser.get("/admin/logout").code == 405
+    assert browser.post("/admin/logout").headers["Location"] == "/admin/login"
+    assert browser.get("/admin/workers").code == 303
+
+
+def test_players_do_not_log_in_there(site, browser):
+    browser.post("/signup", name="eve", password=PASSWORD)
+    browser.post("/logout")
+    response = browser.post("/admin/login", name="eve", password=PASSWORD)
+    assert response.code == 403
+    assert b"Only administrators" in response.body
+    assert "A new round" in browser.page("/you"), "they are logged in"
+
+
+def test_admin_pages_need_nothing_of_the_public_side(admin):
+    for path in [
+        *ADMIN_PAGES,
+        "/admin/questions",
+        "/admin/photos",
+        "/admin/players",
+        "/admin/none",
+    ]:
+        page = admin.get(path).body.decode()
+        needed = re.findall(r'(?:src|srcset)="([^"]+)"|<link [^>]*href="([^"]+)"', page)
+        assert needed
+        for address in map("".join, needed):
+            assert address.startswith("/admin/static/")
+            assert admin.get(address).code == 200
+
+
+def test_below_admin_visitors_learn_nothing(site, browser, admin):
+    paths = [*ADMIN_PAGES, "/admin/nope", "/admin/photos/" + "0" * 32 + "-320.jpg"]
+    for path in paths:
+        assert browser.get(path).headers["Location"].startswith("/admin/login?"), path
+    assert browser.get("/admin/static/nope").code == 404
+    assert browser.post("/admin/nope").code == 303
+    assert admin.get("/admin/nope").code == 404
+    assert admin.post("/admin/nope").code == 404
 
 
 def test_logging_out_ends_it(admin):

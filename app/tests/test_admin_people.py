@@ -125,7 +125,7 @@ def test_players_are_found_by_name_and_paged(site, admin):
 def test_visitors_see_only_the_login(browser, path):
     response = browser.get(path)
     assert response.code == 303
-    assert response.headers["Location"].startswith("/login?next=%2Fadmin")
+    assert response.headers["Location"].startswith("/admin/login?next=%2Fadmin")
     assert response.body == b""
 
 
@@ -136,4 +136,4 @@ def test_visitors_can_send_nothing(browser, path):
     browser.post("/quiz")
     response = browser.post(path, kind="growth")
     assert response.code == 303
-    assert response.headers["Location"].startswith("/login?next=%2Fadmin")
+    assert response.headers["Location"].startswith("/admin/login?next=%2Fadmin")

@@ -224,6 +224,8 @@ PUBLIC_QUERIES = [
     lambda c: players.by_name(c, "ada"),
     lambda c: rounds.load(c, 1, 1),
     lambda c: rounds.latest_open(c, 1),
+    lambda c: rounds.latest(c, 1),
+    lambda c: rounds.record(c, 1),
     lambda c: rounds.start(c, None, make_round(world.load(), Random(1)), PARIS),
     lambda c: rounds.answer(c, 1, 1, 0, 0),
     lambda c: journeys.by_player(c, 1),

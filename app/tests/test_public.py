@@ -23,6 +23,7 @@ PAGES = [
     "/login",
     "/signup",
     "/leaderboard",
+    "/you",
     "/api",
 ]
 

@@ -150,3 +150,27 @@ def test_every_city_has_a_page(browser):
     for city_id in sorted(CITY_IDS)[::10]:
         assert browser.get(f"/cities/{city_id}").code == 200
     assert browser.get("/cities/1").code == 404
+
+
+def test_ones_own_page_tells_where_one_has_been(traveller):
+    page = traveller.page("/you")
+    assert "You, a guest" in page
+    assert "None yet." in page
+    traveller.post("/travel", **{"from": PARIS.id, "to": LONDON.id})
+    traveller.play(lambda _: 0)
+    page = traveller.page("/you")
+    assert f'You are in <a href="/cities/{LONDON.id}">London</a>' in page
+    assert f'<td>Paris</td><th scope="row"><a href="/cities/{LONDON.id}">London</a>' in page
+    assert re.search(r"<dt>Flown</dt><dd>34\d km</dd>", page)
+    assert re.search(r"<dt>Best round</dt><dd>\d+ of 10</dd>", page)
+    rounds = re.findall(r'href="(/quiz/\d+)"', page)
+    assert len(rounds) == 2
+    for address in rounds:
+        assert traveller.get(address).code == 200
+
+
+def test_ones_own_page_is_nobody_elses(traveller, site):
+    assert "A new round" in site.browser().page("/you")
+    other = site.browser()
+    other.post("/quiz")
+    assert len(re.findall(r'href="(/quiz/\d+)"', other.page("/you"))) == 1

@@ -120,6 +120,25 @@ def latest_open(connection: sa.Connection, player_id: int) -> int | None:
     return latest.id if latest is not None and latest.finished_at is None else None
 
 
+def latest(connection: sa.Connection, player_id: int, limit: int = 10) -> Sequence[Row]:
+    """Return the player's latest rounds (id, started_at, finished_at, score), newest first."""
+    return connection.execute(
+        sa.select(rounds.c.id, rounds.c.started_at, rounds.c.finished_at, rounds.c.score)
+        .where(rounds.c.player_id == player_id)
+        .order_by(rounds.c.id.desc())
+        .limit(limit)
+    ).all()
+
+
+def record(connection: sa.Connection, player_id: int) -> Row:
+    """Return how many rounds the player finished and the best score (None before the first)."""
+    return connection.execute(
+        sa.select(
+            sa.func.count().label("finished"), sa.func.max(rounds.c.score).label("best")
+        ).where(rounds.c.player_id == player_id, rounds.c.finished_at.is_not(None))
+    ).one()
+
+
 def answer(
     connection: sa.Connection, round_id: int, player_id: int, position: int, chosen: int
 ) -> bool | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import urlencode
 
 from tornado import web
 
+from aroundtheworld.clock import when
 from aroundtheworld.db import places, players, rounds
 from aroundtheworld.geo import project, svg_path
-from aroundtheworld.handlers.base import BaseHandler
+from aroundtheworld.handlers.base import BaseHandler, NotFoundHandler
 from aroundtheworld.quiz import KIND_NAMES
 from aroundtheworld.reports import grand_tour
 
@@ -28,12 +28,14 @@ class AdminHandler(BaseHandler):
     of any other pool has no route to it. A slow report makes its own reader wait, and no visitor.
     """
 
+    side = "/admin"
+
     def prepare(self) -> None:
         """Let administrators pass; send everybody else to the login, whatever they asked for."""
         self.set_header("Cache-Control", "no-store")
         if not self.is_administrator():
             query = urlencode({"next": self.request.uri})
-            self.redirect(f"/login?{query}", status=HTTPStatus.SEE_OTHER)
+            self.redirect(f"/admin/login?{query}", status=HTTPStatus.SEE_OTHER)
 
     def page_number(self) -> int:
         """Return the query's `page`, from 1; whatever is no such number is the first page."""
@@ -54,6 +56,16 @@ class AdminHandler(BaseHandler):
         return player is not None and bool(player.is_admin)
 
 
+class NothingHandler(AdminHandler, NotFoundHandler):
+    """Every other address below /admin: who is not logged in does not learn what is there."""
+
+    def prepare(self) -> None:
+        """Send visitors to the login, and tell administrators that there is nothing."""
+        AdminHandler.prepare(self)
+        if not self._finished:
+            NotFoundHandler.prepare(self)
+
+
 class DashboardHandler(AdminHandler):
     """What goes on."""
 
@@ -66,7 +78,7 @@ class DashboardHandler(AdminHandler):
             kinds=database.read(rounds.by_kind),
             kind_names=KIND_NAMES,
             recent=database.read(rounds.recent),
-            when=lambda ms: datetime.fromtimestamp(ms / 1000, UTC),
+            when=when,
             pool=self.application.config.pool,
         )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from aroundtheworld import workers
+from aroundtheworld.clock import when
 from aroundtheworld.db import players
 from aroundtheworld.handlers.admin import AdminHandler
-from aroundtheworld.handlers.admin_reports import when
 
 
 class PlayersHandler(AdminHandler):

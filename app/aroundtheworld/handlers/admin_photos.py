@@ -12,6 +12,7 @@ from tornado.log import app_log
 from aroundtheworld import photos as files
 from aroundtheworld.db import photos
 from aroundtheworld.handlers.admin import AdminHandler
+from aroundtheworld.handlers.photos import PhotoFileHandler
 
 LONGEST_CAPTION = 200
 LONGEST_CREDIT = 100
@@ -123,6 +124,16 @@ class PhotosHandler(PhotoBaseHandler):
             longest_caption=LONGEST_CAPTION,
             longest_credit=LONGEST_CREDIT,
         )
+
+
+class AdminPhotoFileHandler(AdminHandler, PhotoFileHandler):
+    """The files of photos on this side, which these pages show while the other one is closed."""
+
+    def prepare(self) -> None:
+        """Let administrators pass, and find nothing where there are no photos."""
+        AdminHandler.prepare(self)
+        if not self._finished:
+            PhotoFileHandler.prepare(self)
 
 
 class RemakeHandler(PhotoBaseHandler):

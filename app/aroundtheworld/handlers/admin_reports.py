@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from tornado import web
 
 from aroundtheworld import analysis, charts
+from aroundtheworld.clock import when
 from aroundtheworld.db import reports
 from aroundtheworld.db.engine import Row
 from aroundtheworld.geo import svg_path
 from aroundtheworld.handlers.admin import AdminHandler
-
-
-def when(milliseconds: int) -> str:
-    """Return a time as the admin side shows it."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 class ReportsHandler(AdminHandler):

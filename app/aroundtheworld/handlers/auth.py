@@ -29,7 +29,7 @@ def local_path(given: str, otherwise: str) -> str:
 class AccountHandler(BaseHandler):
     """What the pages and the API do with accounts. Both raise `Refusal` with what is wrong."""
 
-    async def log_in(self, given: str, password: str) -> Session:
+    async def log_in(self, given: str, password: str, admins_only: bool = False) -> Session:
         """Log in by a name as `given` and a password."""
         name = players.normalised_name(given)
         address = self.request.remote_ip or ""
@@ -45,6 +45,8 @@ class AccountHandler(BaseHandler):
             # Which of the two was wrong is nobody's business.
             raise Refusal(HTTPStatus.FORBIDDEN, "That name and password do not belong together.")
         session = Session(player.id, player.name, bool(player.is_admin))
+        if admins_only and not session.is_admin:
+            raise Refusal(HTTPStatus.FORBIDDEN, "Only administrators log in here.")
         self.begin_session(session)
         return session
 
@@ -75,6 +77,8 @@ class AccountHandler(BaseHandler):
 class LoginHandler(AccountHandler):
     """The form to log in, and what it sends."""
 
+    admins_only = False
+
     def get(self) -> None:
         """Show the form."""
         self.show_form()
@@ -83,12 +87,13 @@ class LoginHandler(AccountHandler):
         """Log in and go where one wanted to go, or say that it did not work."""
         given = self.get_body_argument("name", "")
         try:
-            session = await self.log_in(given, self.get_body_argument("password", "", strip=False))
+            password = self.get_body_argument("password", "", strip=False)
+            session = await self.log_in(given, password, self.admins_only)
         except Refusal as refusal:
             self.set_status(refusal.status_code)
             self.show_form(given, refusal.detail)
             return
-        home = "/admin" if session.is_admin else "/"
+        home = "/admin" if session.is_admin else "/you"
         self.redirect(
             local_path(self.get_body_argument("next", ""), home), status=HTTPStatus.SEE_OTHER
         )
@@ -102,6 +107,13 @@ class LoginHandler(AccountHandler):
             problem=problem,
             next_path=local_path(self.get_argument("next", ""), ""),
         )
+
+
+class AdminLoginHandler(LoginHandler):
+    """The login of the admin side: there also while the public side is closed."""
+
+    side = "/admin"
+    admins_only = True
 
 
 class SignupHandler(AccountHandler):
@@ -141,4 +153,10 @@ class LogoutHandler(BaseHandler):
     def post(self) -> None:
         """Forget who asks."""
         self.clear_cookie(SESSION_COOKIE)
-        self.redirect("/", status=HTTPStatus.SEE_OTHER)
+        self.redirect(f"{self.side}/login" if self.side else "/", status=HTTPStatus.SEE_OTHER)
+
+
+class AdminLogoutHandler(LogoutHandler):
+    """The same on the admin side; who is not logged in just comes to the login."""
+
+    side = "/admin"

@@ -54,6 +54,24 @@ ERROR_SENTENCES: dict[int, str] = {
 UNEXPECTED = "Something went wrong on our side. It has been noted."
 
 
+PUBLIC_PAGES = [
+    ("/quiz", "Play"),
+    ("/travel", "Travel"),
+    ("/countries", "Countries"),
+    ("/leaderboard", "Leaders"),
+    ("/you", "You"),
+]
+ADMIN_PAGES = [
+    ("/admin", "Dashboard"),
+    ("/admin/questions", "Questions"),
+    ("/admin/photos", "Photos"),
+    ("/admin/reports", "Reports"),
+    ("/admin/players", "Players"),
+    ("/admin/workers", "Workers"),
+    ("/", "The site"),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What the signed cookie says about who asks.
@@ -85,6 +103,10 @@ class BaseHandler(web.RequestHandler):
 
     # Bytes of a request's body; the application refuses what says to be longer before it is read.
     largest_body = 64 * 1024
+
+    # Where log-in, log-out and static files of this side are: the admin side has its own, so that
+    # it works while the public side is closed.
+    side = ""
 
     def set_default_headers(self) -> None:
         """Send the headers that every answer carries, errors included."""
@@ -138,10 +160,28 @@ class BaseHandler(web.RequestHandler):
 
     # Pages
 
+    def ways(self) -> list[tuple[str, str]]:
+        """Return address and name of the pages that the head of every page leads to."""
+        if self.side:
+            # A login has no way on; who is in sees the administration.
+            return ADMIN_PAGES if self.is_in else []
+        return [*PUBLIC_PAGES, *([("/admin", "Admin")] if self.is_in else [])]
+
+    @property
+    def is_in(self) -> bool:
+        """Whether who asks logged in as an administrator; whether they are one, pages ask."""
+        return self.session is not None and self.session.is_admin
+
+    def static_url(self, path: str, include_host: bool | None = None, **kwargs: Any) -> str:  # noqa: ANN401
+        """Return the address of a static file on this side, which is never another host's."""
+        return self.side + super().static_url(path, include_host=False, **kwargs)
+
     def get_template_namespace(self) -> dict[str, Any]:
         """Return the names that every template may use."""
         return super().get_template_namespace() | {
             "session": self.session,
+            "side": self.side,
+            "ways": self.ways(),
             "release": self.application.config.release,
         }
 
@@ -227,3 +267,13 @@ class StaticHandler(BaseHandler, web.StaticFileHandler):
         """Leave caching to what Tornado says for files."""
         super().set_default_headers()
         self.set_header("Cache-Control", "public, no-cache")
+
+
+class AdminStaticHandler(StaticHandler):
+    """The same files below /admin, for the login too."""
+
+    side = "/admin"
+
+    def initialize(self) -> None:  # type: ignore[override]
+        """Serve from the directory of the public side."""
+        super().initialize(path=self.application.settings["static_path"])

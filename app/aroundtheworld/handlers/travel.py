@@ -7,7 +7,8 @@ from http import HTTPStatus
 
 from tornado import web
 
-from aroundtheworld.db import events, journeys, photos
+from aroundtheworld.clock import when
+from aroundtheworld.db import events, journeys, photos, rounds
 from aroundtheworld.db.engine import Row
 from aroundtheworld.geo import svg_path
 from aroundtheworld.handlers.base import BaseHandler
@@ -15,7 +16,7 @@ from aroundtheworld.handlers.pages import map_view
 from aroundtheworld.travel import Flight, flight, flights_from
 from aroundtheworld.world import City, Country
 
-# How many flights the page lists; the map shows all that can be paid.
+# How many flights the page lists at once; the rest unfolds, and the map shows all.
 LISTED_FLIGHTS = 36
 SHOWN_EVENTS = 12
 
@@ -53,6 +54,16 @@ class TravelBaseHandler(BaseHandler):
         # The request may have been sent twice, and the first one flew.
         journey = await self.journey()
         return journey is not None and journey.city_id == end.id
+
+    def way(self, flown: Sequence[Row]) -> str:
+        """Return the flights between cities that are known here, as a path for the map."""
+        world = self.application.world
+        legs = [
+            [world.by_city_id[flight.from_city_id][1], world.by_city_id[flight.to_city_id][1]]
+            for flight in flown
+            if {flight.from_city_id, flight.to_city_id} <= world.by_city_id.keys()
+        ]
+        return "".join(svg_path([start.position, end.position]) for start, end in legs)
 
     def show_city(
         self,
@@ -109,13 +120,8 @@ class TravelHandler(TravelBaseHandler):
             affordable=affordable,
             listed=affordable[:LISTED_FLIGHTS],
             next_flight=flights[len(affordable)] if len(affordable) < len(flights) else None,
-            path="".join(
-                svg_path([world.by_city_id[f.from_city_id][1].position,
-                          world.by_city_id[f.to_city_id][1].position])
-                for f in flown
-                if f.from_city_id in world.by_city_id and f.to_city_id in world.by_city_id
-            ),
-        )  # fmt: skip
+            path=self.way(flown),
+        )
 
     async def post(self) -> None:
         """Fly, or say why not."""
@@ -127,6 +133,39 @@ class TravelHandler(TravelBaseHandler):
         self.set_status(HTTPStatus.CONFLICT)
         self.show_city(
             country, city, await self.journey(), "That flight could not be booked: see below."
+        )
+
+
+class YouHandler(TravelBaseHandler):
+    """One's own page: what one has, played and seen."""
+
+    async def get(self) -> None:
+        """Show it; who has not begun may begin."""
+        if self.session is None:
+            self.render("quiz_start.html")
+            return
+        player_id, world = self.session.player_id, self.application.world
+        journey = await self.journey()
+        flown = [
+            flight
+            for flight in await self.database.read_async(journeys.latest_flights, player_id)
+            if {flight.from_city_id, flight.to_city_id} <= world.by_city_id.keys()
+        ]
+        been = {city for flight in flown for city in (flight.from_city_id, flight.to_city_id)}
+        if journey is not None:
+            been.add(journey.city_id)
+        self.render(
+            "you.html",
+            journey=journey,
+            here=world.by_city_id[journey.city_id] if journey else None,
+            record=await self.database.read_async(rounds.record, player_id),
+            played=await self.database.read_async(rounds.latest, player_id),
+            flown=flown,
+            been=[world.by_city_id[city] for city in been],
+            cities=world.by_city_id,
+            positions=self.application.city_positions,
+            path=self.way(flown),
+            when=when,
         )
 
 

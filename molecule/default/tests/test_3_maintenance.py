@@ -5,7 +5,7 @@ The tests of this module build on one another, in this order.
 
 import pytest
 
-PUBLIC_PATHS = ("/", "/quiz", "/static/style.css", "/api/ping", "/nothing/here")
+PUBLIC_PATHS = ("/", "/quiz", "/login", "/static/style.css", "/api/ping", "/nothing/here")
 
 
 def test_closing(site, administrator, ansible_playbook):
@@ -31,8 +31,10 @@ def test_a_closed_site_asks_no_public_worker(site):
 
 
 def test_the_admin_side_goes_on(site, administrator):
-    # Logged in before the site was closed: the login is on the public side.
     assert administrator.get("/admin").status_code == 200
+    # It needs nothing of the public side, nor does the login.
+    assert site.ask("/admin/login").status == 200
+    assert site.ask("/admin/static/style.css").status == 200
     assert site.ports("/admin") == {10004}
 
 
