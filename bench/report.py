@@ -17,6 +17,7 @@ TITLES = {
     "playbooks": "The operator's commands",
     "load": "Public requests",
     "cost": "What measuring costs a worker",
+    "game": "The game with 100,000 rounds played",
     "targets": "The contributor's commands",
 }
 

@@ -1,0 +1,194 @@
+"""What the game's pages cost, how long they hold the loop, and what a report does to them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.figures import Figure, Part, ratios
+from bench.host import BenchError, Host, say
+
+VISITOR = (Path(__file__).parent / "visitor.py").read_text()
+HOME = "/var/lib/tornado/aroundtheworld"
+FEW_ROUNDS, MANY_ROUNDS = 1_000, 100_000
+ROUNDS_A_PLAYER = 4.5  # of `simulate`, a little fewer than there will be
+PUBLIC_PORTS = (10001, 10002, 10003)
+# Workers of their own, beside those that nginx knows: by the same runner, with the same release.
+EXTRA_PORTS = {"small": 10101, "large": 10102, "empty": 10103}
+EMPTY_APP = """
+from tornado.web import Application, RequestHandler
+
+class Empty(RequestHandler):
+    def get(self):
+        pass
+
+def make_app():
+    return Application([("/", Empty)])
+"""
+ADMIN, PASSWORD = "ada", "a password to measure"
+SLOW_REPORT = "difficulty"
+# What a page costs is measured in bursts of so many requests.
+BURST = 20
+
+
+def measure(rounds: int, visits: int) -> Part:
+    """Fills the database of a deployed game and visits it.
+
+    Args:
+        rounds: how often costs and reports are measured.
+        visits: how often every public address is visited, to see how long it holds the loop.
+
+    Raises:
+        BenchError: the host could not be set up, or an answer was an error.
+    """
+    with Host("game") as host:
+        host.playbook("site.yml", changes=True)
+        _fill(host)
+        processes = _start_workers(host)
+        costs = _visit(host, "cost", workers=processes, rounds=rounds, burst=BURST)
+        sockets = [f"/run/aroundtheworld/{port}/control.sock" for port in PUBLIC_PORTS]
+        held = [
+            _visit(host, "block", port=80, visits=visits, name=f"visitor{number}", sockets=sockets)
+            for number in range(2)
+        ]
+        reports = _visit(
+            host, "report", port=80, name=ADMIN, password=PASSWORD, kind=SLOW_REPORT, rounds=rounds
+        )
+    return Part([*_costs(costs), *_holds(held), *_reports(reports)])
+
+
+def _run(host: Host, command: str, database: str = "") -> str:
+    """Runs a command of the app on the host, on a database of its own if one is named."""
+    given = f"env DATABASE_URL=sqlite:///{HOME}/shared/{database}.db " if database else ""
+    return host.shell(f"aroundtheworld-run {given}{command}")
+
+
+def _fill(host: Host) -> None:
+    """Fills the game's own database and a second one, and makes an administrator."""
+    python = "python -m aroundtheworld"
+    _run(host, f"{python} migrate", "small")
+    for database, wanted in (("small", FEW_ROUNDS), ("", MANY_ROUNDS)):
+        there = 0
+        while there < wanted:
+            # Chance decides how many rounds a player plays.
+            players = int((wanted - there) / ROUNDS_A_PLAYER) + 1
+            said = _run(host, f"{python} simulate --seed {there} --players {players}", database)
+            there += int(said.split(" rounds ")[0].split()[-1].replace(",", ""))
+        say(f"{there:,} rounds in the {database or 'large'} database")
+    host.shell(f"echo {shlex.quote(PASSWORD)} | aroundtheworld-run {python} create-admin {ADMIN}")
+
+
+def _start_workers(host: Host) -> dict[str, tuple[int, int]]:
+    """Starts a worker for each database, and one that does nothing; returns ports and processes."""
+    host.shell(f"printf %s {shlex.quote(EMPTY_APP)} > {HOME}/shared/emptyapp.py")
+    databases = {"small": "small", "large": "aroundtheworld", "empty": "small"}
+    workers = {}
+    for name, port in EXTRA_PORTS.items():
+        app = "emptyapp:make_app" if name == "empty" else "aroundtheworld.app:make_app"
+        control = f"{HOME}/shared/{name}.sock"
+        command = (
+            f"PYTHONPATH=$PYTHONPATH:{HOME}/shared AROUNDTHEWORLD_POOL=public"
+            f" DATABASE_URL=sqlite:///{HOME}/shared/{databases[name]}.db"
+            f" exec python -m aroundtheworld_runner {app} --port {port} --control {control}"
+        )
+        host.shell(
+            f"nohup aroundtheworld-run sh -c {shlex.quote(command)} > /root/{name}.log 2>&1"
+            " < /dev/null &"
+        )
+        workers[name] = (port, int(_visit(host, "process", path=control)))
+    return workers
+
+
+def _visit(host: Host, what: str, **arguments: object) -> Any:  # noqa: ANN401 - as it comes
+    """Runs `bench/visitor.py` on the host and returns what it found."""
+    given = shlex.quote(json.dumps(arguments))
+    return json.loads(host.shell(f"python3 - {what} {given} <<'END'\n{VISITOR}\nEND"))
+
+
+def _costs(rounds: list[dict[str, dict[str, float]]]) -> list[Figure]:
+    """Returns what was measured of the costs."""
+    is_page = {label: not label.startswith("/api/") and label != "round" for label in
+               rounds[0]["large"]}  # fmt: skip
+    empty = Figure(
+        "processor time of a request, empty handler", "µs",
+        [median(one["empty"].values()) for one in rounds],
+    )  # fmt: skip
+    page = Figure(
+        "processor time of a request, median public page", "µs",
+        [median(cost for label, cost in one["large"].items() if is_page[label]) for one in rounds],
+    )  # fmt: skip
+    # Every address once, and a round that is played: as much of each as a visitor wants.
+    large, small = (
+        Figure(
+            f"processor time of a visit, {count:,} rounds in the database", "µs",
+            [sum(one[name].values()) for one in rounds],
+        )
+        for name, count in (("large", MANY_ROUNDS), ("small", FEW_ROUNDS))
+    )  # fmt: skip
+    for label in rounds[0]["large"]:
+        here = median(one["large"][label] for one in rounds)
+        there = median(one["small"][label] for one in rounds)
+        say(f"{here:7.0f} µs {label}, {here / there:.2f} x of the small database")
+    return [
+        ratios("median public page, to an empty handler", page, empty, 30),
+        ratios("100,000 rounds in the database, to 1,000", large, small, 1.2),
+        empty,
+        page,
+        large,
+        small,
+    ]
+
+
+def _holds(rounds: list[dict[str, dict[str, int]]]) -> list[Figure]:
+    """Returns what was measured of how long requests held the loop."""
+    slowest = []
+    for routes in rounds:
+        by_route = {
+            route: _percentile({float(bound): n for bound, n in counts.items()}, 0.999) * 1000
+            for route, counts in routes.items()
+            if sum(counts.values()) > 0
+        }
+        worst = sorted(by_route, key=lambda route: by_route[route], reverse=True)
+        for route in worst[:5]:
+            say(f"{by_route[route]:6.1f} ms {route}, {sum(routes[route].values())} requests")
+        slowest.append(by_route[worst[0]])
+    name = "how long the slowest public route holds the loop, p99.9"
+    return [Figure(name, "ms", slowest, 10)]
+
+
+def _percentile(buckets: dict[float, int], fraction: float) -> float:
+    """Returns the upper bound of the bucket into which a percentile falls."""
+    rank = fraction * sum(buckets.values())
+    for bound, count in sorted(buckets.items()):
+        rank -= count
+        if rank <= 0:
+            return bound
+    raise BenchError("Nothing was counted.")
+
+
+def _reports(rounds: list[dict[str, Any]]) -> list[Figure]:
+    """Returns what was measured while a report ran, and while none did."""
+
+    def p99(phase: str, kind: str) -> list[float]:
+        return [
+            sorted(one[phase][kind])[int(0.99 * len(one[phase][kind]))] * 1000 for one in rounds
+        ]
+
+    figures = {
+        (phase, kind): Figure(f"public {kind}, p99 {words}", "ms", p99(phase, kind))
+        for phase, words in (("busy", "while a report runs"), ("idle", "while none does"))
+        for kind in ("reads", "writes")
+    }
+    slowest = [max(one["busy"]["writes"]) for one in rounds]
+    return [
+        ratios(
+            "public p99 while a report runs, to idle",
+            figures["busy", "reads"], figures["idle", "reads"], 1.2,
+        ),
+        Figure("slowest public write while a report runs", "s", slowest, 0.5),
+        *figures.values(),
+        Figure("how long the report ran", "s", [one["seconds"] for one in rounds]),
+    ]  # fmt: skip
