@@ -106,8 +106,8 @@ def pages(finished: int, begun: str) -> list[str]:
         finished: number of a round that is finished.
         begun: address of one that is not.
     """
-    return ["/", "/countries", FRANCE, PARIS, "/travel", "/leaderboard", f"/quiz/{finished}",
-            begun, "/quiz", "/login", "/signup", "/api"]  # fmt: skip
+    return ["/", "/countries", FRANCE, PARIS, "/travel", "/leaderboard", "/you", "/quiz", begun,
+            f"/quiz/{finished}", "/login", "/signup", "/api"]  # fmt: skip
 
 
 def addresses(finished: int, begun: str) -> list[str]:
