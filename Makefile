@@ -25,7 +25,7 @@ help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s rollout'"
-	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load game' for bench;"
+	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game' for bench;"
 	@echo "PYTHON=python3; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
