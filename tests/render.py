@@ -82,7 +82,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "closed_pools": {
         "aroundtheworld_pools": [
             {**PUBLIC, "open_in_maintenance": True, "replay": False},
-            {**ADMIN, "open_in_maintenance": False, "replay": True},
+            {**ADMIN, "open_in_maintenance": False, "max_in_flight": 0},
+            {"name": "live", "ports": [10005], "paths": ["/live"], "websocket": True},
         ]
     },
 }
@@ -113,6 +114,7 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
         public,
         settings["__aroundtheworld_pool_defaults"],
         settings["__aroundtheworld_blocking_pool_defaults"],
+        settings["__aroundtheworld_websocket_pool_defaults"],
     )
     variables["__aroundtheworld_plan"] = {
         "pools": pools,

@@ -8,6 +8,8 @@ from tests.role_files import load_options, load_python, load_yaml
 plan = load_python("action_plugins/aroundtheworld_plan.py")
 
 DEFAULTS = load_yaml("defaults/main.yml") | {"aroundtheworld_home": "/var/lib/tornado/x"}
+SETTINGS = load_yaml("vars/main.yml")
+FAMILIES = ("", "blocking_", "websocket_")
 HASH = "--hash=sha256:" + "0" * 64
 
 
@@ -160,12 +162,34 @@ ONE_PROBLEM = [
     ),
     *(
         case(
-            f"memory_max {value!r}",
-            pools(admin={"memory_max": value}),
-            f"pools[1].memory_max: {value!r} ",
-            "K, M, G or T behind it, as in '512M', or 'infinity'",
+            f"{key} {value!r}",
+            pools(admin={key: value}),
+            f"pools[1].{key}: {value!r} ",
+            "a share of the host's memory, as in '50%', or 'infinity'",
         )
-        for value in ("lots", "0", "-1", "512 M", "512MB", "50%", "")
+        for key in ("memory_high", "memory_max")
+        for value in ("lots", "0", "-1", "512 M", "512MB", "0%", "101%", "50 %", "")
+    ),
+    case(
+        "replay of a blocking pool",
+        pools(admin={"replay": True}),
+        "pools[1].replay: true is not allowed in pool 'admin'",
+        "Leave it out",
+    ),
+    *(
+        case(
+            f"watchdog shorter than {more}",
+            pools(admin={"watchdog": 30, **more}),
+            f"pools[1].watchdog: 30 is not allowed in pool 'admin', which is blocking and whose "
+            f"read_timeout is {patience}",
+            f"Give 0, or at least {patience}",
+        )
+        for more, patience in (({}, 300), ({"read_timeout": 31}, 31))
+    ),
+    case(
+        "policy of real time",
+        pools(admin={"cpu_scheduling": "fifo"}),
+        "pools[1].cpu_scheduling: 'fifo' is not allowed; allowed: other, batch, idle",
     ),
     case(
         "no make_app",
@@ -202,8 +226,8 @@ ONE_PROBLEM = [
     ),
     case(
         "watchdog of a command",
-        pools(admin={"command": "serve", "watchdog": 30}),
-        "pools[1].watchdog: 30 is not allowed in pool 'admin'",
+        pools(public={"command": "serve", "watchdog": 30}),
+        "pools[0].watchdog: 30 is not allowed in pool 'public'",
         "so leave it out",
     ),
     *(
@@ -394,6 +418,40 @@ def test_a_mistake_is_named_shown_and_answered(given, said):
     (problem,) = problems_with(given)
     for part in said:
         assert part in problem
+
+
+MACHINE = {"memory": 4 * 1024**3, "processes": 32768}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"memory_max": "5G"}, "memory_max: '5G' of pool 'admin' is more than h has (4096M); give"),
+        (
+            {"memory_high": "4097M", "memory_max": "infinity"},
+            "memory_high: '4097M' of pool 'admin' is more than h has",
+        ),
+        (
+            {"memory_max": "1G", "memory_high": "2G"},
+            "memory_high: '2G' of pool 'admin' is more than",
+        ),
+        ({"memory_high": "51%"}, "memory_high: '51%' of pool 'admin' is more than its memory_max"),
+        ({"memory_max": "4294967297"}, "memory_max: '4294967297' of pool 'admin' is more than h"),
+        ({"tasks_max": 32769}, "tasks_max: 32769 of pool 'admin' is more than h can have (32768)"),
+    ],
+)
+def test_a_limit_larger_than_the_host_is_named_with_its_pool(settings, said):
+    given = DEFAULTS | APP | pools(admin=settings)
+    families = [SETTINGS[f"__aroundtheworld_{one}pool_defaults"] for one in FAMILIES]
+    (problem,) = plan.limit_problems(plan.derive_pools(given, *families), MACHINE, "h")
+    assert problem.startswith(f"aroundtheworld_pools[1].{said}")
+
+
+@pytest.mark.parametrize("limit", ["4G", "100%", "infinity", "4194304K", "4294967296"])
+def test_a_limit_as_large_as_the_host_is_allowed(limit):
+    given = DEFAULTS | APP | pools(admin={"memory_max": limit, "memory_high": limit})
+    families = [SETTINGS[f"__aroundtheworld_{one}pool_defaults"] for one in FAMILIES]
+    assert list(plan.limit_problems(plan.derive_pools(given, *families), MACHINE, "h")) == []
 
 
 NOT_OF_TYPE = {

@@ -103,10 +103,14 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
     for pool in plan["pools"]:
         limits = units[f"{site}-{pool['name']}.slice"]
         assert limits.one("Slice", "CPUWeight") == str(pool["cpu_weight"])
+        assert limits.one("Slice", "MemoryHigh") == pool["memory_high"]
         assert limits.one("Slice", "MemoryMax") == pool["memory_max"]
         for port in pool["ports"]:
             unit = units[f"{site}@{port}.service.d/pool.conf"]
             assert unit.one("Service", "Slice") == f"{site}-{pool['name']}.slice"
+            assert unit.one("Service", "Nice") == str(pool["nice"])
+            assert unit.one("Service", "CPUSchedulingPolicy") == pool["cpu_scheduling"]
+            assert unit.one("Service", "OOMScoreAdjust") == str(pool["oom_score_adjust"])
             assert unit.one("Service", "WatchdogSec") == str(pool["watchdog"])
             assert unit.one("Service", "TimeoutStartSec") == str(pool["start_timeout"])
             assert int(unit.one("Service", "TimeoutStopSec")) > pool["drain_timeout"]
@@ -269,6 +273,7 @@ def test_workers_and_preparation_share_one_sandbox():
 
 @every_model
 def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
+    site_name = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
     plan, site, server = site_of(MODELS[model])
     upstreams = {one[0]: one[1] for one in find(site, "upstream")}
     assert set(upstreams) == {pool["upstream"] for pool in plan["pools"]}
@@ -286,7 +291,37 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 limit = find(block, "proxy_next_upstream_timeout")
                 watchdog = pool["watchdog"] or 3600
                 assert not pool["replay"] or 0 < int(limit[0][0].rstrip("s")) < watchdog * 2 / 3
+                allowed = [[f"{site_name}_{pool['name']}_in_flight", str(pool["max_in_flight"])]]
+                assert find(block, "limit_conn") == (allowed if pool["max_in_flight"] else [])
                 assert bool(find(block, "if")) is not pool["open_in_maintenance"]
+
+
+def test_who_is_not_let_into_a_busy_pool_is_told_so_at_once():
+    _, site, server = site_of({})
+    zones = find(site, "limit_conn_zone")
+    # One key for all, or each visitor would be let in as often as that.
+    assert zones == [["$server_name", "zone=aroundtheworld_admin_in_flight:64k"]]
+    ((block,),) = find(server_locations(server), "/admin/")
+    assert find(block, "limit_conn_status") == [["429"]]
+    # The site's own page for 503 is not inherited by a location that names one of its own.
+    assert find(block, "error_page") == [["429", "=503", "@admin_busy"], ["503", "/.maintenance"]]
+    ((busy,),) = find(server_locations(server), "@admin_busy")
+    assert ["Retry-After", "5", "always"] in find(busy, "add_header")
+    ((status, page),) = find(busy, "return")
+    assert status == "503"
+    assert "The dashboard is busy" in page
+    assert not {"'", "$"} & set(page)
+
+
+def test_a_websocket_may_be_quiet_for_long():
+    pools = [PUBLIC, {"name": "live", "ports": [10005], "paths": ["/live"], "websocket": True}]
+    _, _, server = site_of({"aroundtheworld_pools": pools})
+    ((block,),) = find(server_locations(server), "/live/")
+    assert find(block, "proxy_read_timeout") == [["86400s"]]
+    pools[1]["read_timeout"] = 90
+    _, _, server = site_of({"aroundtheworld_pools": pools})
+    ((block,),) = find(server_locations(server), "/live/")
+    assert find(block, "proxy_read_timeout") == [["90s"]]
 
 
 def test_no_location_matches_more_than_its_path():
@@ -296,6 +331,7 @@ def test_no_location_matches_more_than_its_path():
         ["/admin/"],
         ["=", "/.maintenance"],
         ["=", "/admin"],
+        ["@admin_busy"],
     ]
 
 
@@ -343,6 +379,7 @@ def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
     _, site, _ = site_of(MODELS[model])
     names = [one[0] for kind in ("upstream", "log_format") for one in find(site, kind)]
     names += [one[1].lstrip("$") for one in find(site, "map")]
+    names += [one[1].removeprefix("zone=") for one in find(site, "limit_conn_zone")]
     assert len(names) >= 4
     assert all(name.startswith(site_name) for name in names)
 

@@ -37,8 +37,15 @@ class SignIn(RequestHandler):
 class Live(WebSocketHandler):
     """Tells how many entries there are, each time that the number changes."""
 
-    async def open(self) -> None:  # type: ignore[override]
-        """Tell at once, and then look again and again."""
+    def open(self) -> None:  # type: ignore[override]
+        """Tell in the background: while this ran, nobody would hear the client's close."""
+        self._telling = asyncio.create_task(self._tell())
+
+    def on_close(self) -> None:
+        """Stop telling."""
+        self._telling.cancel()
+
+    async def _tell(self) -> None:
         told = -1
         while True:
             if (count := len(book.entries())) != told:

@@ -26,7 +26,7 @@ class Visitor:
 
     def __init__(self, url: str) -> None:
         """Take the URL of the site."""
-        self.place = urlsplit(url).netloc
+        self.url, self.place = url, urlsplit(url).netloc
         self.cookies: dict[str, str] = {}
 
     def ask(

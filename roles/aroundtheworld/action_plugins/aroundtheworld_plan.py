@@ -56,6 +56,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
@@ -194,6 +195,9 @@ RANGES = {
     "cpu_weight": (1, 10000),
     "io_weight": (1, 10000),
     "tasks_max": (1, 1000000),
+    "nice": (-20, 19),
+    "oom_score_adjust": (-1000, 1000),
+    "max_in_flight": (0, 65535),
 }
 
 
@@ -229,6 +233,61 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
             f"{where}.watchdog: {pool['watchdog']} is not allowed in pool {name!r}, which has a "
             "command of its own; only the runner gives the signs of life, so leave it out."
         )
+
+
+def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield settings of a pool that cannot both be meant."""
+    name = pool["name"]
+    if not pool.get("blocking"):
+        return
+    if pool.get("replay"):
+        yield (
+            f"{where}.replay: true is not allowed in pool {name!r}, which is blocking; a request "
+            "that takes long or changes something would run twice. Leave it out."
+        )
+    watchdog, patience = pool.get("watchdog", 0), pool.get("read_timeout", 300)
+    if 0 < watchdog < patience:
+        yield (
+            f"{where}.watchdog: {watchdog} is not allowed in pool {name!r}, which is blocking and "
+            f"whose read_timeout is {patience}; it would kill what nginx still waits for. Give 0, "
+            f"or at least {patience}."
+        )
+
+
+def memory_bytes(text: str, total: int) -> float:
+    """Return the bytes of a limit for a host with `total` of them."""
+    if text == "infinity":
+        return float("inf")
+    if text.endswith("%"):
+        return total * int(text[:-1]) / 100
+    powers = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+    return int(text.rstrip("KMGT")) * powers.get(text[-1], 1)
+
+
+def limit_problems(
+    pools: Sequence[Mapping[str, Any]], host: Mapping[str, Any], name: str
+) -> Iterator[str]:
+    """Yield limits of pools that are larger than the host `name`, or that are never reached."""
+    total = host["memory"]
+    for index, pool in enumerate(pools):
+        where, pool_name = f"aroundtheworld_pools[{index}]", pool["name"]
+        most = memory_bytes(pool["memory_max"], total)
+        for key in ("memory_high", "memory_max"):
+            if total < memory_bytes(pool[key], total) < float("inf"):
+                yield (
+                    f"{where}.{key}: {pool[key]!r} of pool {pool_name!r} is more than {name} has "
+                    f"({total // 1024**2}M); give less, or 'infinity' for no limit."
+                )
+        if most < memory_bytes(pool["memory_high"], total) < float("inf"):
+            yield (
+                f"{where}.memory_high: {pool['memory_high']!r} of pool {pool_name!r} is more than "
+                f"its memory_max, {pool['memory_max']!r}, on {name}; it has to be less."
+            )
+        if pool["tasks_max"] > host["processes"]:
+            yield (
+                f"{where}.tasks_max: {pool['tasks_max']} of pool {pool_name!r} is more than {name} "
+                f"can have ({host['processes']}); give less."
+            )
 
 
 def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterator[str]:
@@ -281,11 +340,14 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
             if key in pool and not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
         yield from command_problems(pool, where)
-        if not re.fullmatch(r"[1-9]\d*[KMGT]?|infinity", pool.get("memory_max", "infinity")):
-            yield (
-                f"{where}.memory_max: {pool['memory_max']!r} is not allowed; give a number of "
-                "bytes, one with K, M, G or T behind it, as in '512M', or 'infinity'."
-            )
+        for key in ("memory_high", "memory_max"):
+            if not MEMORY.fullmatch(pool.get(key, "infinity")):
+                yield (
+                    f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, one "
+                    "with K, M, G or T behind it, as in '512M', a share of the host's memory, as "
+                    "in '50%', or 'infinity'."
+                )
+        yield from contradictions(pool, where)
     if "" not in paths:
         yield (
             f"{variable}: no pool has '/' among its paths "
@@ -492,7 +554,10 @@ def check_variables(given: Mapping[str, Any]) -> None:
 
 
 def derive_pools(
-    given: Mapping[str, Any], defaults: Mapping[str, Any], blocking_defaults: Mapping[str, Any]
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    blocking_defaults: Mapping[str, Any],
+    websocket_defaults: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Return the pools with every setting filled in, and with what units and nginx need of each.
 
@@ -505,6 +570,7 @@ def derive_pools(
         family = {
             **defaults,
             **(blocking_defaults if pool.get("blocking") else {}),
+            **(websocket_defaults if pool.get("websocket") else {}),
             # The watchdog is fed by the runner, which a command of its own does without.
             **({"watchdog": 0} if pool.get("command") else {}),
         }
@@ -835,6 +901,7 @@ class ActionModule(ActionBase):
             given,
             self._value("__aroundtheworld_pool_defaults", task_vars),
             self._value("__aroundtheworld_blocking_pool_defaults", task_vars),
+            self._value("__aroundtheworld_websocket_pool_defaults", task_vars),
         )
         claim = derive_claim(given, pools)
         host = self._execute_module(
@@ -860,7 +927,8 @@ class ActionModule(ActionBase):
                 if problems := list(occupied_problems(host, name)):
                     raise BadInputError(*problems)
                 return {**result, "changed": False, "who": who}
-            if problems := list(host_problems(host, name, distributions)):
+            problems = list(host_problems(host, name, distributions))
+            if problems := [*problems, *limit_problems(pools, host, name)]:
                 raise BadInputError(*problems)
             if back_to:
                 release = {"id": release_to_go_back_to(back_to, host, name)}

@@ -66,6 +66,8 @@ changing:
   description: A sentence about another change that is under way, or an empty text.
   type: str
   returned: always
+memory: {description: The host's memory in bytes, type: int, returned: always}
+processes: {description: How many processes the kernel can have, type: int, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 collisions:
   description: Sentences about what is wanted and another site on the host has.
@@ -256,6 +258,8 @@ def main() -> None:
         collisions=list(collisions(claim, claims)),
         foreign=foreign(module.params["site"]),
         user_exists=user_exists(claim["user"]),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        processes=int(Path("/proc/sys/kernel/pid_max").read_text()),
         ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),
     )
 

@@ -60,6 +60,28 @@ def worker_line(unit: str, active: str, said: Mapping[str, Any]) -> str:
     )
 
 
+# By setting of a pool, the files of a control group by which a kernel enforces it; which of them
+# there are depends on the version of control groups, and on the controllers that the kernel has.
+ENFORCED_BY = {
+    "cpu_weight": ["cpu.weight", "cpu.shares"],
+    "io_weight": ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"],
+    "memory_high": ["memory.high"],
+    "memory_max": ["memory.max", "memory.limit_in_bytes"],
+    "tasks_max": ["pids.max"],
+}
+
+
+def not_enforced(group: str, root: Path = Path("/sys/fs/cgroup")) -> list[str]:
+    """Return the settings that the kernel cannot enforce on the control group of a pool."""
+    # Version 1 has a tree for each controller, version 2 one for all; hybrids have both.
+    directories = [root / group.strip("/"), *(tree / group.strip("/") for tree in root.glob("*"))]
+    return [
+        setting
+        for setting, files in ENFORCED_BY.items()
+        if not any((directory / file).exists() for directory in directories for file in files)
+    ]
+
+
 def change_line(entry: Mapping[str, Any]) -> str:
     """Return one line about a change."""
     seconds = sum(phase["seconds"] for phase in entry["phases"])
@@ -93,6 +115,11 @@ def main() -> None:
         said = health(RUN / site / port / "control.sock")
         workers.append({"unit": unit, "active": state[unit]["ActiveState"], **said})
         lines.append(worker_line(unit, state[unit]["ActiveState"], said))
+    for name in sorted(systemd.loaded(f"{site}-*.slice")):
+        group = systemd.call("show", "--property=ControlGroup", "--value", "--", name).strip()
+        if group and (missing := not_enforced(group)):
+            pool = name.removeprefix(f"{site}-").removesuffix(".slice")
+            lines.append(f"pool {pool}: this kernel does not enforce {', '.join(missing)}")
     current = home / "current"
     lines.append(f"current release: {current.readlink().name if current.is_symlink() else 'none'}")
     lines.append(f"maintenance: {'closed' if (home / 'maintenance.html').exists() else 'open'}")

@@ -1,0 +1,58 @@
+"""WebSockets in a pool of their own."""
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+from tornado.websocket import websocket_connect
+
+PATIENCE = 40  # seconds of silence; other pools have nginx wait 30
+
+
+class Listener:
+    """Somebody who listens until the connection is closed."""
+
+    def __init__(self, url):
+        self.heard, self.code, self.connected = [], None, threading.Event()
+        self.url = url.replace("http", "ws") + "/live"
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True)
+        self.thread.start()
+        assert self.connected.wait(10)
+
+    async def _listen(self):
+        connection = await websocket_connect(self.url)
+        while (message := await connection.read_message()) is not None:
+            self.heard.append(message)
+            self.connected.set()
+        self.code = connection.close_code
+
+
+@pytest.fixture(scope="module")
+def websocket(deploy):
+    """Have the example on the host."""
+    run = deploy("websocket", health_path="/", canary_seconds=0)
+    assert run.returncode == 0, run.output
+
+
+@pytest.mark.usefixtures("websocket")
+def test_one_that_is_quiet_for_long_stays_open_and_a_handover_closes_it_with_1001(
+    http, deploy, visitor, visited
+):
+    listener = Listener(http)
+    time.sleep(PATIENCE)
+    assert listener.thread.is_alive()
+    visitor.ask("/sign-in", "POST", {"name": "ada"})
+    visitor.ask("/", "POST", {"words": "Are you still there?"})
+    time.sleep(1)
+    assert len(listener.heard) == 2, listener.heard
+    assert json.loads(listener.heard[1])["entries"] == json.loads(listener.heard[0])["entries"] + 1
+
+    with visited("/", "/") as said:
+        run = deploy("websocket", canary_seconds=0, release="fourth")
+    assert run.returncode == 0, run.output
+    listener.thread.join(10)
+    assert listener.code == 1001
+    assert set(said) == {200}
+    assert Listener(http).thread.is_alive()

@@ -1,0 +1,67 @@
+"""A real nginx accepts every site that the role may render, alone and beside another one."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.render import MODELS, render, variables_for
+from tests.role_files import CHECKOUT, load_python
+
+module = load_python("library/aroundtheworld_nginx.py")
+
+# Unpacked there by scripts/bootstrap; a machine that has one installed uses that.
+UNPACKED = CHECKOUT / ".cache" / "nginx" / "usr" / "sbin" / "nginx"
+NGINX = str(UNPACKED) if UNPACKED.exists() else shutil.which("nginx", path="/usr/sbin:/usr/bin")
+
+pytestmark = pytest.mark.skipif(
+    NGINX is None and "CI" not in os.environ, reason="there is no nginx; `make unit` unpacks one"
+)
+
+
+def verdict(directory, *models):
+    """Return what nginx says of the sites together, an empty text when it accepts them."""
+    (directory / "mime.types").write_text("types { text/html html; }\n")
+    text = ""
+    for number, model in enumerate(models):
+        names = {} if number == 0 else {"aroundtheworld_site": "other"}
+        site = render("site.conf.j2", variables_for(MODELS[model] | names))
+        text += re.sub(r"/etc/nginx|/var/log/nginx", str(directory), site)
+    # To bind the port, which a test of the configuration does, an ordinary user needs a higher one.
+    text = re.sub(r"(listen (?:\[::\]:)?)(80|8080)\b", r"\g<1>18080", text)
+    # Debian's nginx was built for directories that only its package makes.
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    text += "".join(f"{kind}_temp_path {directory};\n" for kind in kinds)
+    (directory / "site.conf").write_text(text)
+    main = directory / "nginx.conf"
+    main.write_text(
+        module.ALONE.format(directory=directory, etc=directory, site=directory / "site.conf")
+    )
+    done = subprocess.run(
+        [NGINX, "-t", "-q", "-p", directory, "-e", directory / "error.log", "-c", main],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [
+        line for line in done.stderr.splitlines() if "[warn] conflicting server name" not in line
+    ]
+    return "\n".join(said) if done.returncode or said else ""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nginx_accepts_the_site(tmp_path, model):
+    assert verdict(tmp_path, model) == ""
+
+
+@pytest.mark.parametrize("model", ["own_names", "static_files"])
+def test_nginx_accepts_two_sites(tmp_path, model):
+    assert verdict(tmp_path, "own_names", model) == ""
+
+
+def test_nginx_would_not_accept_one_name_for_two_zones(tmp_path, monkeypatch):
+    wrong = render("site.conf.j2", variables_for({})).replace("_admin_in_flight", "_admin_backends")
+    monkeypatch.setattr("tests.role.test_sites.render", lambda *_: wrong)
+    assert "aroundtheworld_admin_backends" in verdict(tmp_path, "default")
