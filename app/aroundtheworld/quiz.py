@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from random import Random
 
 from aroundtheworld.geo import great_circle_km
@@ -185,13 +186,12 @@ def _ask_neighbour(rng: Random, world: World, country: Country) -> Question | No
     right = world.by_code[rng.choice(country.neighbours)]
     strangers = [
         other
-        for other in world.on(country.continents[0])
-        if other.code != country.code and other.code not in country.neighbours
+        for other in _by_distance(world, country.code)
+        if country.continents[0] in other.continents and other.code not in country.neighbours
     ]
     if len(strangers) < CHOICES - 1:
         return None
     # Of the continent's other countries, the nearer half: the far ones give the answer away.
-    strangers.sort(key=lambda other: _distance(country, other))
     nearer = strangers[: max(CHOICES, len(strangers) // 2)]
     return _question(
         rng,
@@ -205,8 +205,7 @@ def _ask_neighbour(rng: Random, world: World, country: Country) -> Question | No
 
 
 def _ask_nearest(rng: Random, world: World, country: Country) -> Question | None:
-    others = [c for c in world.countries if c.code != country.code and len(c.capitals) == 1]
-    others.sort(key=lambda other: _distance(country, other))
+    others = [c for c in _by_distance(world, country.code) if len(c.capitals) == 1]
     # Drawn from the nearest ones only: cities at the other end of the world are no choice.
     drawn = rng.sample(others[: 12 * CHOICES], CHOICES)
     right, *wrong = sorted(drawn, key=lambda other: _distance(country, other))
@@ -280,6 +279,15 @@ def rounded(number: float) -> str:
             return f"{float(f'{number / size:.2g}'):g} {word}"
     digits = 2 if number >= 100 else 1
     return f"{int(float(f'{number:.{digits}g}')):,}"
+
+
+@cache
+def _by_distance(world: World, code: str) -> tuple[Country, ...]:
+    """Return all other countries, the nearest capital first; sorting them takes the longest."""
+    here = world.by_code[code]
+    others = [country for country in world.countries if country is not here]
+    others.sort(key=lambda other: _distance(here, other))
+    return tuple(others)
 
 
 def _distance(a: Country, b: Country) -> float:

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from aroundtheworld import quiz
 from aroundtheworld.db.engine import Database
 from aroundtheworld.db.schema import flights, journeys, players, round_questions, rounds
-from aroundtheworld.travel import coins_for, flights_from
-from aroundtheworld.world import Country, World
+from aroundtheworld.travel import Flight, coins_for, flights_from
+from aroundtheworld.world import City, Country, World
 
 # Written in batches: a visitor's write never waits for more than one of them.
 PLAYERS_PER_BATCH = 50
@@ -48,6 +48,7 @@ class Simulation:
         self.now_ms = now_ms
         # Inventing a round costs more than all the rest, and a few of each country are enough.
         self._rounds: dict[str, list[list[quiz.Question]]] = {}
+        self._near: dict[int, tuple[Flight, ...]] = {}
 
     def player(self, player_id: int, round_id: int) -> Rows:
         """Return the rows of a player with that id, whose rounds are numbered from `round_id`."""
@@ -74,7 +75,7 @@ class Simulation:
                 break
             clock, income = self._play(rows, player_id, round_id + number, here[0], skill, clock)
             coins, earned = coins + income, earned + income
-            reach = [f for f in flights_from(self.world, here[1])[:60] if f.fare <= coins]
+            reach = [f for f in self._flights(here[1]) if f.fare <= coins]
             if reach and rng.random() < 0.7:
                 way = rng.choice(reach)
                 rows[flights].append(
@@ -140,6 +141,11 @@ class Simulation:
             }
         )
         return clock, income
+
+    def _flights(self, start: City) -> tuple[Flight, ...]:
+        if start.id not in self._near:
+            self._near[start.id] = flights_from(self.world, start)[:60]
+        return self._near[start.id]
 
     def _round(self, near: Country) -> list[quiz.Question]:
         known = self._rounds.setdefault(near.code, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aroundtheworld.geo import great_circle_km
 from aroundtheworld.world import City, Country, World
@@ -56,8 +57,10 @@ def flight(start: City, country: Country, city: City) -> Flight:
     return Flight(country, city, km, fare(km))
 
 
-def flights_from(world: World, start: City) -> list[Flight]:
+# Costs a millisecond or two; the places that most players are in fit, and 3 MB are enough.
+@lru_cache(maxsize=64)
+def flights_from(world: World, start: City) -> tuple[Flight, ...]:
     """Return the flights from `start` to every other city, the cheapest first."""
     flights = [flight(start, country, city) for country, city in world.cities() if city != start]
     flights.sort(key=lambda f: f.km)
-    return flights
+    return tuple(flights)

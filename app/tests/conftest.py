@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from argon2 import PasswordHasher
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
@@ -29,6 +30,17 @@ from postgres_server import PostgresServer, serve
 
 SECRET = "only for tests: " + "0123456789abcdef" * 2
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords as cheaply as argon2 can; what they really cost, test_passwords knows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "aroundtheworld.passwords.PasswordHasher",
+            lambda **_: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
+        )
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +65,19 @@ def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+def postgres_url(postgres: PostgresServer) -> str:
     """The URL of a migrated PostgreSQL database, for what is about PostgreSQL itself."""
-    with postgres.database("migrated") as url:
-        yield url
+    return postgres.emptied()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def own_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """As `database_url`, for a test that changes the schema or the world."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+    else:
+        with request.getfixturevalue("postgres").database("migrated") as url:
+            yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

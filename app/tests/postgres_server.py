@@ -16,7 +16,12 @@ from pathlib import Path
 import psycopg
 
 from aroundtheworld.db.migrate import migrate
+from aroundtheworld.db.schema import metadata
 
+# In memory where that can be: a new database is a copy of three hundred files.
+MEMORY = Path("/dev/shm")
+# What the release itself puts into a database, and every test finds there.
+WORLD = {"countries", "cities"}
 # PostgreSQL refuses to run as root; Debian's package makes this user.
 USER = "postgres"
 # Speed before durability: nothing here outlives the tests.
@@ -40,16 +45,41 @@ class PostgresServer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._numbers = itertools.count()
+        self._used: str | None = None
 
     def url(self, name: str) -> str:
         """The URL of a database, as an operator would write it."""
         return f"postgresql://{USER}@/{name}?host={self.directory}"
 
     def run(self, statement: str) -> None:
+        self.run_in("postgres", statement)
+
+    def run_in(self, name: str, *statements: str) -> None:
         with psycopg.connect(
-            f"host={self.directory} user={USER} dbname=postgres", autocommit=True
+            f"host={self.directory} user={USER} dbname={name}", autocommit=True
         ) as connection:
-            connection.execute(statement)
+            for statement in statements:
+                connection.execute(statement)
+
+    def emptied(self) -> str:
+        """The URL of a migrated database in which nobody has played, the same for each caller.
+
+        To empty it takes a tenth of the time that a new one does. Who changes the schema or the
+        world needs one of their own, from `database`.
+        """
+        if self._used is None:
+            self._used = "used"
+            self.run(f"CREATE DATABASE {self._used} TEMPLATE migrated STRATEGY FILE_COPY")
+        else:
+            played = ", ".join(name for name in metadata.tables if name not in WORLD)
+            self.run_in(
+                self._used,
+                # Of a test that failed, some may be left, and hold locks.
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+                f"TRUNCATE {played} RESTART IDENTITY",
+            )
+        return self.url(self._used)
 
     @contextlib.contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
@@ -78,7 +108,8 @@ def serve() -> Iterator[PostgresServer]:
     """Run a server; its template database `migrated` is at this release."""
     binaries = programs()
     # Not below pytest's own directory, which its user alone may enter.
-    directory = Path(tempfile.mkdtemp(prefix="atw-postgres-"))
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="atw-postgres-", dir=memory))
     as_user = ["setpriv", "--pdeathsig=INT"]
     if os.geteuid() == 0:
         shutil.chown(directory, USER)

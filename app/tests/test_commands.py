@@ -1,30 +1,66 @@
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from aroundtheworld.__main__ import main
 
 APP = Path(__file__).parent.parent
 SECRET = "x" * 32
 
 
-def run(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aroundtheworld", *arguments],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(APP)} | environ,
-        input=stdin,
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command in this process: a new one takes longer to start than the command."""
+
+    def run(*arguments: str, stdin: str = "", **environ: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name in ("DATABASE_URL", "COOKIE_SECRET", "COOKIE_SECRET_FILE"):
+                patch.delenv(name, raising=False)
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["aroundtheworld", *arguments])
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            code, sentence = 0, ""
+            try:
+                main()
+            except SystemExit as end:
+                # As the interpreter does with what a program ends with.
+                code, sentence = (end.code, "") if isinstance(end.code, int) else (1, end.code)
+            said = capsys.readouterr()
+            return Done(code, said.out, said.err + sentence)
+
+    return run
+
+
+def test_a_command_that_cannot_be_done_ends_with_a_sentence_and_status_1():
+    done = subprocess.run(
+        [sys.executable, "-m", "aroundtheworld", "migrate"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(APP)},
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+    assert done.returncode == 1
+    assert done.stderr.startswith("DATABASE_URL is not set. ")
+    assert len(done.stderr.splitlines()) == 1
 
 
-def test_from_nothing_to_a_working_admin(tmp_path):
+def test_from_nothing_to_a_working_admin(run, tmp_path):
     url = f"sqlite:///{tmp_path / 'game.db'}"
     before = run("check", DATABASE_URL=url, COOKIE_SECRET=SECRET)
     assert before.returncode == 1
@@ -67,21 +103,21 @@ def test_from_nothing_to_a_working_admin(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(arguments, stdin, environ, sentence):
+def test_what_cannot_be_done_is_said_in_a_sentence(run, arguments, stdin, environ, sentence):
     done = run(*arguments, stdin=stdin, **environ)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_simulating_fills_a_migrated_database(database_url):
+def test_simulating_fills_a_migrated_database(run, database_url):
     done = run("simulate", "--players", "3", DATABASE_URL=database_url)
     assert done.stdout.startswith("3 players and ")
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "x"])
-def test_simulating_refuses_what_is_no_number_of_players(given):
+def test_simulating_refuses_what_is_no_number_of_players(run, given):
     done = run("simulate", f"--players={given}", DATABASE_URL="sqlite://")
     assert done.returncode == 2
     assert f"must be a whole number from 1, not '{given}'" in done.stderr

@@ -44,30 +44,32 @@ def test_the_migrations_make_the_schema_that_the_queries_use(database):
     assert differences == []
 
 
-def test_migrations_go_down_to_nothing_and_up_again(database_url):
-    engine = create_engine(database_url)
+def test_migrations_go_down_to_nothing_and_up_again(own_url):
+    engine = create_engine(own_url)
     with engine.begin() as connection:
         command.downgrade(alembic_config(connection), "base")
         assert set(sa.inspect(connection).get_table_names()) == {"alembic_version"}
     engine.dispose()
-    assert "673" not in migrate(database_url).split(";")[0]
-    engine = create_engine(database_url)
+    assert "673" not in migrate(own_url).split(";")[0]
+    engine = create_engine(own_url)
     with engine.begin() as connection:
         assert current_revision(connection) == newest_revision()
     engine.dispose()
 
 
-def test_migrating_again_changes_nothing(database_url):
-    assert "0 rows of the world" in migrate(database_url)
+def test_migrating_again_changes_nothing(own_url):
+    assert "0 rows of the world" in migrate(own_url)
 
 
-def test_a_changed_country_is_put_right_and_counted(database, database_url):
+def test_a_changed_country_is_put_right_and_counted(own_url):
+    database = Database(own_url)
     database.write(lambda c: c.execute(sa.text("UPDATE countries SET name='x' WHERE code='FR'")))
     database.write(lambda c: c.execute(sa.text("DELETE FROM cities WHERE name='Lyon'")))
-    assert "; 2 rows of the world" in migrate(database_url)
+    assert "; 2 rows of the world" in migrate(own_url)
     name = database.read(
         lambda c: c.execute(sa.text("SELECT name FROM countries WHERE code='FR'")).scalar_one()
     )
+    database.close()
     assert name == "France"
 
 
@@ -103,14 +105,16 @@ def test_two_that_migrate_at_once_take_turns(empty_url):
     assert sorted("now is at" in sentence for sentence in said) == [False, False, True]
 
 
-def test_a_database_of_a_newer_release_is_left_alone(database, database_url):
+def test_a_database_of_a_newer_release_is_left_alone(own_url):
+    database = Database(own_url)
     database.write(lambda c: c.execute(sa.text("UPDATE alembic_version SET version_num='9999'")))
     database.write(lambda c: c.execute(sa.text("DELETE FROM cities WHERE name='Lyon'")))
-    assert "9999, which a newer release made" in migrate(database_url)
+    assert "9999, which a newer release made" in migrate(own_url)
     assert database.read(current_revision) == "9999"
     gone = database.read(
         lambda c: c.execute(sa.text("SELECT count(*) FROM cities WHERE name='Lyon'")).scalar_one()
     )
+    database.close()
     assert gone == 0
 
 
