@@ -295,6 +295,34 @@ def test_a_database_that_is_gone_is_a_503_that_names_no_details(make_site, tmp_p
         assert browser.get("/countries").code == 200
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_database_that_goes_away_and_comes_back_loses_nothing(make_site, postgres):
+    with postgres.database("migrated") as url:
+        name = sa.make_url(url).database
+        browser = make_site(url=url).browser()
+        address = browser.post("/quiz").headers["Location"]
+        browser.post(address, position=0, choice=0)
+        assert "Question 2 of 10" in browser.page(address)
+        postgres.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres.run(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        for path in (address, "/api/leaderboard"):
+            with ExpectLog(app_log, ".*database: "), ExpectLog(access_log, "503"):
+                response = browser.get(path)
+            assert response.code == 503
+            assert int(response.headers["Retry-After"]) > 0
+            assert b"psycopg" not in response.body
+            assert b"Traceback" not in response.body
+        with ExpectLog(app_log, ".*database: "), ExpectLog(access_log, "503"):
+            assert browser.post(address, position=1, choice=0).code == 503
+        assert browser.get("/countries").code == 200
+        postgres.run(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert "Question 2 of 10" in browser.page(address)
+        assert browser.post(address, position=1, choice=0).code == 303
+        assert "Question 3 of 10" in browser.page(address)
+
+
 def test_templates_are_compiled_before_anybody_visits(site):
     from aroundtheworld.app import PACKAGE
 

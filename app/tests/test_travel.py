@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 
 import pytest
@@ -106,6 +108,38 @@ def test_a_form_sent_twice_flies_once(site, traveller):
         form = {"from": PARIS.id, "to": LONDON.id}
         assert traveller.post("/travel", **form).headers["Location"] == "/travel"
     assert journey(site).coins == 38
+
+
+def test_coins_never_go_negative_however_many_requests_come_at_once(make_site):
+    """There and back, from many windows, on two workers that share nothing but the database."""
+    one, other = make_site(), make_site()
+    browser = one.browser()
+    browser.post("/quiz")
+    one.app.database.write(
+        lambda c: c.execute(sa.update(schema.journeys).values(city_id=PARIS.id, coins=50))
+    )
+    headers = {"Cookie": f"session={browser.cookies['session']}"}
+    headers["Content-Type"] = "application/json"
+
+    async def fly(number):
+        start, end = (PARIS, LONDON) if number % 2 else (LONDON, PARIS)
+        response = await browser.client.fetch(
+            f"http://127.0.0.1:{(one, other)[number // 2 % 2].port}/api/journey/flights",
+            method="POST",
+            body=json.dumps({"from": start.id, "to": end.id}),
+            headers=headers,
+            raise_error=False,
+        )
+        return response.code
+
+    async def fly_often():
+        return await asyncio.gather(*map(fly, range(40)))
+
+    codes = one.loop.run_until_complete(fly_often())
+    assert set(codes) <= {200, 409}
+    flown = one.app.database.read(journeys.latest_flights, 1)
+    assert 1 <= len(flown) <= 4
+    assert journey(one).coins == 50 - 12 * len(flown)
 
 
 def test_without_the_coins_one_stays(site, traveller):
