@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import re
 import xml.etree.ElementTree as ET
+from functools import cache
 from math import exp
 from random import Random
 
@@ -27,10 +28,18 @@ def database(database_url):
         yield database
 
 
+@cache
+def history():
+    """An invented history that is invented once: for the same numbers it has the same players."""
+    simulation = Simulation(WORLD, Random(3), NOW)
+    simulation.player = cache(simulation.player)
+    return simulation
+
+
 @pytest.fixture
 def played(database):
-    """A database with an invented history."""
-    simulate(database, Simulation(WORLD, Random(3), NOW), 60)
+    """A database with that history."""
+    simulate(database, history(), 60)
     return database
 
 
@@ -183,7 +192,7 @@ def test_a_chart_shows_its_labels_and_values_and_asks_nothing_of_the_net():
 
 @pytest.mark.parametrize("kind", analysis.KINDS)
 def test_a_report_is_run_kept_and_shown_with_its_charts(site, admin, kind):
-    simulate(site.app.database, Simulation(WORLD, Random(3), NOW), 15)
+    simulate(site.app.database, history(), 15)
     response = admin.post("/admin/reports", kind=kind)
     assert response.code == 303
     address = response.headers["Location"]

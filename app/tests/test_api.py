@@ -180,7 +180,7 @@ def test_schemathesis_finds_nothing(site, browser, loop, tmp_path):
 
     def run():
         return subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         )  # fmt: skip
 

@@ -61,6 +61,12 @@ def answer(body, content_type=JSON, status=200, seconds=0.0, **headers):
     return respond
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Wait for the service however busy the machine is, where a test does not say otherwise."""
+    monkeypatch.setattr(facts_module, "PATIENCE_SECONDS", 20)
+
+
 @pytest.fixture
 def service(loop):
     service = Service()
