@@ -44,7 +44,7 @@ hosts-tools: .venv
 COMPILE = uv pip compile --quiet --universal --generate-hashes --python-version 3.11
 
 .PHONY: lock
-lock: .venv ## compile both lock files anew; UPGRADE=--upgrade for newer versions
+lock: .venv ## compile the lock files anew; UPGRADE=--upgrade for newer versions
 	@echo "Locking app/requirements.txt"
 	@cd app && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt
 	@echo "Locking requirements.txt"
@@ -52,6 +52,10 @@ lock: .venv ## compile both lock files anew; UPGRADE=--upgrade for newer version
 	  --constraint app/requirements.txt --output-file requirements.txt
 	@echo "Locking bench/requirements.txt"
 	@cd bench && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt
+	@for app in molecule/apps/*/requirements.in; do \
+	  echo "Locking $${app%.in}.txt"; \
+	  (cd "$${app%/*}" && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt); \
+	done
 	@scripts/bootstrap tools
 
 # --- the local host -------------------------------------------------------------------------------
