@@ -95,6 +95,7 @@ unit: .venv ## run the tests that need no host
 
 .PHONY: molecule
 molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
+	@scripts/bootstrap browser
 	@molecule/shared/hosts.py build 12 13
 	@molecule test $(SCENARIO)
 

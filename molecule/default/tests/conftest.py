@@ -184,6 +184,21 @@ def until(read: Callable[[], T], good: Callable[[T], bool], timeout: float = TIM
     return value
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, of modules that name their `HOSTS`, the tests of every other host."""
+
+    def is_elsewhere(item: pytest.Item) -> bool:
+        if not isinstance(item, pytest.Function) or not hasattr(item.module, "HOSTS"):
+            return False
+        host = item.callspec.params["_testinfra_host"]
+        assert isinstance(host, Host)
+        return host.backend.get_pytest_id().removeprefix("ssh://") not in item.module.HOSTS
+
+    elsewhere = [item for item in items if is_elsewhere(item)]
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
+
+
 @pytest.fixture(scope="module")
 def site(host: Host, http: str) -> Site:
     """Return the site on the host under test."""
@@ -197,10 +212,10 @@ def administrator(host: Host, http: str) -> Iterator[httpx.Client]:
     command = "printf '%%s\\n' %s | aroundtheworld-run python -m aroundtheworld create-admin ada"
     assert "ada" in host.check_output(command, password)
     with httpx.Client(base_url=http, timeout=120) as client:
-        token = re.search(r'name="_xsrf" value="([^"]+)"', client.get("/login").text)
+        token = re.search(r'name="_xsrf" value="([^"]+)"', client.get("/admin/login").text)
         assert token
         form = {"_xsrf": token[1], "name": "ada", "password": password}
-        assert client.post("/login", data=form).headers["Location"] == "/admin"
+        assert client.post("/admin/login", data=form).headers["Location"] == "/admin"
         yield client
 
 
