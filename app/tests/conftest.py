@@ -28,6 +28,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from postgres_server import PostgresServer, serve
 
+# The name conftest may mean another directory's.
+sys.modules["site_conftest"] = sys.modules[__name__]
+
 SECRET = "only for tests: " + "0123456789abcdef" * 2
 PASSWORD = "correct horse battery"
 

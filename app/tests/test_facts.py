@@ -8,7 +8,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
-from conftest import SECRET, Site
+from site_conftest import SECRET, Site
 from tornado import web
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port

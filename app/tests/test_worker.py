@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import SECRET
+from site_conftest import SECRET
 from tornado.websocket import websocket_connect
 
 from aroundtheworld.db import events, journeys, players
