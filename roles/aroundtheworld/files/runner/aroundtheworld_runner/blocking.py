@@ -141,6 +141,7 @@ class Watch:
         self._margin = min(MARGIN, watchdog / 3) if watchdog else 0.0
         self._shortest = min(warn or TOLERANCE, TOLERANCE)
         self._block: _Block | None = None
+        self._in_step = 0.0  # when a step of a handler's coroutine was last seen (monotonic)
         self._lock = threading.Lock()
         self.sign_of_life = time.monotonic()  # when systemd was given the last one
 
@@ -176,6 +177,11 @@ class Watch:
     def _look(self, now: float) -> None:
         innermost = self._heartbeat.frame()
         seen = self._what_blocks(innermost)
+        if seen.exact:
+            self._in_step = now
+        else:
+            # Without a beat since then: what was seen to go on as a step is not this as well.
+            seen.began = max(seen.began, self._in_step)
         if now - seen.began < self._shortest:
             return
         with self._lock:
