@@ -35,7 +35,10 @@ said = {}
 for control in pathlib.Path("/run/aroundtheworld").glob("[0-9]*/control.sock"):
     connection = http.client.HTTPConnection("localhost", timeout=5)
     connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(str(control))
+    try:
+        connection.sock.connect(str(control))
+    except ConnectionRefusedError:  # of a worker that was killed; the next has not come to it yet
+        continue
     connection.request("GET", "/health")
     said[control.parent.name] = json.load(connection.getresponse())
 print(json.dumps(said))
