@@ -1,5 +1,6 @@
 """Stands in for systemd: real processes, real sockets, the real protocol."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -13,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tornado.websocket import WebSocketClientConnection
 
 RUNNER = Path(__file__).parents[2] / "roles" / "aroundtheworld" / "files" / "runner"
 APPS = Path(__file__).parent / "apps"
@@ -225,3 +228,14 @@ def read(connection: http.client.HTTPConnection) -> Any:
     assert response.status == 200, (response.status, body)
     is_json = response.headers.get_content_type() == "application/json"
     return json.loads(body) if is_json else body.decode()
+
+
+async def hang_up(connection: WebSocketClientConnection) -> None:
+    """Close a WebSocket and wait until its socket is closed too, or it would be a later test's."""
+    assert connection.protocol is not None
+    stream = connection.protocol.stream
+    assert stream is not None
+    connection.close()
+    async with asyncio.timeout(10):
+        while not stream.closed():  # noqa: ASYNC110 - its only callback is the connection's own
+            await asyncio.sleep(0.01)

@@ -124,13 +124,14 @@ def test_every_message_of_a_websocket_counts(start, listening):
         for seconds in ("0.1", "0.2"):
             await connection.write_message(seconds)
             assert await connection.read_message() == "done"
+            await asyncio.sleep(0.1)  # or the next message is there before the loop turns
         await asyncio.sleep(0.6)  # not closed, and yet known
         said = worker.routes()["/talks"]
         assert said["websocket"]
         assert said["holds"]["max"] == about(0.2)
         assert said["blocked_seconds"] == about(0.3)
         assert "aroundtheworld_worker_websockets 1" in metrics(worker)
-        connection.close()
+        await harness.hang_up(connection)
 
     asyncio.run(talk())
     deadline = time.monotonic() + 2

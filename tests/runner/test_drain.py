@@ -155,7 +155,7 @@ def test_a_websocket_is_told_that_the_server_goes_away(start, listening, linger)
         assert worker.health()[1]["connections"] == 1
         worker.terminate()
         end = await connection.read_message()
-        connection.close()
+        await harness.hang_up(connection)
         return echo, end, connection.close_code
 
     assert asyncio.run(talk()) == ("still there?", None, 1001)
