@@ -60,6 +60,10 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "patient": {"aroundtheworld_block_warn": 2.5},
     "short_watchdog": {"aroundtheworld_pools": [{**PUBLIC, "watchdog": 2}, ADMIN]},
+    "metrics": {
+        "aroundtheworld_metrics_port": 9145,
+        "aroundtheworld_metrics_address": "fd00::5",
+    },
     "no_secrets": {"aroundtheworld_secrets": {}, "aroundtheworld_migrate_command": ""},
     "two_secrets": {
         "aroundtheworld_secrets": {"cookie_secret": "generate", "mail_password": "a value"}

@@ -64,6 +64,45 @@ ONE_PROBLEM = [
         "pools[1].ports[0]: 10004 is already taken by aroundtheworld_http_port",
         OWN_PORT,
     ),
+    case(
+        "metrics port of a worker",
+        {"aroundtheworld_metrics_port": 10004},
+        "aroundtheworld_metrics_port: 10004 ",
+        "it is taken by a worker of the pool 'admin'",
+    ),
+    case(
+        "metrics port before a worker's",
+        {"aroundtheworld_metrics_port": 10000},
+        "aroundtheworld_metrics_port: 10000 ",
+        "needs the port after it, which is taken by a worker of the pool 'public'",
+    ),
+    case(
+        "metrics port before nginx's",
+        {"aroundtheworld_metrics_port": 79},
+        "aroundtheworld_metrics_port: 79 ",
+        "which is taken by aroundtheworld_http_port",
+    ),
+    case(
+        "metrics port too high",
+        {"aroundtheworld_metrics_port": 65535},
+        "aroundtheworld_metrics_port: 65535 ",
+        "it must be from 1 to 65534, or 0 for no metrics",
+    ),
+    *(
+        case(
+            f"metrics on {address}",
+            {"aroundtheworld_metrics_address": address},
+            f"aroundtheworld_metrics_address: {address!r} ",
+            "It must be a loopback or private address of the host",
+        )
+        for address in ("0.0.0.0", "::", "8.8.8.8", "2a01:4f8::1")
+    ),
+    case(
+        "metrics on a name",
+        {"aroundtheworld_metrics_address": "localhost"},
+        "aroundtheworld_metrics_address: 'localhost' ",
+        "it must be an IPv4 or IPv6 address of the host",
+    ),
     case("http port", {"aroundtheworld_http_port": 0}, "aroundtheworld_http_port: 0 ", A_PORT),
     case(
         "pool without ports",

@@ -76,7 +76,9 @@ def find(directives, *start):
 def site_of(given, **more):
     variables = variables_for(given, **more)
     site = parse_nginx(render("site.conf.j2", variables))
-    (server,) = find(site, "server")
+    # A second one, for nginx's own numbers, only where there are metrics.
+    server, *numbers = find(site, "server")
+    assert len(numbers) == ("aroundtheworld_metrics_port" in given)
     return variables["__aroundtheworld_plan"], site, server[0]
 
 
@@ -89,6 +91,8 @@ def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(mo
     site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
     expected = [f"{site}@.socket", f"{site}@.service", f"{site}-prepare.service"]
     expected.append(f"{site}-handover@.service")
+    if "aroundtheworld_metrics_port" in MODELS[model]:
+        expected += [f"{site}-metrics.socket", f"{site}-metrics.service"]
     for pool in plan["pools"]:
         expected.append(f"{site}-{pool['name']}.slice")
         expected += [f"{site}@{port}.service.d/pool.conf" for port in pool["ports"]]
@@ -418,3 +422,34 @@ def test_blocking_workers_are_exchanged_first():
         )
         for port in ports
     ]
+
+
+def test_metrics_listen_where_they_may_and_know_every_worker():
+    given = MODELS["metrics"] | {
+        "aroundtheworld_pools": [PUBLIC, ADMIN],
+    }
+    _, units = units_of(given)
+    assert units["aroundtheworld-metrics.socket"].one("Socket", "ListenStream") == "[fd00::5]:9145"
+    service = units["aroundtheworld-metrics.service"]
+    assert service.one("Service", "ExecStart").split()[4:] == [
+        "aroundtheworld",
+        "/var/lib/tornado/aroundtheworld",
+        "127.0.0.1:9146",
+        "--pool",
+        "public:10001,10002,10003",
+        "--pool",
+        "admin:10004",
+    ]
+    assert service.all("Service", "LoadCredential") == []
+    assert service.all("Service", "EnvironmentFile") == []
+    assert service.all("Service", "ReadWritePaths") == []
+    assert service.one("Service", "ProtectSystem") == "strict"
+    assert service.one("Service", "CapabilityBoundingSet") == ""
+
+
+def test_nginx_tells_its_own_numbers_on_the_host_alone():
+    site = parse_nginx(render("site.conf.j2", variables_for(MODELS["metrics"])))
+    numbers = find(site, "server")[1][0]
+    assert find(numbers, "listen") == [["127.0.0.1:9146"]]
+    assert find(numbers, "location", "=", "/nginx") == [[[["stub_status"]]]]
+    assert find(numbers, "location", "/") == [[[["return", "404"]]]]

@@ -150,6 +150,8 @@ class Host:
             if release in self.refused:
                 raise workers.HostError("systemctl start failed")
             self.prepared.append(release)
+        elif name.endswith("-metrics.service"):
+            self.running[name] = ({"text": text}, time.monotonic())
         elif name not in self.running:
             kind = (re.findall(r"AROUNDTHEWORLD_KIND=(.*)$", text, re.M) or ["runner"])[0]
             listens = bool(self.listening.get(f"aroundtheworld@{port}.socket"))
@@ -195,7 +197,7 @@ class Host:
         return {
             int(name.partition("@")[2].removesuffix(".service")): said.get("release")
             for name, (said, _) in self.running.items()
-            if "-handover@" not in name
+            if "-handover@" not in name and "@" in name
         }
 
     def log(self):
@@ -220,7 +222,7 @@ KINDS = {
 
 
 @functools.cache
-def units_text(ports, address, secrets, kinds):
+def units_text(ports, address, secrets, kinds, metrics=0):
     pools = [PUBLIC | {"ports": list(ports[0])} | KINDS[kinds[0]]]
     if ports[1]:
         pools.append(ADMIN | {"ports": list(ports[1])} | KINDS[kinds[1]])
@@ -229,6 +231,7 @@ def units_text(ports, address, secrets, kinds):
             "aroundtheworld_pools": pools,
             "aroundtheworld_listen_address": address,
             "aroundtheworld_secrets": dict.fromkeys(secrets, "generate"),
+            "aroundtheworld_metrics_port": metrics,
         }
     )
     plan = variables["__aroundtheworld_plan"]
@@ -273,11 +276,12 @@ def run(host, run_module):
         address="127.0.0.1",
         secrets=("cookie_secret",),
         kinds=("runner", "runner"),
+        metrics=0,
         change=lambda text: text,
         **more,
     ):
         host.calls.clear()
-        text, wanted = units_text(ports, address.strip("[]"), secrets, kinds)
+        text, wanted = units_text(ports, address.strip("[]"), secrets, kinds, metrics)
         text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
         return run_module(
             workers,
@@ -947,3 +951,70 @@ def test_properties_of_several_units_are_read_from_one_call():
         "a.service": {"Id": "a.service", "ActiveState": "active"},
         "b.socket": {"Id": "b.socket", "NeedDaemonReload": "no"},
     }
+
+
+METRICS = "aroundtheworld-metrics.socket"
+
+
+def test_metrics_get_their_socket_and_no_process_until_somebody_asks(host, run):
+    run(metrics=9145)
+    assert host.listening[METRICS] == "127.0.0.1:9145"
+    assert (host.units / "sockets.target.wants" / METRICS).is_symlink()
+    assert "aroundtheworld-metrics.service" not in host.running
+    assert run(metrics=9145)["steps"] == []
+
+
+def test_metrics_are_added_without_touching_a_worker(host, run):
+    run()
+    run(metrics=9145)
+    assert host.restarts() == [
+        f"stop aroundtheworld-metrics.service {METRICS}",
+        f"start {METRICS}",
+    ]
+    assert host.listening[METRICS] == "127.0.0.1:9145"
+
+
+@pytest.mark.parametrize("what", ["stopped", "elsewhere", "older than its file", "disabled"])
+def test_metrics_that_are_not_as_they_should_be_are_mended(host, run, what):
+    run(metrics=9145)
+    host._start("aroundtheworld-metrics.service")
+    if what == "stopped":
+        host._stop(METRICS)
+    elif what == "elsewhere":
+        host.listening[METRICS] = "127.0.0.1:9999"
+    elif what == "disabled":
+        host._disable(METRICS)
+    else:
+        moment = time.time() - 1000
+        for path in host.units.glob("*-metrics.*"):
+            os.utime(path, (moment, moment))
+        host.running["aroundtheworld-metrics.service"] = ({}, time.monotonic() - 2000)
+    assert run(metrics=9145)["changed"]
+    assert host.listening[METRICS] == "127.0.0.1:9145"
+    assert "aroundtheworld-metrics.service" not in host.running or what == "disabled"
+    assert run(metrics=9145)["steps"] == []
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_metrics_that_a_run_was_cut_off_from_are_completed(host, run, step):
+    run()
+    host.calls.clear()
+    host.cut_off_at = step
+    with contextlib.suppress(CutOffError):
+        run(metrics=9146)
+    host.cut_off_at = None
+    run(metrics=9146)
+    assert host.listening[METRICS] == "127.0.0.1:9146"
+    assert run(metrics=9146)["steps"] == []
+
+
+def test_metrics_that_are_not_wanted_any_more_leave_nothing_behind(host, run):
+    run(metrics=9145)
+    host._start("aroundtheworld-metrics.service")
+    result = run()
+    assert set(result["orphans"]) == {METRICS, "aroundtheworld-metrics.service"}
+    run(remove_orphans=True)
+    assert METRICS not in host.listening
+    assert "aroundtheworld-metrics.service" not in host.running
+    assert list(host.units.rglob("*-metrics*")) == []
+    assert run()["orphans"] == []

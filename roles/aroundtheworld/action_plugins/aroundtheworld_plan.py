@@ -419,7 +419,7 @@ def hook_problems(hooks: Mapping[str, str], load: Callable[[str], Any]) -> Itera
                     yield f"{where} is no file of tasks; it must be a list of them."
 
 
-def address_problems(address: str) -> Iterator[str]:
+def address_problems(address: str, name: str) -> Iterator[str]:
     """Yield a problem unless `address` is one, written as systemd writes it when it is asked."""
     try:
         usual = ipaddress.ip_address(address)
@@ -427,11 +427,36 @@ def address_problems(address: str) -> Iterator[str]:
         usual = None
     if usual is None or "%" in address:
         yield (
-            f"aroundtheworld_listen_address: {address!r} is not allowed; it must be an IPv4 or "
-            "IPv6 address of the host, as in '127.0.0.1' or '::1'."
+            f"{name}: {address!r} is not allowed; it must be an IPv4 or IPv6 address of the host, "
+            "as in '127.0.0.1' or '::1'."
         )
     elif str(usual) != address:
-        yield f"aroundtheworld_listen_address: {address!r} is not allowed; write it as '{usual}'."
+        yield f"{name}: {address!r} is not allowed; write it as '{usual}'."
+
+
+def metrics_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps metrics from having two ports, on a private address."""
+    variable, name = "aroundtheworld_metrics_address", "aroundtheworld_metrics_port"
+    address, port = given[variable], given[name]
+    problems = list(address_problems(address, variable))
+    yield from problems
+    if not problems:
+        usual = ipaddress.ip_address(address)
+        if usual.is_global or usual.is_unspecified or usual.is_multicast:
+            yield (
+                f"{variable}: {address!r} is not allowed; everybody could read the metrics there. "
+                "It must be a loopback or private address of the host, as in '10.0.0.5'."
+            )
+    if not 0 <= port <= 65534:
+        yield f"{name}: {port} is not allowed; it must be from 1 to 65534, or 0 for no metrics."
+    elif port:
+        ports = {port: pool["name"] for pool in given["aroundtheworld_pools"]
+                 for port in pool["ports"]}  # fmt: skip
+        taken = {port: f"a worker of the pool {pool!r}" for port, pool in ports.items()}
+        taken[given["aroundtheworld_http_port"]] = "aroundtheworld_http_port"
+        for one, about in ((port, ""), (port + 1, ", and needs the port after it, which")):
+            if one in taken:
+                yield f"{name}: {port} is not allowed{about or '; it'} is taken by {taken[one]}."
 
 
 def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
@@ -466,7 +491,10 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             f"aroundtheworld_make_app: {make_app!r} is not allowed; it "
             "names a module and a callable in it, as in 'shop.web:make_app'."
         )
-    yield from address_problems(given["aroundtheworld_listen_address"])
+    yield from address_problems(
+        given["aroundtheworld_listen_address"], "aroundtheworld_listen_address"
+    )
+    yield from metrics_problems(given)
     yield from health_path_problems(
         given["aroundtheworld_health_path"], "aroundtheworld_health_path"
     )
@@ -913,6 +941,10 @@ class ActionModule(ActionBase):
                 "worker_ports": [port for pool in pools for port in pool["ports"]],
                 "http_port": given["aroundtheworld_http_port"],
                 "claim": claim,
+                "metrics": {
+                    "address": given["aroundtheworld_metrics_address"],
+                    "port": given["aroundtheworld_metrics_port"],
+                },
                 "packages": self._value("__aroundtheworld_packages", task_vars),
             },
             task_vars=task_vars,

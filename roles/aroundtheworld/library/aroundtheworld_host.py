@@ -21,6 +21,10 @@ options:
     description: What the site wants for itself on the host.
     type: dict
     required: true
+  metrics:
+    description: C(address) and C(port) of the metrics; nginx has the port after it. 0 is none.
+    type: dict
+    default: {address: 127.0.0.1, port: 0}
   packages:
     description: Debian packages that the site needs.
     type: list
@@ -83,6 +87,7 @@ user_exists: {description: Whether the workers' user is there, type: bool, retur
 import os
 import platform
 import pwd
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,6 +102,9 @@ from ansible.module_utils.aroundtheworld_claims import (
 from ansible.module_utils.aroundtheworld_lock import last_good, lock_holder, refusal
 from ansible.module_utils.aroundtheworld_sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
+
+# What takes the port on which nginx tells its own numbers.
+NGINX_STATUS = "aroundtheworld_metrics_port (nginx has the one after it)"
 
 
 def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
@@ -138,7 +146,7 @@ def taken_ports(
             continue
         own = (
             name == "nginx"
-            if variable == "aroundtheworld_http_port"
+            if variable in ("aroundtheworld_http_port", NGINX_STATUS)
             else listener.port in own_ports
         )
         if not own:
@@ -203,6 +211,7 @@ def main() -> None:
             "worker_ports": {"type": "list", "elements": "int", "required": True},
             "http_port": {"type": "int", "required": True},
             "claim": {"type": "dict", "required": True},
+            "metrics": {"type": "dict", "default": {"address": "127.0.0.1", "port": 0}},
             "packages": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
@@ -223,6 +232,10 @@ def main() -> None:
         module.params["worker_ports"], (module.params["address"], "aroundtheworld_pools")
     )
     wanted[module.params["http_port"]] = ("::", "aroundtheworld_http_port")
+    metrics = module.params["metrics"]
+    if metrics["port"]:
+        wanted[metrics["port"]] = (metrics["address"], "aroundtheworld_metrics_port")
+        wanted[metrics["port"] + 1] = ("127.0.0.1", NGINX_STATUS)
     _, units, _ = module.run_command(
         [
             *("systemctl", "list-units", "--plain", "--no-legend", "--state=active"),
@@ -237,6 +250,13 @@ def main() -> None:
     claim, claims = module.params["claim"], read_claims()
     # Of a port that another site has, its claim tells more than who listens there.
     claimed = claimed_ports(claim, claims)
+    _, listens, _ = module.run_command(
+        [
+            *("systemctl", "show", "--property=Listen", "--"),
+            f"{module.params['site']}-metrics.socket",
+        ]
+    )
+    own_ports.update(int(port) for port in re.findall(r":(\d+) \(Stream\)", listens))
     held = holders({listener.inode for listener in listening if listener.port in wanted})
     module.exit_json(
         changed=False,

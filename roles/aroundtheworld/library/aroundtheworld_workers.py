@@ -405,6 +405,10 @@ class Site:
         infix = "handover-" if prefix.endswith("-handover") else ""
         return self.run / self.name / f"{infix}{instance}" / f"{socket}.sock"
 
+    def metrics(self, kind: str) -> str:
+        """Return the name of a unit of the metrics' endpoint, a ``socket`` or ``service``."""
+        return f"{self.name}-metrics.{kind}"
+
     @property
     def current(self) -> Path:
         """Return the link to the release that all workers run."""
@@ -458,9 +462,13 @@ class Workers:
         self.disabled = [
             n for n in (*services, *sockets) if self.state[n].get("UnitFileState") != "enabled"
         ]
+        metrics = self.site.metrics("socket")
+        if site.units / metrics in files and self.state[metrics].get("UnitFileState") != "enabled":
+            self.disabled.append(metrics)
         self.unread = [n for n, one in self.state.items() if one.get("NeedDaemonReload") == "yes"]
         self.unread = [n for n in self.unread if n not in unused]
         self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
+        self.restart_metrics = self._why_restart_metrics()
         self.leftover = sorted(systemd.loaded(f"{site.name}-handover@*"))
         self.orphans = self._find_orphans()
 
@@ -478,13 +486,30 @@ class Workers:
         """
         service = self.site.service(one.port)
         names = [f"{self.site.name}@.service", f"{self.site.name}-{one.pool}.slice"]
-        paths = [self.site.drop_in(service), *(self.site.units / name for name in names)]
+        return self._older(
+            service, [self.site.drop_in(service), *(self.site.units / name for name in names)]
+        )
+
+    def _older(self, service: str, paths: Collection[Path]) -> bool:
+        """Tell whether the service may have started before its files were as they should be."""
         if self.outdated.keys() & set(paths):
             return True
         since_boot = int(self.state[service].get("ExecMainStartTimestampMonotonic", 0)) / 1e6
         moment = time.time()
         started = moment - time.monotonic() + since_boot
         return bool(since_boot) and any(started < path.stat().st_mtime <= moment for path in paths)
+
+    def _why_restart_metrics(self) -> str:
+        """Return why the metrics' endpoint has to be started anew, or an empty text."""
+        listening, service = (self.site.metrics(kind) for kind in ("socket", "service"))
+        paths = [self.site.units / name for name in (listening, service)]
+        if paths[0] not in self.files:
+            return ""
+        found = re.search(r"^ListenStream=(.*)$", self.files[paths[0]], flags=re.M)
+        where = found[1] if found else ""
+        if self.state[listening].get("ActiveState") != "active" or where not in self.addresses:
+            return f"nothing listens on {where}"
+        return "its unit files changed" if self._older(service, paths) else ""
 
     def _find_orphans(self) -> dict[str, list[Path]]:
         """Return the units that are on the host but not wanted, each with its files."""
@@ -501,9 +526,13 @@ class Workers:
         for link in site.units.glob(f"*.wants/{site.name}@*"):
             if link.name not in self.units:
                 orphans.setdefault(link.name, []).append(link)
-        for slice_file in site.units.glob(f"{site.name}-*.slice"):
-            if slice_file not in self.files:
-                orphans.setdefault(slice_file.name, []).append(slice_file)
+        metrics = f"{site.name}-metrics.*"
+        for unit in (*site.units.glob(f"{site.name}-*.slice"), *site.units.glob(metrics)):
+            if unit not in self.files:
+                orphans.setdefault(unit.name, []).append(unit)
+        for link in site.units.glob(f"*.wants/{metrics}"):
+            if site.units / link.name not in self.files:
+                orphans.setdefault(link.name, []).append(link)
         return orphans
 
     def stale_current(self) -> bool:
@@ -521,6 +550,9 @@ class Workers:
             f"exchange {site.service(one.port)} ({one.pool}), because {why}"
             for one, why in self.restart.items()
         ]
+        if self.restart_metrics:
+            metrics = site.metrics("socket")
+            steps.append(f"start {metrics} anew, because {self.restart_metrics}")
         if self.stale_current():
             release = self.wanted[0].release
             steps.append(
@@ -555,6 +587,11 @@ class Workers:
             self._reload()
             if self.disabled:
                 self.systemd.call("enable", "--quiet", "--", *self.disabled)
+            if self.restart_metrics:
+                # Before any worker: when it cannot be, the site is as it was.
+                listening, service = (self.site.metrics(kind) for kind in ("socket", "service"))
+                self.systemd.call("stop", "--", service, listening)
+                self.systemd.call("start", "--", listening)
             self._start_stopped(touched)
             self._exchange_running(touched)
             self._write(self.outdated)
@@ -918,17 +955,16 @@ class Workers:
 
     def remove_orphans(self) -> None:
         """Stop and remove the units that no pool lists any more."""
-        workers = [name for name in self.orphans if "@" in name]
         # Sockets first: a connection to one would start its service again.
-        for names in (
-            [name for name in workers if name.endswith(".socket")],
-            [name for name in workers if name.endswith(".service")],
-            [name for name in self.orphans if name.endswith(".slice")],
-        ):
+        kinds = [
+            [name for name in self.orphans if name.endswith(kind)]
+            for kind in (".socket", ".service", ".slice")
+        ]
+        for names in kinds:
             if names:
                 self.systemd.call("stop", "--", *names)
-        if workers:
-            self.systemd.call("disable", "--quiet", "--", *workers)
+        if kinds[0] or kinds[1]:
+            self.systemd.call("disable", "--quiet", "--", *kinds[0], *kinds[1])
         for path in (path for paths in self.orphans.values() for path in paths):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

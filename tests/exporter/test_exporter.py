@@ -1,0 +1,322 @@
+"""What Prometheus hears of a site, from real sockets, with scripts for systemctl."""
+
+import contextlib
+import http.server
+import json
+import os
+import socket
+import socketserver
+import sys
+import threading
+import time
+import urllib.request
+
+import aroundtheworld_exporter as exporter
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+WORKER = """\
+# HELP aroundtheworld_worker_info What runs.
+# TYPE aroundtheworld_worker_info gauge
+aroundtheworld_worker_info{release="0123456789ab"} 1
+# HELP aroundtheworld_worker_requests_total Whole responses.
+# TYPE aroundtheworld_worker_requests_total counter
+aroundtheworld_worker_requests_total{code="200"} 41
+# HELP aroundtheworld_worker_loop_lag_seconds How late a timer came.
+# TYPE aroundtheworld_worker_loop_lag_seconds histogram
+aroundtheworld_worker_loop_lag_seconds_bucket{le="0.1"} 3
+aroundtheworld_worker_loop_lag_seconds_bucket{le="+Inf"} 4
+aroundtheworld_worker_loop_lag_seconds_sum 7.5
+aroundtheworld_worker_loop_lag_seconds_count 4
+"""
+NGINX = """\
+Active connections: 3 
+server accepts handled requests
+ 17 16 25 
+Reading: 0 Writing: 1 Waiting: 2 
+"""  # noqa: W291 - as nginx writes it
+SYSTEMD = """\
+Id=shop@10001.service
+ActiveState=active
+NRestarts=2
+
+Id=shop@10004.service
+ActiveState=activating
+NRestarts=9
+
+Id=shop@10005.service
+ActiveState=active
+NRestarts=0
+
+Id=shop-public.slice
+ActiveState=active
+MemoryCurrent=1048576
+MemoryMax=infinity
+CPUUsageNSec=2500000000
+TasksCurrent=5
+TasksMax=512
+
+Id=shop-admin.slice
+ActiveState=active
+MemoryCurrent=[not set]
+MemoryMax=2097152
+CPUUsageNSec=18446744073709551615
+"""
+
+
+def serve(server):
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def handler(text, status=200, wait=None):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if wait:
+                wait.wait(30)
+            with contextlib.suppress(BrokenPipeError):  # nobody waits any more
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+        def log_message(self, *args):
+            pass
+
+    return Handler
+
+
+class UnixServer(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+class Host:
+    def __init__(self, directory, monkeypatch):
+        self.home, self.run, self.directory = directory / "home", directory / "run", directory
+        self.home.mkdir()
+        self.servers = []
+        self.nginx = "127.0.0.1:9"  # nobody is there
+        self.monkeypatch = monkeypatch
+        self.systemctl("exit 1")
+
+    def systemctl(self, script):
+        path = self.directory / "systemctl"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        self.monkeypatch.setattr(exporter, "SYSTEMCTL", str(path))
+
+    def worker(self, port, text=WORKER, **more):
+        path = self.run / "shop" / str(port) / "control.sock"
+        path.parent.mkdir(parents=True)
+        self.servers.append(serve(UnixServer(str(path), handler(text, **more))))
+
+    def start_nginx(self, text=NGINX):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(text))
+        self.servers.append(serve(server))
+        self.nginx = f"127.0.0.1:{server.server_port}"
+
+    def site(self, workers=None):
+        if workers is None:
+            workers = [
+                *exporter.workers_of("public:10001", speaks=True),
+                *exporter.workers_of("admin:10004", speaks=True),
+                *exporter.workers_of("flask:10005", speaks=False),
+            ]
+        return exporter.Site("shop", workers, self.nginx, exporter.Paths(self.home, self.run))
+
+    def scrape(self, site=None):
+        """Return `name{label="value",…}` without the site to value, as Prometheus hears it."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            address = "http://{}:{}/metrics".format(*listening.getsockname())
+            server = serve(exporter.Server(listening, site or self.site()))
+            with urllib.request.urlopen(address) as answer:
+                text = answer.read().decode()
+            server.shutdown()
+        samples = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                assert sample.labels["site"] == "shop", sample
+                labels = sorted(f'{k}="{v}"' for k, v in sample.labels.items() if k != "site")
+                name = sample.name.removeprefix("aroundtheworld_")
+                key = f"{name}{{{','.join(labels)}}}" if labels else name
+                assert key not in samples, f"{key} twice"
+                samples[key] = sample.value
+        return samples
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch)
+    yield host
+    for server in host.servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_worker_is_told_of_with_its_pool_and_port(host):
+    host.worker(10001)
+    host.worker(10004, WORKER.replace("41", "7"))
+    said = host.scrape()
+    assert said['worker_up{pool="public",port="10001"}'] == 1
+    assert said['worker_requests_total{code="200",pool="public",port="10001"}'] == 41
+    assert said['worker_requests_total{code="200",pool="admin",port="10004"}'] == 7
+    assert said['worker_info{pool="public",port="10001",release="0123456789ab"}'] == 1
+    assert said['worker_loop_lag_seconds_bucket{le="0.1",pool="public",port="10001"}'] == 3
+    assert said['worker_loop_lag_seconds_sum{pool="public",port="10001"}'] == 7.5
+
+
+def test_what_systemd_knows_is_told(host):
+    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    said = host.scrape()
+    assert said["systemd_up"] == 1
+    assert said['worker_restarts_total{pool="public",port="10001"}'] == 2
+    assert said['pool_memory_bytes{pool="public"}'] == 1048576
+    assert said['pool_cpu_seconds_total{pool="public"}'] == 2.5
+    assert said['pool_tasks{pool="public"}'] == 5
+    assert said['pool_memory_max_bytes{pool="admin"}'] == 2097152
+    for unset in (
+        'pool_memory_max_bytes{pool="public"}',
+        'pool_memory_bytes{pool="admin"}',
+        'pool_cpu_seconds_total{pool="admin"}',
+    ):
+        assert unset not in said
+
+
+def test_systemd_is_asked_for_every_worker_and_pool(host):
+    asked = host.directory / "asked"
+    host.systemctl(f'echo "$@" > {asked}')
+    host.scrape()
+    assert asked.read_text().split()[-6:] == [
+        *(f"shop@{port}.service" for port in (10001, 10004, 10005)),
+        *(f"shop-{pool}.slice" for pool in ("public", "admin", "flask")),
+    ]
+
+
+def test_a_command_is_up_when_systemd_says_that_it_runs(host):
+    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    assert host.scrape()['worker_up{pool="flask",port="10005"}'] == 1
+    host.systemctl("exit 1")
+    assert host.scrape()['worker_up{pool="flask",port="10005"}'] == 0
+
+
+def test_a_worker_that_runs_and_does_not_answer_is_down(host):
+    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    host.worker(10004)
+    said = host.scrape()
+    assert said['worker_up{pool="public",port="10001"}'] == 0
+    assert said['worker_up{pool="admin",port="10004"}'] == 1
+
+
+def test_many_workers_that_hang_cost_one_time_out(host, monkeypatch):
+    monkeypatch.setattr(exporter, "TIMEOUT", 0.5)
+    end = threading.Event()
+    ports = range(10001, 10033)
+    for port in ports:
+        host.worker(port, wait=end)
+    host.worker(10034)
+    named = ",".join(map(str, [*ports, 10034]))
+    begun = time.monotonic()
+    said = host.scrape(host.site(exporter.workers_of(f"public:{named}", speaks=True)))
+    took = time.monotonic() - begun
+    end.set()
+    assert sum(value for key, value in said.items() if key.startswith("worker_up")) == 1
+    assert said['worker_up{pool="public",port="10034"}'] == 1
+    assert took < 4
+
+
+def test_a_worker_with_an_older_runner_is_up_and_says_no_more(host):
+    host.worker(10001, "{}", status=404)
+    said = host.scrape()
+    assert said['worker_up{pool="public",port="10001"}'] == 1
+    assert not any(key.startswith("worker_info") for key in said)
+
+
+def test_a_worker_that_tells_nonsense_is_down_and_the_others_are_not(host):
+    host.worker(10001, "what{ever\n")
+    host.worker(10004)
+    said = host.scrape()
+    assert said['worker_up{pool="public",port="10001"}'] == 0
+    assert said['worker_up{pool="admin",port="10004"}'] == 1
+
+
+def test_nginx_numbers_are_told(host):
+    host.start_nginx()
+    said = host.scrape()
+    assert said["nginx_up"] == 1
+    assert said['nginx_connections{state="active"}'] == 3
+    assert said['nginx_connections{state="waiting"}'] == 2
+    assert said["nginx_connections_accepted_total"] == 17
+    assert said["nginx_connections_handled_total"] == 16
+    assert said["nginx_requests_total"] == 25
+
+
+@pytest.mark.parametrize("text", [None, "<html>not found</html>"])
+def test_an_nginx_that_tells_nothing_is_down(host, text):
+    if text:
+        host.start_nginx(text)
+    said = host.scrape()
+    assert said["nginx_up"] == 0
+    assert "nginx_requests_total" not in said
+
+
+def test_nothing_answers_and_the_rest_is_told_all_the_same(host):
+    said = host.scrape()
+    assert said["systemd_up"] == 0
+    assert said["maintenance"] == 0
+    assert said['release_info{release=""}'] == 1
+    assert said["exporter_seconds"] < 3
+
+
+def test_release_and_maintenance_are_told(host):
+    (host.home / "current").symlink_to("releases/abcdefabcdef")
+    (host.home / "maintenance.html").touch()
+    said = host.scrape()
+    assert said['release_info{release="abcdefabcdef"}'] == 1
+    assert said["maintenance"] == 1
+
+
+def entry(**more):
+    usual = {"time": "2026-01-02T03:04:05+00:00", "who": "ada", "verb": "deploy", "from": "a"}
+    rest = {"to": "b", "outcome": "done", "phases": [{"name": "x", "seconds": 1.5}], "cause": ""}
+    return json.dumps(usual | rest | more) + "\n"
+
+
+def test_the_last_change_is_told(host):
+    log = host.home / "deploys.jsonl"
+    log.write_text(entry(to="a") + entry(outcome="reverted"))
+    said = host.scrape()
+    assert said['deploy_last_info{from="a",outcome="reverted",to="b",verb="deploy"}'] == 1
+    assert said["deploy_last_timestamp_seconds"] == 1767323045
+    assert said["deploy_last_duration_seconds"] == 1.5
+    assert "ada" not in str(said)
+
+
+def test_a_line_that_was_cut_off_is_not_the_last_change(host):
+    log = host.home / "deploys.jsonl"
+    log.write_text(entry(to="c", cause="x" * 100_000) + entry(to="d") + entry(to="e")[:40])
+    key = 'deploy_last_info{from="a",outcome="done",to="d",verb="deploy"}'
+    assert host.scrape()[key] == 1
+
+
+def test_the_command_line_is_understood(host):
+    """As systemd starts it: with the listening socket as handle 3."""
+    host.worker(10001)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        pid = os.fork()
+        if not pid:
+            os.dup2(listening.fileno(), 3, inheritable=True)
+            program = exporter.__file__
+            arguments = ["shop", str(host.home), "127.0.0.1:9", "--pool", "public:10001,10002"]
+            python = sys.executable
+            os.execv(python, [python, program, *arguments, "--command-pool", "flask:10005"])
+        address = "http://{}:{}/metrics".format(*listening.getsockname())
+        try:
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                text = answer.read().decode()
+        finally:
+            os.kill(pid, 15)
+            os.waitpid(pid, 0)
+    for port, pool in ((10001, "public"), (10002, "public"), (10005, "flask")):
+        # The workers' sockets are looked for in /run, where none of this site is.
+        assert f'aroundtheworld_worker_up{{pool="{pool}",port="{port}",site="shop"}} 0.0' in text
