@@ -100,8 +100,9 @@ molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
 	@molecule test $(SCENARIO)
 
 .PHONY: docs
-docs: .venv ## write the README's table of variables anew, from the role's specifications
+docs: .venv ## write what is generated anew: the README's tables of variables, Grafana's dashboard
 	@scripts/readme_table
+	@scripts/dashboard
 
 # --- the measurements ------------------------------------------------------------------------------
 

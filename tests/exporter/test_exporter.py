@@ -119,9 +119,9 @@ class Host:
     def site(self, workers=None):
         if workers is None:
             workers = [
-                *exporter.workers_of("public:10001", speaks=True),
-                *exporter.workers_of("admin:10004", speaks=True),
-                *exporter.workers_of("flask:10005", speaks=False),
+                *exporter.workers_of("public:10001"),
+                *exporter.workers_of("admin:10004:blocking"),
+                *exporter.workers_of("flask:10005:command"),
             ]
         return exporter.Site("shop", workers, self.nginx, exporter.Paths(self.home, self.run))
 
@@ -217,7 +217,7 @@ def test_many_workers_that_hang_cost_one_time_out(host, monkeypatch):
     host.worker(10034)
     named = ",".join(map(str, [*ports, 10034]))
     begun = time.monotonic()
-    said = host.scrape(host.site(exporter.workers_of(f"public:{named}", speaks=True)))
+    said = host.scrape(host.site(exporter.workers_of(f"public:{named}")))
     took = time.monotonic() - begun
     end.set()
     assert sum(value for key, value in said.items() if key.startswith("worker_up")) == 1
@@ -266,6 +266,8 @@ def test_nothing_answers_and_the_rest_is_told_all_the_same(host):
     assert said["maintenance"] == 0
     assert said['release_info{release=""}'] == 1
     assert said["exporter_seconds"] < 3
+    assert said['pool_blocking{pool="admin"}'] == 1
+    assert said['pool_blocking{pool="public"}'] == 0
 
 
 def test_release_and_maintenance_are_told(host):
@@ -307,9 +309,9 @@ def test_the_command_line_is_understood(host):
         if not pid:
             os.dup2(listening.fileno(), 3, inheritable=True)
             program = exporter.__file__
-            arguments = ["shop", str(host.home), "127.0.0.1:9", "--pool", "public:10001,10002"]
+            arguments = ["shop", str(host.home), "127.0.0.1:9", "public:10001,10002"]
             python = sys.executable
-            os.execv(python, [python, program, *arguments, "--command-pool", "flask:10005"])
+            os.execv(python, [python, program, *arguments, "flask:10005:command"])
         address = "http://{}:{}/metrics".format(*listening.getsockname())
         try:
             with urllib.request.urlopen(address, timeout=20) as answer:

@@ -426,7 +426,11 @@ def test_blocking_workers_are_exchanged_first():
 
 def test_metrics_listen_where_they_may_and_know_every_worker():
     given = MODELS["metrics"] | {
-        "aroundtheworld_pools": [PUBLIC, ADMIN],
+        "aroundtheworld_pools": [
+            PUBLIC,
+            ADMIN,
+            {"name": "flask", "ports": [10005], "paths": ["/flask"], "command": "gunicorn shop"},
+        ],
     }
     _, units = units_of(given)
     assert units["aroundtheworld-metrics.socket"].one("Socket", "ListenStream") == "[fd00::5]:9145"
@@ -435,10 +439,9 @@ def test_metrics_listen_where_they_may_and_know_every_worker():
         "aroundtheworld",
         "/var/lib/tornado/aroundtheworld",
         "127.0.0.1:9146",
-        "--pool",
         "public:10001,10002,10003",
-        "--pool",
-        "admin:10004",
+        "admin:10004:blocking",
+        "flask:10005:command",
     ]
     assert service.all("Service", "LoadCredential") == []
     assert service.all("Service", "EnvironmentFile") == []

@@ -65,7 +65,9 @@ def test_changing_the_number_of_workers(host, site, ansible_playbook, variables,
     assert visits.failures == []
 
     assert traces(host) == wanted_traces(wanted)
-    assert {port for _, port, _ in site.listeners()} == {22, 80} | set().union(*wanted.values())
+    assert {port for _, port, _ in site.listeners()} == {22, 80, 9145, 9146} | set().union(
+        *wanted.values()
+    )
     for name, path in PATHS.items():
         assert site.ports(path) == set(wanted.get(name, wanted["public"])), path
     stayed = {port: pid for port, pid in before.items() if port in site.pids()}

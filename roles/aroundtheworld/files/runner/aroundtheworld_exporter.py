@@ -51,6 +51,8 @@ class Worker(NamedTuple):
     port: int
     speaks: bool
     """Whether it has a private socket; what a pool's own command starts has none."""
+    blocking: bool = False
+    """Whether its handlers may block."""
 
 
 class Paths(NamedTuple):
@@ -227,6 +229,11 @@ class Site(Collector):
             for name, worker in services.items():
                 answer = asked[worker].result if worker in asked else None
                 self._tell_worker(families, worker, units.get(name, {}), answer)
+            for pool in pools:
+                may = any(worker.pool == pool and worker.blocking for worker in self.workers)
+                families.gauge(
+                    "pool_blocking", "Whether the pool's handlers may block.", may, pool=pool
+                )
             for name, pool in slices.items():
                 self._tell_slice(families, pool, units.get(name, {}))
             self._tell_nginx(families, self._try(families, "nginx", nginx.result) or {})
@@ -364,10 +371,14 @@ class Handler(wsgiref.simple_server.WSGIRequestHandler):
         """Say nothing: who may ask asks often."""
 
 
-def workers_of(text: str, *, speaks: bool) -> list[Worker]:
-    """Return the workers that an argument like `public:10001,10002` names."""
-    pool, _, ports = text.partition(":")
-    return [Worker(pool, int(port), speaks) for port in ports.split(",")]
+def workers_of(text: str) -> list[Worker]:
+    """Return the workers that an argument names.
+
+    It is like `public:10001,10002`; with `:blocking` and `:command` behind it where the pool is.
+    """
+    pool, ports, *kinds = text.split(":")
+    speaks, blocking = "command" not in kinds, "blocking" in kinds
+    return [Worker(pool, int(port), speaks, blocking) for port in ports.split(",")]
 
 
 def main() -> None:
@@ -376,19 +387,9 @@ def main() -> None:
     parser.add_argument("site", help="its name")
     parser.add_argument("home", type=Path, help="its directory")
     parser.add_argument("nginx", help="where nginx tells its numbers, as address:port")
-    parser.add_argument(
-        "--pool", action="append", default=[], help="workers, as public:10001,10002"
-    )
-    parser.add_argument(
-        "--command-pool", action="append", default=[], help="workers without a private socket"
-    )
+    parser.add_argument("pools", nargs="+", help="workers, as public:10001,10002")
     given = parser.parse_args()
-    workers = [
-        worker
-        for pools, speaks in ((given.pool, True), (given.command_pool, False))
-        for pool in pools
-        for worker in workers_of(pool, speaks=speaks)
-    ]
+    workers = [worker for pool in given.pools for worker in workers_of(pool)]
     site = Site(given.site, workers, given.nginx, Paths(given.home))
     with Server(socket.socket(fileno=FIRST_SOCKET), site) as server:
         server.serve_forever()

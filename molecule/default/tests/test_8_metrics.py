@@ -1,0 +1,177 @@
+"""What Prometheus hears of a host, and whether the dashboard has something to show for it.
+
+After the reboot, which it has to survive, and last, because a Prometheus comes to the host for it.
+"""
+
+import json
+import re
+import time
+import urllib.parse
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.role_files import CHECKOUT
+
+ENDPOINT, NGINX, PROMETHEUS = "127.0.0.1:9145", "127.0.0.1:9146", "127.0.0.1:9147"
+PORTS = {10001: "public", 10002: "public", 10003: "public", 10004: "admin"}
+FETCH = (
+    "python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())' %s"
+)
+MONITORING = CHECKOUT / "monitoring"
+
+
+@pytest.fixture
+def metrics(host):
+    """Return a function that returns name and labels, but for the site, to value."""
+
+    def read():
+        said = {}
+        text = host.check_output(FETCH, f"http://{ENDPOINT}/metrics")
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = {key: value for key, value in sample.labels.items() if key != "site"}
+                name = sample.name.removeprefix("aroundtheworld_")
+                said[name, *sorted(labels.values())] = sample.value
+        return said
+
+    return read
+
+
+def test_every_worker_is_told_of_with_pool_port_and_release(metrics, site):
+    said = metrics()
+    for port, pool in PORTS.items():
+        assert said["worker_up", str(port), pool] == 1
+        assert said["worker_restarts_total", str(port), pool] >= 0
+        (about,) = [key for key in said if key[0] == "worker_info" and str(port) in key]
+        assert site.release() in about
+    for pool in PORTS.values():
+        assert said["pool_memory_bytes", pool] > 10_000_000
+        assert said["pool_cpu_seconds_total", pool] > 0
+    assert said["nginx_up",] == 1
+    assert said["nginx_requests_total",] > 0
+    assert said["release_info", site.release()] == 1
+
+
+def test_metrics_are_for_the_host_alone(site):
+    found = {(address, port): holder for address, port, holder in site.listeners()}
+    assert found["127.0.0.1", 9145] in ("systemd", "python3")
+    assert found["127.0.0.1", 9146] == "nginx"
+    assert {address for address, port in found if port in (9145, 9146)} == {"127.0.0.1"}
+
+
+def test_who_tells_metrics_has_no_secrets_and_no_privileges(host, metrics):
+    metrics()  # so that it runs
+    unit = "aroundtheworld-metrics.service"
+    said = host.check_output(f"systemd-analyze security --no-pager {unit}")
+    assert float(re.search(r"Overall exposure level for .*: ([\d.]+)", said)[1]) <= 1.5
+    verified = host.run(f"systemd-analyze verify {unit} aroundtheworld-metrics.socket")
+    assert (verified.rc, verified.stdout, verified.stderr) == (0, "", "")
+    pid = host.check_output(f"systemctl show -P MainPID {unit}")
+    status = host.file(f"/proc/{pid}/status").content_string
+    assert re.search(r"^Uid:\t(\d+)", status, re.M)[1] == str(host.user("tornado").uid)
+    assert re.search(r"^CapEff:\t(\S+)", status, re.M)[1] == "0" * 16
+    assert "DATABASE_URL" not in host.file(f"/proc/{pid}/environ").content_string
+    assert not host.file(f"/run/credentials/{unit}").exists
+
+
+def test_a_worker_that_hangs_is_down_and_holds_nothing_up(host, metrics):
+    host.check_output("systemctl kill --signal=STOP aroundtheworld@10002")
+    try:
+        begun = time.monotonic()
+        said = metrics()
+        took = time.monotonic() - begun
+    finally:
+        host.check_output("systemctl kill --signal=CONT aroundtheworld@10002")
+    up = {port: said["worker_up", str(port), pool] for port, pool in PORTS.items()}
+    assert up == {10001: 1, 10002: 0, 10003: 1, 10004: 1}
+    assert took < 3
+
+
+def test_a_restart_by_systemd_is_counted(host, metrics, site, until):
+    before = metrics()["worker_restarts_total", "10003", "public"]
+    pid = site.pids()[10003]
+    host.check_output("systemctl kill --signal=KILL aroundtheworld@10003")
+    until(site.pids, lambda pids: pids[10003] not in (0, pid))
+    after = until(metrics, lambda said: said["worker_up", "10003", "public"] == 1)
+    assert after["worker_restarts_total", "10003", "public"] == before + 1
+
+
+def test_maintenance_is_told(ansible_playbook, metrics):
+    assert metrics()["maintenance",] == 0
+    assert ansible_playbook("--tags", "maintenance_on").returncode == 0
+    closed = metrics()["maintenance",]
+    assert ansible_playbook("--tags", "maintenance_off").returncode == 0
+    assert (closed, metrics()["maintenance",]) == (1, 0)
+
+
+@pytest.fixture(scope="module")
+def prometheus(host):
+    """Run a Prometheus on the host that asks every second; return a function that asks it."""
+    host.check_output(
+        "systemctl mask --quiet --runtime prometheus prometheus-node-exporter"
+        " && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends"
+        " prometheus"
+    )
+    host.check_output("mkdir -p /run/prometheus")
+    for name in ("alerts.yml",):
+        host.check_output(
+            "printf %%s %s > %s", (MONITORING / name).read_text(), f"/run/prometheus/{name}"
+        )
+    settings = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["alerts.yml"],
+        "scrape_configs": [
+            {"job_name": "aroundtheworld", "static_configs": [{"targets": [ENDPOINT]}]}
+        ],
+    }
+    path = "/run/prometheus/prometheus.yml"
+    host.check_output("printf %%s %s > %s", json.dumps(settings), path)
+    assert host.run(f"promtool check config {path}").rc == 0
+    host.check_output(
+        "systemd-run --quiet --collect --unit=prometheus-here prometheus"
+        f" --config.file={path} --storage.tsdb.path=/run/prometheus/data"
+        f" --web.listen-address={PROMETHEUS}"
+    )
+
+    def ask(url):
+        said = host.run(FETCH, f"http://{PROMETHEUS}/api/v1/{url}")
+        return json.loads(said.stdout)["data"] if said.rc == 0 else None
+
+    yield ask
+    host.check_output("systemctl stop prometheus-here && rm -r /run/prometheus")
+
+
+def test_no_panel_is_without_data_and_no_alert_without_reason(
+    prometheus, site, administrator, until
+):
+    def known():
+        return prometheus(f"query?query={urllib.parse.quote('count_over_time(up[1m])')}")
+
+    until(known, bool, 30)
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    asked = {
+        (panel["title"], target["expr"]): re.sub(
+            r"\$\w+", lambda found: {"$__rate_interval": "10s"}.get(found[0], ".+"), target["expr"]
+        )
+        for panel in panels
+        for target in panel.get("targets", [])
+    }
+    assert len(asked) > 20
+
+    def empty():
+        for path in ("/", "/api/ping", "/nothing"):
+            site.ask(path)
+        # A report that honestly blocks, so that there is a handler to name.
+        administrator.get("/admin/reports/grand-tour?starts=2")
+        return {
+            key
+            for key, expression in asked.items()
+            if not (prometheus(f"query?query={urllib.parse.quote(expression)}") or {}).get("result")
+        }
+
+    assert until(empty, lambda found: not found, 40) == set()
+    firing = [alert for alert in prometheus("alerts")["alerts"] if alert["state"] == "firing"]
+    assert firing == []
+    rules = prometheus("rules")["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} == {"ok"}

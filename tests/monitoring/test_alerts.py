@@ -1,0 +1,167 @@
+"""Each alert fires when it should and only then, as Prometheus' own promtool evaluates it."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.role_files import CHECKOUT
+
+ALERTS = CHECKOUT / "monitoring" / "alerts.yml"
+RULES = {rule["alert"]: rule for rule in yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]}
+BASE = 'instance="a",site="shop"'
+PUBLIC = f'{BASE},pool="public"'
+WORKER = f'{PUBLIC},port="10001"'
+ADMIN = f'{BASE},pool="admin"'
+ADMIN_WORKER = f'{ADMIN},port="10004"'
+BLOCKING = {
+    f"aroundtheworld_pool_blocking{{{PUBLIC}}}": "0x60",
+    f"aroundtheworld_pool_blocking{{{ADMIN}}}": "1x60",
+}
+LAG = "aroundtheworld_worker_loop_lag_seconds_bucket"
+TOOK = "aroundtheworld_worker_request_duration_seconds_bucket"
+CODES = "aroundtheworld_worker_requests_total"
+
+
+def buckets(name, labels, fast, all_of_them, bound):
+    return {
+        f'{name}{{{labels},le="{bound}"}}': f"0+{fast}x60",
+        f'{name}{{{labels},le="+Inf"}}': f"0+{all_of_them}x60",
+    }
+
+
+def info(*releases):
+    return {
+        f'aroundtheworld_worker_info{{{PUBLIC},port="{port}",release="{release}"}}': "1x60"
+        for port, release in enumerate(releases, 10001)
+    }
+
+
+# Alert to what makes it fire after so many minutes, and to what looks much the same and must not.
+CASES = {
+    "MetricsMissing": (
+        {'up{job="aroundtheworld",instance="a"}': "0x60"},
+        3,
+        {'up{job="aroundtheworld",instance="a"}': "1x60", 'up{job="other",instance="a"}': "0x60"},
+    ),
+    "WorkerDown": (
+        {f"aroundtheworld_worker_up{{{WORKER}}}": "0x60"},
+        2,
+        {f"aroundtheworld_worker_up{{{WORKER}}}": "1x60"},
+    ),
+    "WorkerRestarts": (
+        {f"aroundtheworld_worker_restarts_total{{{WORKER}}}": "0+1x60"},
+        15,
+        {f"aroundtheworld_worker_restarts_total{{{WORKER}}}": "0x20 1x60"},
+    ),
+    "LoopBlocked": (
+        BLOCKING | {f"aroundtheworld_worker_loop_busy_seconds{{{WORKER}}}": "6x60"},
+        1,
+        BLOCKING
+        | {
+            f"aroundtheworld_worker_loop_busy_seconds{{{WORKER}}}": "1x60",
+            f"aroundtheworld_worker_loop_busy_seconds{{{ADMIN_WORKER}}}": "600x60",
+        },
+    ),
+    "LoopLags": (
+        BLOCKING | buckets(LAG, WORKER, 10, 240, "0.25") | buckets(LAG, WORKER, 240, 240, "0.5"),
+        20,
+        BLOCKING
+        | buckets(LAG, WORKER, 240, 240, "0.25")
+        | buckets(LAG, ADMIN_WORKER, 10, 240, "0.25")
+        | buckets(LAG, ADMIN_WORKER, 240, 240, "0.5"),
+    ),
+    "Errors": (
+        {f'{CODES}{{{WORKER},code="200"}}': "0+90x60", f'{CODES}{{{WORKER},code="502"}}': "0+9x60"},
+        20,
+        {f'{CODES}{{{WORKER},code="200"}}': "0+90x60", f'{CODES}{{{WORKER},code="404"}}': "0+9x60"},
+    ),
+    "Slow": (
+        BLOCKING | buckets(TOOK, WORKER, 10, 240, "1") | buckets(TOOK, WORKER, 240, 240, "2.5"),
+        20,
+        BLOCKING
+        | buckets(TOOK, WORKER, 240, 240, "1")
+        | buckets(TOOK, ADMIN_WORKER, 10, 240, "1")
+        | buckets(TOOK, ADMIN_WORKER, 240, 240, "2.5"),
+    ),
+    "MemoryShort": (
+        {
+            f"aroundtheworld_pool_memory_bytes{{{ADMIN}}}": "95x60",
+            f"aroundtheworld_pool_memory_max_bytes{{{ADMIN}}}": "100x60",
+        },
+        6,
+        {
+            f"aroundtheworld_pool_memory_bytes{{{ADMIN}}}": "80x60",
+            f"aroundtheworld_pool_memory_max_bytes{{{ADMIN}}}": "100x60",
+            f"aroundtheworld_pool_memory_bytes{{{PUBLIC}}}": "95x60",
+        },
+    ),
+    "NginxDown": (
+        {f"aroundtheworld_nginx_up{{{BASE}}}": "0x60"},
+        2,
+        {f"aroundtheworld_nginx_up{{{BASE}}}": "1x60"},
+    ),
+    "DeployFailed": (
+        {f'aroundtheworld_deploy_last_info{{{BASE},outcome="reverted"}}': "1x60"},
+        1,
+        {f'aroundtheworld_deploy_last_info{{{BASE},outcome="done"}}': "1x60"},
+    ),
+    "ReleasesDiffer": (info("a", "b"), 16, info("a", "a")),
+    "Closed": (
+        {f"aroundtheworld_maintenance{{{BASE}}}": "1x90"},
+        61,
+        {f"aroundtheworld_maintenance{{{BASE}}}": "1x30 0x60"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def promtool():
+    found = shutil.which("promtool")
+    assert found, "promtool is missing: `make unit` installs Debian's package prometheus"
+
+    def run(*arguments):
+        done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_prometheus_takes_the_rules(promtool):
+    code, said = promtool("check", "rules", str(ALERTS))
+    assert (code, f"{len(RULES)} rules found" in said) == (0, True), said
+
+
+def test_every_alert_has_its_cases():
+    assert {f"AroundTheWorld{name}" for name in CASES} == set(RULES)
+
+
+def firing(promtool, directory, name, series, minute):
+    """Tells whether the alert fires then; what it fires for, promtool compares with nothing."""
+    alert = {"eval_time": f"{minute}m", "alertname": f"AroundTheWorld{name}", "exp_alerts": []}
+    inputs = [{"series": one, "values": values} for one, values in series.items()]
+    test = {"interval": "1m", "input_series": inputs, "alert_rule_test": [alert]}
+    file = Path(directory) / "test.yml"
+    # JSON is YAML.
+    file.write_text(json.dumps({"rule_files": [str(ALERTS)], "tests": [test]}))
+    code, said = promtool("test", "rules", str(file))
+    assert code == 0 or "exp:[" in said.replace(" ", ""), said
+    return code != 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_when_it_should_and_only_then(name, promtool, tmp_path):
+    sick, minute, well = CASES[name]
+    assert firing(promtool, tmp_path, name, sick, minute)
+    for moment in (minute, 30, 60):
+        assert not firing(promtool, tmp_path, name, well, moment)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if "for" in RULES[f"AroundTheWorld{name}"]]
+)
+def test_an_alert_that_waits_does_not_fire_at_once(name, promtool, tmp_path):
+    assert not firing(promtool, tmp_path, name, CASES[name][0], 0)
