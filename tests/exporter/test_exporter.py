@@ -307,7 +307,8 @@ def test_the_command_line_is_understood(host):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         pid = os.fork()
         if not pid:
-            os.dup2(listening.fileno(), 3, inheritable=True)
+            os.dup2(listening.fileno(), 3)
+            os.set_inheritable(3, True)  # also where it was that already
             program = exporter.__file__
             arguments = ["shop", str(host.home), "127.0.0.1:9", "public:10001,10002"]
             python = sys.executable
