@@ -188,6 +188,8 @@ def test_a_site_from_before_there_were_claims_is_known(tmp_path):
 def test_a_claim_has_every_port_of_the_site(given):
     planned = variables_for(given)["__aroundtheworld_plan"]
     ports = [port for pool in planned["pools"] for port in pool["ports"]]
+    if port := given.get("aroundtheworld_metrics_port"):
+        ports += [port, port + 1]  # the second is nginx's, for its own numbers
     assert [one["port"] for one in planned["claim"]["sockets"]] == ports
 
 

@@ -654,6 +654,15 @@ def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def derive_claim(given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the site has for itself on its host, for other sites there to keep off."""
+    wanted = [
+        (given["aroundtheworld_listen_address"], port, "aroundtheworld_pools")
+        for pool in pools
+        for port in pool["ports"]
+    ]
+    if port := given["aroundtheworld_metrics_port"]:
+        variable = "aroundtheworld_metrics_port"
+        wanted.append((given["aroundtheworld_metrics_address"], port, variable))
+        wanted.append(("127.0.0.1", port + 1, variable))  # nginx's own numbers
     return {
         "site": given["aroundtheworld_site"],
         "home": given["aroundtheworld_home"],
@@ -662,13 +671,8 @@ def derive_claim(given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]) -
         "server_names": given["aroundtheworld_server_names"],
         "pools": [pool["name"] for pool in pools],
         "sockets": [
-            {
-                "address": given["aroundtheworld_listen_address"],
-                "port": port,
-                "variable": "aroundtheworld_pools",
-            }
-            for pool in pools
-            for port in pool["ports"]
+            {"address": address, "port": port, "variable": variable}
+            for address, port, variable in wanted
         ],
     }
 

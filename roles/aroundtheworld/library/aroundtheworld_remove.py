@@ -76,9 +76,9 @@ def unit_patterns(site: str) -> list[list[str]]:
 
     Sockets first, because a connection to one would start its service again.
     """
-    names = ("-handover@*", "@*", "-prepare", "-run-*")
+    names = ("-handover@*", "@*", "-prepare", "-run-*", "-metrics")
     return [
-        [f"{site}@*.socket"],
+        [f"{site}@*.socket", f"{site}-metrics.socket"],
         [f"{site}{name}.service" for name in names],
         [f"{site}-*.slice"],
         [f"{site}.slice"],
@@ -87,8 +87,9 @@ def unit_patterns(site: str) -> list[list[str]]:
 
 def file_patterns(site: str) -> list[str]:
     """Return how the paths of the site's unit files look, from systemd's directory on."""
-    names = ("@*", "-handover@*", "-prepare.service", "-*.slice")
-    return [*(f"{site}{name}" for name in names), f"*.wants/{site}@*"]
+    names = ("@*", "-handover@*", "-prepare.service", "-metrics.*", "-*.slice")
+    links = (f"*.wants/{site}{name}" for name in ("@*", "-metrics.socket"))
+    return [*(f"{site}{name}" for name in names), *links]
 
 
 class Removal:
