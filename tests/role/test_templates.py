@@ -454,5 +454,7 @@ def test_nginx_tells_its_own_numbers_on_the_host_alone():
     site = parse_nginx(render("site.conf.j2", variables_for(MODELS["metrics"])))
     numbers = find(site, "server")[1][0]
     assert find(numbers, "listen") == [["127.0.0.1:9146"]]
-    assert find(numbers, "location", "=", "/nginx") == [[[["stub_status"]]]]
+    assert find(numbers, "location", "=", "/nginx") == [
+        [[["stub_status"], ["allow", "127.0.0.1"], ["deny", "all"]]]
+    ]
     assert find(numbers, "location", "/") == [[[["return", "404"]]]]
