@@ -7,18 +7,17 @@ import json
 import re
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-
-from tests.role_files import CHECKOUT
 
 ENDPOINT, NGINX, PROMETHEUS = "127.0.0.1:9145", "127.0.0.1:9146", "127.0.0.1:9147"
 PORTS = {10001: "public", 10002: "public", 10003: "public", 10004: "admin"}
 FETCH = (
     "python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())' %s"
 )
-MONITORING = CHECKOUT / "monitoring"
+MONITORING = Path(__file__).resolve().parents[3] / "monitoring"
 
 
 @pytest.fixture
