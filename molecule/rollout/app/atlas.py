@@ -6,6 +6,7 @@ Bad releases are copies of this directory with one change.
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 from tornado.web import Application, RequestHandler
@@ -64,6 +65,15 @@ class Admin(Page):
         self.write(f"administration of edition {EDITION}\n")
 
 
+class Block(Page):
+    """GET /block?seconds=5: what a handler must not do, and may below /admin."""
+
+    def get(self) -> None:
+        """Hold the event loop."""
+        time.sleep(float(self.get_argument("seconds")))
+        self.write("done\n")
+
+
 async def make_app() -> Application:
     """Return the application."""
     return Application(
@@ -73,6 +83,8 @@ async def make_app() -> Application:
             ("/slow", Slow),
             ("/ws", EchoSocket),
             ("/admin", Admin),
+            ("/block", Block),
+            ("/admin/block", Block),
         ],
         static_path=Path(__file__).with_name("static"),
     )
