@@ -22,11 +22,16 @@ class Listener:
         assert self.connected.wait(10)
 
     async def _listen(self):
-        connection = await websocket_connect(self.url)
-        while (message := await connection.read_message()) is not None:
+        self.loop = asyncio.get_running_loop()
+        self.connection = await websocket_connect(self.url)
+        while (message := await self.connection.read_message()) is not None:
             self.heard.append(message)
             self.connected.set()
-        self.code = connection.close_code
+        self.code = self.connection.close_code
+
+    def hang_up(self):
+        self.loop.call_soon_threadsafe(self.connection.close)
+        self.thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -55,4 +60,7 @@ def test_one_that_is_quiet_for_long_stays_open_and_a_handover_closes_it_with_100
     listener.thread.join(10)
     assert listener.code == 1001
     assert set(said) == {200}
-    assert Listener(http).thread.is_alive()
+    again = Listener(http)
+    assert again.thread.is_alive()
+    again.hang_up()
+    assert again.code == 1000
