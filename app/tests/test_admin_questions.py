@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 from random import Random
@@ -12,8 +11,6 @@ from tornado.log import access_log
 from tornado.testing import ExpectLog
 
 from aroundtheworld.db import questions
-from aroundtheworld.db.engine import Database
-from aroundtheworld.db.schema import questions as table
 from aroundtheworld.db.schema import round_questions
 
 QUESTION = {
@@ -239,21 +236,3 @@ def test_a_file_that_is_none(site, admin, content):
     with ExpectLog(access_log, "400"):
         assert send_file(admin, content, name="../../etc/passwd").code == 400
     assert stored(site) == []
-
-
-def test_the_public_query_is_an_index_look_up(sqlite_url):
-    plans = []
-
-    def explain(connection, _cursor, statement, parameters, _context, _many):
-        if statement.lstrip().startswith("SELECT") and table.name in statement:
-            cursor = connection.connection.cursor()
-            plans.extend(cursor.execute("EXPLAIN QUERY PLAN " + statement, parameters).fetchall())
-
-    with contextlib.closing(Database(sqlite_url)) as database:
-        database.write(questions.add, {**QUESTION, "published": True})
-        sa.event.listen(database.engine, "before_cursor_execute", explain)
-        database.read(questions.draw, ["FR", "DE"], 5, Random(1))
-    details = [plan[3] for plan in plans]
-    assert len(details) == 2
-    assert "ix_questions_country_published" in details[0]
-    assert all(detail.startswith("SEARCH questions USING") for detail in details), details

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aroundtheworld import world
-from aroundtheworld.db import events, facts, journeys, logins, players, rounds
+from aroundtheworld.db import journeys, players, rounds
 from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
@@ -221,52 +221,6 @@ def test_the_round_to_go_on_with_is_the_latest_unless_finished(database):
     for position in range(10):
         database.write(rounds.answer, second, player_id, position, 0)
     assert database.read(rounds.latest_open, player_id) is None
-
-
-PUBLIC_QUERIES = [
-    lambda c: players.by_id(c, 1),
-    lambda c: players.by_name(c, "ada"),
-    lambda c: rounds.load(c, 1, 1),
-    lambda c: rounds.latest_open(c, 1),
-    lambda c: rounds.latest(c, 1),
-    lambda c: rounds.record(c, 1),
-    lambda c: rounds.start(c, None, make_round(world.load(), Random(1)), PARIS),
-    lambda c: rounds.answer(c, 1, 1, 0, 0),
-    lambda c: journeys.by_player(c, 1),
-    lambda c: journeys.fly(c, 1, PARIS, LONDON, 344, 0),
-    lambda c: journeys.latest_flights(c, 1),
-    lambda c: journeys.leaders(c),
-    lambda c: events.latest(c, 12),
-    lambda c: events.after(c, 12),
-    lambda c: events.add(c, events.ARRIVED, 1),
-    lambda c: logins.allowed(c, "192.0.2.1", "ada"),
-    lambda c: logins.failed(c, "192.0.2.1", "ada"),
-    lambda c: players.sign_up(c, 1, "ada", "hash"),
-    lambda c: facts.about(c, "FR"),
-    lambda c: facts.begin_fetch(c, "FR", 1000),
-    lambda c: facts.keep(c, "FR", {}),
-]
-
-
-@pytest.mark.parametrize("query", PUBLIC_QUERIES)
-def test_public_queries_look_up_an_index(sqlite_database, query):
-    database = sqlite_database
-    begin(database)
-    statements = []
-    record = lambda _c, _cursor, text, values, _x, _many: statements.append((text, values))  # noqa: E731
-    sa.event.listen(database.engine, "before_cursor_execute", record)
-    database.write(query)
-    sa.event.remove(database.engine, "before_cursor_execute", record)
-    statements = [(s, v) for s, v in statements if s.startswith(("SELECT", "UPDATE", "DELETE"))]
-    with database.engine.connect() as connection:
-        for text, values in statements:
-            values = values[0] if isinstance(values, list) else values
-            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values).all()
-            for row in plan:
-                # The leaderboard reads its index from the top, and stops at the limit.
-                from_the_top = "journeys USING INDEX ix_journeys_earned" in row.detail
-                assert from_the_top or "SCAN" not in row.detail, text
-                assert "TEMP B-TREE" not in row.detail, text
 
 
 def test_a_journey_begins_once_and_with_nothing(database):
