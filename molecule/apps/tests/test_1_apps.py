@@ -1,4 +1,4 @@
-"""Apps that nobody here wrote do what they are for, behind nginx, two sites on one host."""
+"""Apps that nobody here wrote do what they are for, behind nginx, three sites on one host."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from testinfra.host import Host
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
@@ -24,8 +26,17 @@ def urls(name: str) -> dict[str, str]:
         (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "hosts.json").read_text()
     )
     ports = known[name]["ports"]
-    sites = {"bokeh": "8001", "luigi": "8002"}
+    sites = {"bokeh": "8001", "luigi": "8002", "jupyter": "8003"}
     return {site: f"http://127.0.0.1:{ports[port]}" for site, port in sites.items()}
+
+
+@pytest.fixture(scope="module")
+def jupyter(host: Host, urls: dict[str, str]) -> Iterator[httpx.Client]:
+    """Return a client that Jupyter lets in."""
+    token = host.check_output("cat /etc/jupyter/secrets/jupyter_token")
+    headers = {"Authorization": f"token {token}"}
+    with httpx.Client(base_url=urls["jupyter"], headers=headers, timeout=SECONDS) as client:
+        yield client
 
 
 async def message(socket: WebSocketClientConnection) -> str:
@@ -81,3 +92,35 @@ def test_luigis_scheduler_takes_tasks_and_shows_them(urls: dict[str, str]) -> No
         client.post("/api/add_task", data={"data": json.dumps(task)}).raise_for_status()
         listed = client.get("/api/task_list", params={"data": json.dumps({"status": "PENDING"})})
         assert "Brew_1" in listed.json()["response"]
+
+
+def test_jupyter_keeps_notebooks_for_who_has_the_token(
+    urls: dict[str, str], jupyter: httpx.Client
+) -> None:
+    assert httpx.get(f"{urls['jupyter']}/api/contents", timeout=SECONDS).status_code == 403
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    body = {"type": "notebook", "content": notebook}
+    jupyter.put("/api/contents/kept.ipynb", json=body).raise_for_status()
+    assert jupyter.get("/api/contents/kept.ipynb").json()["content"]["nbformat"] == 4
+
+
+def test_jupyters_terminal_is_a_websocket(urls: dict[str, str], jupyter: httpx.Client) -> None:
+    answer = jupyter.post("/api/terminals")
+    answer.raise_for_status()
+    path = f"/terminals/websocket/{answer.json()['name']}"
+
+    async def work() -> str:
+        request = HTTPRequest(
+            urls["jupyter"].replace("http", "ws") + path,
+            headers={"Authorization": jupyter.headers["Authorization"], "Origin": urls["jupyter"]},
+        )
+        socket = await websocket_connect(request)
+        await socket.write_message(json.dumps(["stdin", "echo $((6 * 7)); id -un\r"]))
+        screen = ""
+        while not re.search(r"\b42\s+jupyter\b", screen):
+            kind, *rest = json.loads(await message(socket))
+            screen += rest[0] if kind == "stdout" else ""
+        socket.close()
+        return screen
+
+    assert "42" in asyncio.run(work())
