@@ -1,5 +1,6 @@
 """Releases, good and bad ones, while visitors use the site."""
 
+import contextlib
 import threading
 import time
 import urllib.parse
@@ -99,9 +100,9 @@ def test_what_takes_longer_than_its_drain_timeout_is_cut_and_named(
     answers = []
 
     def post():
-        connection = HTTPConnection(urllib.parse.urlsplit(http).netloc)
-        connection.request("POST", "/slow?seconds=100", b"too slow")
-        answers.append(connection.getresponse().status)
+        with contextlib.closing(HTTPConnection(urllib.parse.urlsplit(http).netloc)) as connection:
+            connection.request("POST", "/slow?seconds=100", b"too slow")
+            answers.append(connection.getresponse().status)
 
     visitor = threading.Thread(target=post)
     visitor.start()
