@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import socket
 import socketserver
 import tempfile
@@ -52,6 +53,12 @@ def test_a_worker_says_it_on_its_socket(control, answered):
 def test_of_a_command_it_is_noted(control):
     note(control)
     assert systemd.health(control) == NOTED
+
+
+@pytest.mark.parametrize("disguise", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_note_that_is_no_file_holds_nobody_up(control, disguise):
+    disguise(control.with_name("runs"))
+    assert systemd.health(control) == {}
 
 
 def test_a_socket_that_is_left_from_a_worker_hides_no_note(control):

@@ -62,7 +62,9 @@ def download_command(lock: Path, into: Path, python: Mapping[str, Any]) -> list[
     tag = python["implementation"] + python["version"].replace(".", "")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
-    command += ["--dest", str(into), "--python-version", python["version"]]
+    command += ["--dest", str(into), "--python-version"]
+    # To the last digit: some wheels want at least 3.11.1, which "3.11" is not.
+    command += [python["markers"]["python_full_version"]]
     command += ["--implementation", python["implementation"]]
     command += [part for abi in (tag, "abi3", "none") for part in ("--abi", abi)]
     command += [part for name in platforms(python) for part in ("--platform", name)]
