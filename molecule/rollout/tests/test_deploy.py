@@ -109,7 +109,7 @@ def test_what_takes_longer_than_its_drain_timeout_is_cut_and_named(
     run = ansible_playbook(app(), "-earoundtheworld_canary_seconds=0")
     visitor.join()
     assert run.returncode == 0
-    assert answers == [502]
+    assert answers == [500]  # what Tornado answers for a handler that is cancelled
     # Ten seconds, and what the others and their stand-ins take.
     assert 10 <= sum(phase["seconds"] for phase in site.last_change["phases"]) < 40
     said = host.check_output("journalctl --since=-2min -u 'aroundtheworld@*' -o cat")
