@@ -37,14 +37,18 @@ def wanted_traces(ports):
     slices = {f"aroundtheworld-{name}.slice" for name in ports}
     shared = {"aroundtheworld@.service", "aroundtheworld@.socket", "aroundtheworld-prepare.service"}
     shared.add("aroundtheworld-handover@.service")
+    metrics = {f"aroundtheworld-metrics.{kind}" for kind in ("service", "socket")}
     return {
         "files": shared
+        | metrics
+        | {"sockets.target.wants/aroundtheworld-metrics.socket"}
         | slices
         | {f"multi-user.target.wants/{name}.service" for name in names}
         | {f"sockets.target.wants/{name}.socket" for name in names}
         | {f"{name}.service.d" for name in names}
         | {f"{name}.service.d/pool.conf" for name in names},
         "units": slices
+        | metrics
         | {"aroundtheworld.slice"}
         | {f"{name}.{kind}" for name in names for kind in ("service", "socket")},
         "run": {str(number) for number in numbers},
