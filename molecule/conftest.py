@@ -115,14 +115,14 @@ def ansible_playbook(name: str, inventory_path: Path) -> Callable[..., PlaybookR
     """Returns a function that runs the operator's command on the host under test.
 
     `ansible_playbook("--tags", "maintenance_on")` runs `ansible-playbook site.yml --tags
-    maintenance_on` in the checkout, limited to the host. Its result says what came of it: a run
-    that fails is for the test to judge.
+    maintenance_on` in the checkout, limited to the host, or to what the inventory calls one of its
+    sites. Its result says what came of it: a run that fails is for the test to judge.
     """
 
-    def run(*arguments: str, playbook: str = "site.yml") -> PlaybookRun:
+    def run(*arguments: str, playbook: str = "site.yml", limit: str = name) -> PlaybookRun:
         command = ["ansible-playbook", playbook, *arguments]
         result = subprocess.run(
-            [*command, "--inventory", str(inventory_path), "--limit", name],
+            [*command, "--inventory", str(inventory_path), "--limit", limit],
             cwd=CHECKOUT,
             # What Molecule sets for its own runs has no place in the operator's.
             env={key: value for key, value in os.environ.items() if not _is_molecules(key)},
@@ -133,7 +133,7 @@ def ansible_playbook(name: str, inventory_path: Path) -> Callable[..., PlaybookR
             check=False,
         )
         print(f"$ {' '.join(command)}\n{result.stdout}")  # pytest shows it when the test fails
-        recap = re.search(rf"^{re.escape(name)} +: (.+)$", result.stdout, re.MULTILINE)
+        recap = re.search(rf"^{re.escape(limit)} +: (.+)$", result.stdout, re.MULTILINE)
         counts = dict(re.findall(r"(\w+)=(\d+)", recap[1])) if recap else {}
         wanted = ("ok", "changed", "unreachable", "failed", "skipped")
         return PlaybookRun(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,17 +15,6 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 SECONDS = 20
-
-
-@pytest.fixture(scope="module")
-def urls(name: str) -> dict[str, str]:
-    """Return the URL of each site of the host under test."""
-    known = json.loads(
-        (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "hosts.json").read_text()
-    )
-    ports = known[name]["ports"]
-    sites = {"bokeh": "8001", "luigi": "8002", "jupyter": "8003"}
-    return {site: f"http://127.0.0.1:{ports[port]}" for site, port in sites.items()}
 
 
 @pytest.fixture(scope="module")

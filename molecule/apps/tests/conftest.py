@@ -1,0 +1,43 @@
+"""The sites of one host."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+PORTS = {"bokeh": "8001", "luigi": "8002", "jupyter": "8003"}
+
+
+@pytest.fixture(scope="module")
+def urls(name: str) -> dict[str, str]:
+    """Return the URL of each site of the host under test."""
+    known = json.loads(
+        (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "hosts.json").read_text()
+    )
+    ports = known[name]["ports"]
+    return {site: f"http://127.0.0.1:{ports[port]}" for site, port in PORTS.items()}
+
+
+@pytest.fixture(scope="module")
+def play(name: str, ansible_playbook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that runs `ansible-playbook site.yml …` for one site of the host."""
+    return lambda site, *arguments: ansible_playbook(*arguments, limit=f"{site}-{name}")
+
+
+@pytest.fixture
+def processes(host: Host) -> Callable[[], dict[str, str]]:
+    """Return a function that tells the main process of every worker of every site."""
+
+    def tell() -> dict[str, str]:
+        patterns = " ".join(f"'{site}@*.service'" for site in PORTS)
+        said = host.check_output(f"systemctl show --property=Id,MainPID {patterns}")
+        blocks = (dict(line.split("=", 1) for line in one.split()) for one in said.split("\n\n"))
+        return {block["Id"]: block["MainPID"] for block in blocks if block}
+
+    return tell

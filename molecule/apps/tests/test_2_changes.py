@@ -1,0 +1,114 @@
+"""What happens to one site of a host is nothing to the others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from testinfra.host import Host
+
+APPS = Path(__file__).resolve().parents[1]
+
+Processes = Callable[[], dict[str, str]]
+
+
+@pytest.fixture
+def new_release(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that copies a site's app, as a release that is not there yet."""
+
+    def make(site: str) -> str:
+        app = tmp_path / site
+        shutil.copytree(APPS / site, app)
+        (app / "edition.txt").write_text("another\n")
+        return f"-earoundtheworld_app_dir={app}"
+
+    return make
+
+
+@contextmanager
+def visited(url: str) -> Iterator[Counter[object]]:
+    """Ask for a page all the time; give what came of it."""
+    said: Counter[object] = Counter()
+    leave = threading.Event()
+
+    def visit() -> None:
+        while not leave.is_set():
+            try:
+                said[httpx.get(url, timeout=20).status_code] += 1
+            except httpx.HTTPError as error:
+                said[repr(error)] += 1
+            leave.wait(0.05)
+
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    try:
+        yield said
+    finally:
+        leave.set()
+        visitor.join()
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Return the sites with workers that were started or stopped."""
+    return {unit.partition("@")[0] for unit, pid in {*before.items()} ^ {*after.items()}}
+
+
+def test_the_runner_exchanges_bokeh_and_loses_no_request(
+    urls: dict[str, str], play: Callable[..., Any], new_release: Any, processes: Processes
+) -> None:
+    before = processes()
+    with visited(urls["bokeh"]) as said:
+        assert play("bokeh", new_release("bokeh")).returncode == 0
+    assert said.keys() == {200}, said
+    assert changed(before, processes()) == {"bokeh"}
+
+
+def test_luigid_is_stopped_and_started_and_knows_its_tasks_again(
+    urls: dict[str, str], play: Callable[..., Any], new_release: Any, processes: Processes
+) -> None:
+    before = processes()
+    with httpx.Client(base_url=urls["luigi"], timeout=20) as client:
+        task = {"worker": "w", "task_id": "Pour_1", "family": "Pour", "status": "PENDING"}
+        client.post("/api/add_task", data={"data": json.dumps(task)}).raise_for_status()
+        assert play("luigi", new_release("luigi")).returncode == 0
+        listed = client.get("/api/task_list", params={"data": json.dumps({"status": "PENDING"})})
+    assert "Pour_1" in listed.json()["response"]
+    assert changed(before, processes()) == {"luigi"}
+
+
+def test_a_site_is_removed_and_its_data_only_when_asked(
+    host: Host, urls: dict[str, str], play: Callable[..., Any], processes: Processes
+) -> None:
+    def left() -> set[str]:
+        places = "/etc/systemd/system /etc/nginx /var/lib/tornado /etc/jupyter /run/jupyter"
+        found = host.run(f"find {places} -path '*jupyter*' -not -path '*/shared/*' 2>/dev/null")
+        return set(found.stdout.split())
+
+    before = processes()
+    dry = play("jupyter", "--tags", "remove", "--check")
+    assert dry.returncode == 0
+    assert dry.changed > 0
+    assert processes() == before
+    assert play("jupyter", "--tags", "remove").returncode == 0
+    assert changed(before, processes()) == {"jupyter"}
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(urls["jupyter"], timeout=5)
+    assert httpx.get(urls["bokeh"], timeout=20).status_code == 200
+    home = "/var/lib/tornado/jupyter"
+    assert host.file(f"{home}/shared/kept.ipynb").exists
+    assert left() <= {"/etc/jupyter", home, f"{home}/shared", f"{home}/deploys.jsonl"} | {
+        path for path in left() if path.startswith("/etc/jupyter/secrets")
+    }
+
+    assert play("jupyter", "--tags", "remove", "-earoundtheworld_remove_data=true").changed > 0
+    assert left() == set()
+    assert not host.user("jupyter").exists
+    assert play("jupyter", "--tags", "remove", "-earoundtheworld_remove_data=true").changed == 0
