@@ -79,10 +79,10 @@ def cut_off_at(host, port):
     """Kill what Ansible runs on the host while it restarts the worker of a port."""
     restart = f"systemctl restart -- aroundtheworld@{port}.service"
     waiting = (
-        f"for _ in $(seq 1500); do child=$(pgrep --full --exact '{restart}') && "
+        f"while [ $SECONDS -lt 120 ]; do child=$(pgrep --full --exact '{restart}') && "
         'exec kill -KILL "$(ps -o ppid= -p $child | tr -d " ")"; sleep 0.01; done; exit 1'
     )
-    return threading.Thread(target=host.run, args=(waiting,))
+    return threading.Thread(target=host.run, args=("bash -c %s", waiting))
 
 
 def test_a_new_release(host, site, ansible_playbook, good_app, until):
