@@ -368,6 +368,7 @@ def test_a_question_is_written_and_published(admin):
     page.get_by_label("Wrong answer 3").fill("Wrong answer 2, as written")
     with admin.refused(400):
         admin.press("Save")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong answer 3 must differ")
     admin.look("admin-question-refused")
     page.get_by_label("Wrong answer 3").fill("Another answer")
     admin.press("Save")
