@@ -69,8 +69,8 @@ def test_a_bad_question_is_not_saved_and_what_was_typed_stays(site, admin):
         response = admin.post("/admin/questions/new", **{**QUESTION, "country": "XX", "fact": ""})
     page = response.body.decode()
     assert response.code == 400
-    assert "<strong>country</strong> must be the two letters" in page
-    assert "<strong>fact</strong> must not be empty" in page
+    assert "<strong>Country</strong> must be the two letters" in page
+    assert "<strong>Fact, told afterwards</strong> must not be empty" in page
     assert "Which wall fell" in page
     assert stored(site) == []
 
