@@ -33,6 +33,13 @@ async def message(socket: WebSocketClientConnection) -> str:
     return said
 
 
+async def hang_up(socket: WebSocketClientConnection) -> None:
+    """Close the WebSocket, and wait until the other side has, too."""
+    socket.close()
+    while await asyncio.wait_for(socket.read_message(), SECONDS) is not None:
+        pass
+
+
 def test_bokeh_draws_another_wave_when_a_visitor_moves_the_slider(urls: dict[str, str]) -> None:
     page = httpx.get(urls["bokeh"], timeout=SECONDS).text
     token = re.search(r'"token":"([^"]+)"', page)
@@ -64,7 +71,7 @@ def test_bokeh_draws_another_wave_when_a_visitor_moves_the_slider(urls: dict[str
         if kind == "OK":
             kind, content = await receive()
         assert kind == "PATCH-DOC"
-        socket.close()
+        await hang_up(socket)
         (event,) = content["events"]
         return dict(event)
 
@@ -107,7 +114,7 @@ def test_jupyters_terminal_is_a_websocket(urls: dict[str, str], jupyter: httpx.C
         while not re.search(r"\b42\s+jupyter\b", screen):
             kind, *rest = json.loads(await message(socket))
             screen += rest[0] if kind == "stdout" else ""
-        socket.close()
+        await hang_up(socket)
         return screen
 
     assert "42" in asyncio.run(work())
