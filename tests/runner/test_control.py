@@ -40,6 +40,12 @@ def test_a_block_outside_any_handler_has_a_name_too(start, listening):
         assert worker.health()[1]["busy_in"] == "sample.pause"
 
 
+def test_no_search_for_garbage_looks_at_what_was_there_before_the_first_request(start, listening):
+    start().ready()
+    with harness.client(listening) as client:
+        assert int(harness.get(client, "/collected")) < 5_000  # else five times as many
+
+
 def test_it_answers_while_the_application_is_still_being_imported(start):
     worker = start("slow_import:make_app")
     worker.wait_state("starting")

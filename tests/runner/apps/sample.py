@@ -1,6 +1,7 @@
 """An application with one handler for each thing that a worker must get right."""
 
 import asyncio
+import gc
 import os
 import time
 
@@ -39,6 +40,13 @@ class BlocksAfterwards(RequestHandler):
     def get(self) -> None:
         asyncio.get_running_loop().call_later(0.3, pause, 1.0)
         self.write("done")
+
+
+class Collected(RequestHandler):
+    """Tells how many objects a search for garbage looks at."""
+
+    def get(self) -> None:
+        self.write(str(len(gc.get_objects())))
 
 
 class Answers(RequestHandler):
@@ -101,6 +109,7 @@ def make_app() -> Application:
             ("/slow", Slow),
             ("/blocking", Blocking),
             ("/blocks-afterwards", BlocksAfterwards),
+            ("/collected", Collected),
             ("/answers/([0-9]+)", Answers),
             ("/fails", Fails),
             ("/cuts-short", CutsShort),

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import platform
@@ -92,6 +93,10 @@ class Worker:
                 private_sockets.enter_context(control_socket(self._settings.control, routes))
             factory = loading.import_factory(self._settings.module, self._settings.attribute)
             application = await loading.make_application(factory)
+            # What is there now stays: looking through all of it for garbage, as is done every once
+            # in a while, would hold up the loop of a large application for some 50 ms.
+            gc.collect()
+            gc.freeze()
             # Until here a signal ends the process at once, as it should: nothing was accepted.
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
