@@ -30,7 +30,7 @@ def main() -> None:
         "playbooks": lambda: playbooks.measure(rounds, deploys),
         "cost": lambda: cost.measure(4 * rounds),
         "load": lambda: load.measure(bursts),
-        "game": lambda: game.measure(*(2, 50) if arguments.quick else (3, 250)),
+        "game": lambda: game.measure(*(2, 50) if arguments.quick else (3, 500)),
         "targets": targets.measure,
     }
     wanted = arguments.parts or ["playbooks", "load"]

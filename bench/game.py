@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -144,22 +146,23 @@ def _costs(rounds: list[dict[str, dict[str, float]]]) -> list[Figure]:
 
 def _holds(rounds: list[dict[str, dict[str, int]]]) -> list[Figure]:
     """Returns what was measured of how long requests held the loop."""
-    slowest = []
+    counts: dict[str, Counter[float]] = defaultdict(Counter)
     for routes in rounds:
-        by_route = {
-            route: _percentile({float(bound): n for bound, n in counts.items()}, 0.999) * 1000
-            for route, counts in routes.items()
-            if sum(counts.values()) > 0
-        }
-        worst = sorted(by_route, key=lambda route: by_route[route], reverse=True)
-        for route in worst[:5]:
-            say(f"{by_route[route]:6.1f} ms {route}, {sum(routes[route].values())} requests")
-        slowest.append(by_route[worst[0]])
+        for route, buckets in routes.items():
+            counts[route].update({float(bound): n for bound, n in buckets.items()})
+    by_route = {
+        route: _percentile(buckets, 0.999) * 1000
+        for route, buckets in counts.items()
+        if buckets.total()
+    }
+    worst = sorted(by_route, key=lambda route: by_route[route], reverse=True)
+    for route in worst[:5]:
+        say(f"{by_route[route]:6.1f} ms {route}, {counts[route].total()} requests")
     name = "how long the slowest public route holds the loop, p99.9"
-    return [Figure(name, "ms", slowest, 10)]
+    return [Figure(name, "ms", [by_route[worst[0]]], 10)]
 
 
-def _percentile(buckets: dict[float, int], fraction: float) -> float:
+def _percentile(buckets: Mapping[float, int], fraction: float) -> float:
     """Returns the upper bound of the bucket into which a percentile falls."""
     rank = fraction * sum(buckets.values())
     for bound, count in sorted(buckets.items()):

@@ -30,7 +30,7 @@ def of_slice(host, pool, *files):
 
 
 def test_the_processes_yield(host, limited):
-    for port, nice, policy, adjust in ((10001, 0, "OTHER", "0"), (10004, 10, "BATCH", "500")):
+    for port, nice, policy, adjust in ((10001, 0, "OTHER", "0"), (10004, 10, "IDLE", "500")):
         pid = limited[port]
         assert host.check_output("ps -o ni= -p %s", str(pid)).strip() == str(nice)
         assert f"SCHED_{policy}" in host.check_output("chrt -p %s", str(pid))
