@@ -25,7 +25,7 @@ help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s rollout'"
-	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game' for bench;"
+	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game isolation growth' for bench;"
 	@echo "PYTHON=python3; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ lock: .venv ## compile the lock files anew; UPGRADE=--upgrade for newer versions
 	  --constraint app/requirements.txt --output-file requirements.txt
 	@echo "Locking bench/requirements.txt"
 	@cd bench && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt
-	@for app in molecule/apps/*/requirements.in; do \
+	@for app in {molecule/apps/*,bench/app}/requirements.in; do \
 	  echo "Locking $${app%.in}.txt"; \
 	  (cd "$${app%/*}" && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt); \
 	done

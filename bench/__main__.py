@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import cost, game, load, playbooks, report, targets
+from bench import cost, game, growth, isolation, load, playbooks, report, targets
 from bench.figures import Part
 from bench.host import CACHE, TOOLS, BenchError, run, say
 
@@ -19,7 +19,8 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help="playbooks, load, cost, game and targets (20 minutes); the first two unless named",
+        help="playbooks, load, cost, game, isolation, growth, and targets, which takes 20 minutes; "
+        "the first two unless named",
     )
     parser.add_argument(
         "--quick", action="store_true", help="measure once or twice, and keep nothing"
@@ -31,6 +32,8 @@ def main() -> None:
         "cost": lambda: cost.measure(4 * rounds),
         "load": lambda: load.measure(bursts),
         "game": lambda: game.measure(*(2, 50) if arguments.quick else (3, 500)),
+        "isolation": lambda: isolation.measure(*((4, 1) if arguments.quick else (10, 3))),
+        "growth": lambda: growth.measure(1 if arguments.quick else 3),
         "targets": targets.measure,
     }
     wanted = arguments.parts or ["playbooks", "load"]

@@ -80,12 +80,12 @@ def measure(rounds: int) -> Part:
             " && nginx -t -q && systemctl reload nginx && sleep 1"
         )
         for port in (80, PLAIN_PORT):  # not counted: what is used for the first time takes longer
-            _burst(host, port, 1)
+            burst(host, port, 1)
         give_up = time.monotonic() + PATIENCE + rounds * 2 * SECONDS
         while len(ours) < rounds:
             # Who comes first in a round comes second in the next.
             ports = (80, PLAIN_PORT) if len(ours) % 2 else (PLAIN_PORT, 80)
-            loads = {port: _burst(host, port, SECONDS) for port in ports}
+            loads = {port: burst(host, port, SECONDS) for port in ports}
             elsewhere = max(load.elsewhere for load in loads.values())
             if elsewhere <= ELSEWHERE:
                 ours.append(loads[80])
@@ -114,7 +114,12 @@ def measure(rounds: int) -> Part:
     )
 
 
-def _burst(host: Host, port: int, seconds: int) -> Load:
+def burst(host: Host, port: int, seconds: int) -> Load:
+    """Sends as many requests as there are answers, and returns what that showed.
+
+    Raises:
+        BenchError: one was not answered with 200.
+    """
     said = host.shell(
         f"{_STATE}; wrk --threads 1 --connections {CONNECTIONS} --duration {seconds}s"
         f" http://127.0.0.1:{port}/api/ping; {_STATE}"

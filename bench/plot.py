@@ -1,10 +1,14 @@
 """Draws docs/benchmarks.svg from docs/benchmarks.json: how much of each limit is used.
 
+And docs/isolation.svg: what visitors feel of a busy admin side, in each way to deploy the app.
+
 The only thing here that needs a package which the project's tools do not hold; it is run with
 bench/requirements.txt.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import matplotlib as mpl  # type: ignore[import-not-found,unused-ignore]
 from matplotlib import pyplot as plt  # type: ignore[import-not-found,unused-ignore]
@@ -13,6 +17,7 @@ from bench import report
 from bench.figures import Figure
 
 TARGET = report.FIGURES.with_suffix(".svg")
+ISOLATION = TARGET.with_stem("isolation")
 KEPT, BROKEN = "#2a7f62", "#c0392b"
 
 
@@ -51,6 +56,29 @@ def main() -> None:
     axes.set_xlabel("share of the limit that is used (bar: median)")
     axes.spines[["top", "right"]].set_visible(False)
     drawing.savefig(TARGET, metadata={"Date": None})
+    if isolation := report.load().get("isolation"):
+        draw_isolation(isolation.figures)
+
+
+def draw_isolation(figures: Sequence[Figure]) -> None:
+    """Draws a group of bars for each way to deploy the app, a bar for each kind of work."""
+    ways: dict[str, dict[str, float]] = {}
+    for figure in figures:
+        way, colon, state = figure.name.partition(": ")
+        if colon and way.startswith("("):
+            ways.setdefault(way, {})[state.partition(" (")[0]] = figure.median
+    states = list(next(iter(ways.values())))
+    drawing, axes = plt.subplots(figsize=(9, 4), layout="constrained")
+    width = 0.8 / len(states)
+    for number, state in enumerate(states):
+        places = [group + (number - len(states) / 2 + 0.5) * width for group in range(len(ways))]
+        axes.bar(places, [way[state] for way in ways.values()], width, label=state)
+    axes.set_yscale("log")
+    axes.set_ylabel("one in a hundred public requests takes longer, ms")
+    axes.set_xticks(range(len(ways)), list(ways))
+    axes.legend(title="the admin side", ncols=3, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
+    drawing.savefig(ISOLATION, metadata={"Date": None})
 
 
 if __name__ == "__main__":

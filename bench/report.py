@@ -18,6 +18,8 @@ TITLES = {
     "load": "Public requests",
     "cost": "What measuring costs a worker",
     "game": "The game with 100,000 rounds played",
+    "isolation": "Visitors while the admin side is busy",
+    "growth": "Four workers and 64",
     "targets": "The contributor's commands",
 }
 
