@@ -10,9 +10,13 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +109,52 @@ def name(host: Host) -> str:
 
 
 @pytest.fixture(scope="module")
-def http(name: str) -> str:
+def published(name: str) -> Callable[[int], str]:
+    """Returns a function that tells the URL of a port of the host as seen from here.
+
+    It has no slash at the end.
+    """
+    return lambda port: f"http://127.0.0.1:{_known_hosts()[name]['ports'][str(port)]}"
+
+
+@pytest.fixture(scope="module")
+def http(published: Callable[[int], str]) -> str:
     """Returns the URL of the host's port 80 as seen from here, without a slash at the end."""
-    return f"http://127.0.0.1:{_known_hosts()[name]['ports']['80']}"
+    return published(80)
+
+
+@pytest.fixture(scope="session")
+def keep_asking() -> Callable[..., AbstractContextManager[Counter[object]]]:
+    """Returns a block in which functions are called all the time, each in a thread of its own.
+
+    It gives what they returned, and the errors of connections and answers that they raised, each
+    with how often.
+    """
+
+    @contextmanager
+    def block(*functions: Callable[[], object]) -> Iterator[Counter[object]]:
+        said: Counter[object] = Counter()
+        leave = threading.Event()
+
+        def go(ask: Callable[[], object]) -> None:
+            while not leave.is_set():
+                try:
+                    said[ask()] += 1
+                except (OSError, HTTPException) as error:
+                    said[repr(error)] += 1
+                leave.wait(0.02)
+
+        threads = [threading.Thread(target=go, args=[ask]) for ask in functions]
+        for thread in threads:
+            thread.start()
+        try:
+            yield said
+        finally:
+            leave.set()
+            for thread in threads:
+                thread.join()
+
+    return block
 
 
 @pytest.fixture(scope="module")

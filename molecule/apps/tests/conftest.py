@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
-PORTS = {"bokeh": "8001", "luigi": "8002", "jupyter": "8003"}
+PORTS = {"bokeh": 8001, "luigi": 8002, "jupyter": 8003}
 
 
 @pytest.fixture(scope="module")
-def urls(name: str) -> dict[str, str]:
+def urls(published: Callable[[int], str]) -> dict[str, str]:
     """Return the URL of each site of the host under test."""
-    known = json.loads(
-        (Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "hosts.json").read_text()
-    )
-    ports = known[name]["ports"]
-    return {site: f"http://127.0.0.1:{ports[port]}" for site, port in PORTS.items()}
+    return {site: published(port) for site, port in PORTS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -33,27 +31,10 @@ def new_release(tmp_path: Path) -> Callable[[str], str]:
     return make
 
 
-@contextmanager
-def visited(url: str) -> Iterator[Counter[object]]:
-    """Ask for a page all the time; give what came of it."""
-    said: Counter[object] = Counter()
-    leave = threading.Event()
-
-    def visit() -> None:
-        while not leave.is_set():
-            try:
-                said[httpx.get(url, timeout=20).status_code] += 1
-            except httpx.HTTPError as error:
-                said[repr(error)] += 1
-            leave.wait(0.05)
-
-    visitor = threading.Thread(target=visit)
-    visitor.start()
-    try:
-        yield said
-    finally:
-        leave.set()
-        visitor.join()
+def status(url: str) -> int:
+    """Return the status of a page that is there, as a new visitor sees it."""
+    with urlopen(url, timeout=20) as answer:
+        return int(answer.status)
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -62,10 +43,14 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_the_runner_exchanges_bokeh_and_loses_no_request(
-    urls: dict[str, str], play: Callable[..., Any], new_release: Any, processes: Processes
+    urls: dict[str, str],
+    play: Callable[..., Any],
+    new_release: Any,
+    processes: Processes,
+    keep_asking: Callable[..., Any],
 ) -> None:
     before = processes()
-    with visited(urls["bokeh"]) as said:
+    with keep_asking(lambda: status(urls["bokeh"])) as said:
         assert play("bokeh", new_release("bokeh")).returncode == 0
     assert said.keys() == {200}, said
     assert changed(before, processes()) == {"bokeh"}

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.client import OK, HTTPConnection, HTTPException, HTTPMessage
+from collections.abc import Callable, Mapping
+from http.client import OK, HTTPConnection, HTTPMessage
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -62,33 +59,16 @@ def visitor(http: str) -> Visitor:
 
 
 @pytest.fixture
-def visited(http: str) -> Callable[..., Any]:
+def visited(http: str, keep_asking: Callable[..., Any]) -> Callable[..., Any]:
     """Return a block in which paths are visited all the time; it gives the answers' statuses."""
 
-    @contextmanager
-    def visit(*paths: str, cookies: Mapping[str, str] | None = None) -> Iterator[Counter[object]]:
-        said: Counter[object] = Counter()
-        leave = threading.Event()
-
-        def go(path: str) -> None:
+    def visit(*paths: str, cookies: Mapping[str, str] | None = None) -> Any:
+        def visits(path: str) -> Callable[[], int]:
             visitor = Visitor(http)
             visitor.cookies.update(cookies or {})
-            while not leave.is_set():
-                try:
-                    said[visitor.ask(path)[0]] += 1
-                except (OSError, HTTPException) as error:
-                    said[repr(error)] += 1
-                leave.wait(0.02)
+            return lambda: visitor.ask(path)[0]
 
-        threads = [threading.Thread(target=go, args=[path]) for path in paths]
-        for thread in threads:
-            thread.start()
-        try:
-            yield said
-        finally:
-            leave.set()
-            for thread in threads:
-                thread.join()
+        return keep_asking(*map(visits, paths))
 
     return visit
 
