@@ -246,6 +246,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "Systemd", lambda module: host)
     monkeypatch.setattr(workers, "PrivateSockets", lambda: host)
     monkeypatch.setattr(workers, "time", Clock())
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: 2)
     return host
 
 
@@ -302,18 +303,16 @@ def run(host, run_module):
 EVERY_WORKER_ON_FIRST = dict.fromkeys([10001, 10002, 10003, 10004], FIRST)
 
 
-def exchange(*ports):
-    """Returns what systemd is told to exchange workers."""
-    return [
-        call
-        for port in ports
-        for call in (
-            f"stop aroundtheworld-handover@{port}.service",
-            f"start aroundtheworld-handover@{port}.service",
-            f"restart aroundtheworld@{port}.service",
-            f"stop aroundtheworld-handover@{port}.service",
-        )
-    ]
+def exchange(*batches):
+    """Returns what systemd is told to exchange workers, each by its port or several at once."""
+    calls = []
+    for batch in batches:
+        ports = batch if isinstance(batch, tuple) else (batch,)
+        services = " ".join(f"aroundtheworld@{port}.service" for port in ports)
+        stand_ins = services.replace("@", "-handover@")
+        calls += [f"stop {stand_ins}", f"start {stand_ins}"]
+        calls += [f"restart {services}", f"stop {stand_ins}"]
+    return calls
 
 
 def test_a_bare_host_gets_all_workers(host, run):
@@ -335,12 +334,12 @@ def test_a_second_run_does_nothing(host, run):
     assert host.calls == []
 
 
-def test_another_release_comes_to_blocking_workers_first_and_to_one_at_a_time(host, run):
+def test_another_release_comes_to_blocking_workers_first_then_to_one_public_one(host, run):
     run()
     result = run(SECOND)
     assert host.restarts() == [
         "start aroundtheworld-prepare.service",
-        *exchange(10004, 10001, 10002, 10003),
+        *exchange(10004, 10001, (10002, 10003)),
     ]
     assert set(host.releases().values()) == {SECOND}
     assert host.prepared == [FIRST, SECOND]
@@ -381,7 +380,7 @@ def test_a_secret_that_was_written_anew_restarts_all_workers(host, run):
     path = host.secrets / "cookie_secret"
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
     result = run()
-    assert len([one for one in host.calls if one.startswith("restart ")]) == 4
+    assert host.restarts()[1:] == exchange(10004, 10001, (10002, 10003))
     assert "because its settings changed" in result["steps"][-1]
     assert run()["steps"] == []
 
@@ -436,6 +435,24 @@ def test_a_new_worker_joins_without_a_restart_of_the_others(host, run):
         "restart aroundtheworld@10005.socket",
         "start aroundtheworld@10005.service",
     ]
+
+
+def test_as_many_at_once_as_there_are_processors(host, run, monkeypatch):
+    ports = ((10001, 10002, 10003, 10005, 10006), (10004,))
+    for processors, batches in (
+        (1, (10004, 10001, 10002, 10003, 10005, 10006)),
+        (3, (10004, 10001, (10002, 10003, 10005), 10006)),
+    ):
+        monkeypatch.setattr(workers.os, "cpu_count", lambda processors=processors: processors)
+        run(FIRST, ports=ports)
+        run(SECOND, ports=ports)
+        assert host.restarts()[1:] == exchange(*batches)
+
+
+def test_commands_are_exchanged_alone(host, run):
+    run(ports=((10001, 10002, 10003), ()), kinds=("takes", "runner"))
+    run(SECOND, ports=((10001, 10002, 10003), ()), kinds=("takes", "runner"))
+    assert host.restarts()[1:] == exchange(10001, 10002, 10003)
 
 
 # --- Failures -------------------------------------------------------------------------------------
@@ -548,6 +565,20 @@ def test_a_stand_in_that_fails_before_it_has_visitors_is_killed(host, run):
     assert "kill aroundtheworld-handover@10004.service" in host.calls
 
 
+def test_no_stand_in_of_a_batch_stays_when_one_of_them_fails(host, run):
+    run()
+    host.broken.add("aroundtheworld-handover@10003.service")
+    accepted = []
+    original = host.accept
+    host.accept = lambda control: (accepted.append(control.parent.name), original(control))
+    with pytest.raises(run.failed, match=r"aroundtheworld-handover@10003\.service of pool public"):
+        run(SECOND)
+    both = "aroundtheworld-handover@10002.service aroundtheworld-handover@10003.service"
+    assert f"kill {both}" in host.calls
+    assert "handover-10002" not in accepted
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
 def test_a_worker_that_fails_more_often_after_the_canary_is_given_up(host, run, monkeypatch):
     run()
     original = host._restart
@@ -638,7 +669,7 @@ def test_the_lock_tells_each_phase_when_it_begins(host, run, monkeypatch):
     monkeypatch.setattr(host, "_start", start)
     run(SECOND, run="this")
     assert stories["aroundtheworld-prepare.service"] == "prepare"
-    assert stories["aroundtheworld-handover@10002.service"] == "exchange 10002"
+    assert stories["aroundtheworld-handover@10002.service"] == "exchange 10002, 10003"
     assert json.loads((host.home / ".lock").read_text())["run"] == "this"
     assert lock.lock_holder(host.home) == {}
 
@@ -648,7 +679,10 @@ def test_every_change_is_logged_with_its_phases(host, run):
     run(SECOND, who="ada on desk", verb="deploy")
     entry = host.log()[-1]
     phases = [phase["name"] for phase in entry["phases"]]
-    assert phases == ["prepare", *(f"exchange {port}" for port in (10004, 10001, 10002, 10003))]
+    assert phases == [
+        "prepare",
+        *(f"exchange {which}" for which in ("10004", "10001", "10002, 10003")),
+    ]
     assert (entry["who"], entry["from"], entry["to"]) == ("ada on desk", FIRST, SECOND)
     assert workers.last_good(host.home, SECOND) == [FIRST]
 

@@ -21,8 +21,8 @@ DOCUMENTATION = r"""
 module: aroundtheworld_workers
 short_description: Run a site's workers as systemd services
 description:
-  - Writes the unit files, and starts or exchanges, one at a time, each worker that does not run
-    what it should.
+  - Writes the unit files, and starts or exchanges each worker that does not run what it should; one
+    at a time, until a public one does.
   - A worker counts as started when it says on its private socket that it is ready, with the wanted
     release, and answers the health path.
   - Before the first one starts, the unit C(SITE-prepare.service) has to succeed.
@@ -98,6 +98,7 @@ orphans: {description: Units that no pool lists any more, type: list, returned: 
 import difflib
 import hashlib
 import math
+import os
 import re
 import shutil
 import time
@@ -335,6 +336,19 @@ def canary_problem(before: Mapping[str, Any], after: Mapping[str, Any], siblings
             f"of its siblings' {slow_there * 1000:.0f} ms"
         )
     return ""
+
+
+def batches(workers: Sequence[Wanted]) -> list[list[Wanted]]:
+    """Return in which groups workers are exchanged, those of a group at once.
+
+    One after the other, until a public one runs the release. Of the other public ones as many at
+    once as there are processors, since starting a process keeps one busy. A command is always
+    alone: one that binds its port is missing meanwhile.
+    """
+    together = os.cpu_count() or 1
+    rest = [one for one in workers if one.kind == "runner" and not one.blocking][1:]
+    alone = [[one] for one in workers if one not in rest]
+    return alone + [rest[first : first + together] for first in range(0, len(rest), together)]
 
 
 class Talk(Protocol):
@@ -697,7 +711,7 @@ class Workers:
                 self._gate(one, self.site.service(one.port), failure)
 
     def _exchange_running(self, touched: list[Wanted]) -> None:
-        """Exchange the workers that serve, one after the other, and watch the first public one."""
+        """Exchange the workers that serve, batch by batch, and watch the first public one."""
         running = self._running()
         if not running:
             return
@@ -709,18 +723,18 @@ class Workers:
         self.earlier = self._said(running)
         siblings = [one for one in running if not one.blocking and one.kind == "runner"]
         watched = self.site.canary_seconds == 0
-        for one in running:
-            touched.append(one)
+        for batch in batches(running):
+            touched += batch
             earlier = self._said(siblings)
-            with self._phase(f"exchange {one.port}"):
-                self._exchange(one)
+            with self._phase(f"exchange {', '.join(str(one.port) for one in batch)}"):
+                self._exchange(batch)
             self._compare_errors(touched)
-            if one in siblings:
-                siblings.remove(one)
-                if siblings and not watched:
-                    with self._phase(f"watch {one.port}"):
-                        self._watch(one, earlier)
-                    watched = True
+            canary = next((one for one in batch if one in siblings), None)
+            siblings = [one for one in siblings if one not in batch]
+            if canary and siblings and not watched:
+                with self._phase(f"watch {canary.port}"):
+                    self._watch(canary, earlier)
+                watched = True
 
     def _compare_errors(self, touched: Sequence[Wanted]) -> None:
         """Raise `HostError` when a worker that was exchanged fails more often than is usual.
@@ -743,44 +757,58 @@ class Workers:
     def _health(self, unit: str) -> Mapping[str, Any]:
         return self.talk.health(self.site.private(unit, "control"))
 
-    def _exchange(self, one: Wanted) -> None:
-        """Let a stand-in prove itself and take over; then restart the worker in its shelter."""
-        service, stand_in = self.site.service(one.port), self.site.stand_in(one.port)
-        listening = self.site.socket(one.port)
-        held = self.systemd.show([listening])[listening].get("ActiveState") == "active"
-        if one.kind == "binds" or one.listen not in self.addresses or not held:
-            self._move(one)
+    def _exchange(self, batch: Sequence[Wanted]) -> None:
+        """Let stand-ins prove themselves and take over; then restart the workers in their shelter.
+
+        All of the batch do the same at once, because most of it is waiting for processes.
+        """
+        sockets = {one: self.site.socket(one.port) for one in batch}
+        listening = self.systemd.show([*sockets.values()])
+        sheltered = []
+        for one, name in sockets.items():
+            held = listening[name].get("ActiveState") == "active"
+            if one.kind == "binds" or one.listen not in self.addresses or not held:
+                self._move(one)
+            else:
+                sheltered.append(one)
+        if not sheltered:
             return
-        self._begin(stand_in)
-        if one.kind == "takes":
-            self._settle(one, stand_in)
-        else:
-            self._take_over(one, stand_in)
-        self._write([self.site.drop_in(service)])
+        stand_ins = {one: self.site.stand_in(one.port) for one in sheltered}
+        services = {one: self.site.service(one.port) for one in sheltered}
+        self._begin([*stand_ins.values()])
+        self._take_over(stand_ins)
+        self._write(self.site.drop_in(service) for service in services.values())
         self._reload()
         failure_text = "it was restarted"
         try:
-            self.systemd.call("restart", "--", service)
+            self.systemd.call("restart", "--", *services.values())
         except HostError as problem:
             failure_text = str(problem)
-        if one.kind == "takes":
-            self._settle(one, service)
-        self._gate(one, service, failure_text)
-        # It finishes what it has, while the next worker is already on its way.
-        self.systemd.call("stop", "--no-block", "--", stand_in)
+        for one, service in services.items():
+            if one.kind == "takes":
+                self._settle(one, service)
+            self._gate(one, service, failure_text)
+        # They finish what they have, while the next workers are already on their way.
+        self.systemd.call("stop", "--no-block", "--", *stand_ins.values())
 
-    def _take_over(self, one: Wanted, stand_in: str) -> None:
-        """Have the stand-in take connections, when it has proved itself."""
+    def _take_over(self, stand_ins: Mapping[Wanted, str]) -> None:
+        """Have the stand-ins take connections, when all have proved themselves."""
+        asked = {one: unit for one, unit in stand_ins.items() if one.kind == "runner"}
+        for one, stand_in in stand_ins.items():
+            if one not in asked:
+                self._settle(one, stand_in)
         try:
-            self._gate(one, stand_in, "it was started", state="held")
+            for one, stand_in in asked.items():
+                self._gate(one, stand_in, "it was started", state="held")
         except HostError:
-            # It has no visitors to finish with, and one that is blocked would take its time.
-            self.systemd.call("kill", "--signal=KILL", "--", stand_in, check=False)
+            # They have no visitors to finish with, and one that is blocked would take its time.
+            self.systemd.call("kill", "--signal=KILL", "--", *asked.values(), check=False)
             raise
-        try:
-            self.talk.accept(self.site.private(stand_in, "control"))
-        except HostError as failure:
-            raise self._not_ready(one, stand_in, str(failure)) from None
+        for one, stand_in in asked.items():
+            try:
+                self.talk.accept(self.site.private(stand_in, "control"))
+            except HostError as failure:
+                raise self._not_ready(one, stand_in, str(failure)) from None
 
     def _settle(self, one: Wanted, unit: str) -> None:
         """Give a command the time in which it usually comes to take connections."""
@@ -797,15 +825,20 @@ class Workers:
         if (said.get("release"), said.get("config")) != (one.release, one.config):
             raise self._not_ready(one, unit, f"it runs {said or 'nothing'}, not {one.release}")
 
-    def _begin(self, stand_in: str) -> None:
-        """Start a stand-in anew; one from a run that failed may run something else."""
-        self.systemd.call("stop", "--", stand_in)
+    def _begin(self, stand_ins: Sequence[str]) -> None:
+        """Start stand-ins anew; one from a run that failed may run something else."""
+        self.systemd.call("stop", "--", *stand_ins)
         try:
-            self.systemd.call("start", "--", stand_in)
+            self.systemd.call("start", "--", *stand_ins)
         except HostError as problem:
+            state = self.systemd.show(stand_ins)
+            failed = next(
+                (name for name in stand_ins if state[name].get("ActiveState") != "active"),
+                stand_ins[0],
+            )
             raise HostError(
-                f"{stand_in} did not become ready, so the worker it would stand in for was not "
-                f"touched: {problem}. It said:\n{self.systemd.journal(stand_in)}"
+                f"{failed} did not become ready, so the worker it would stand in for was not "
+                f"touched: {problem}. It said:\n{self.systemd.journal(failed)}"
             ) from None
 
     def _move(self, one: Wanted) -> None:
@@ -945,7 +978,7 @@ class Workers:
         self.files[path] = text
         self._write([path])
         self._reload()
-        self._exchange(former)
+        self._exchange([former])
 
     def _remove(self, one: Wanted) -> None:
         units = [self.site.socket(one.port), self.site.service(one.port)]
