@@ -134,13 +134,14 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
     """Return the text of a template of the role; an undefined name in it is an error."""
-    _find_plugins()
+    find_plugins()
     lookup = trust_as_template("{{ lookup('ansible.builtin.template', '" + template + "') }}")
     return str(Templar(DataLoader(), dict(variables)).template(lookup))
 
 
 @functools.cache
-def _find_plugins() -> None:
+def find_plugins() -> None:
+    """Have Ansible find its filters, tests and lookups."""
     init_plugin_loader()  # complains when it is called twice
 
 
