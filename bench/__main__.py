@@ -32,7 +32,7 @@ def main() -> None:
         "cost": lambda: cost.measure(4 * rounds),
         "load": lambda: load.measure(bursts),
         "game": lambda: game.measure(*(2, 50) if arguments.quick else (3, 500)),
-        "isolation": lambda: isolation.measure(*((4, 1) if arguments.quick else (12, 5))),
+        "isolation": lambda: isolation.measure(*((4, 1) if arguments.quick else (16, 5))),
         "growth": lambda: growth.measure(1 if arguments.quick else 3),
         "targets": targets.measure,
     }

@@ -195,7 +195,7 @@ def measure(seconds: float, rounds: int) -> Part:
     """Has visitors come to each way of deploying, idle and busy in every way.
 
     Args:
-        seconds: how long each visit is.
+        seconds: how long each visit to the role is; to the others, half of that.
         rounds: how often the role is measured; the others are once.
 
     Raises:
@@ -209,13 +209,14 @@ def measure(seconds: float, rounds: int) -> Part:
             f"printf %s {shlex.quote(servers)} > /etc/nginx/conf.d/others.conf"
             " && nginx -t -q && systemctl reload nginx"
         )
-        bench = Bench(host, seconds)
+        bench = Bench(host, seconds / 2)
         found: dict[str, dict[str, list[Visit]]] = {}
         for name, other in OTHERS.items():
             bench.start(other)
             found[name] = _every_state(bench, name, other.port, 1)
             bench.stop()
         bench.wait(80)
+        bench.seconds = seconds
         found[ROLE] = _every_state(bench, ROLE, 80, rounds)
         disturbed = list(_disturbed(bench))
     return Part([*_promises(found[ROLE]), *disturbed, *_pictures(found)])
