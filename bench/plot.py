@@ -76,7 +76,8 @@ def draw_isolation(figures: Sequence[Figure]) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("one in a hundred public requests takes longer, ms")
     axes.set_xticks(range(len(ways)), list(ways))
-    axes.legend(title="the admin side", ncols=3, fontsize="small")
+    axes.set_ylim(bottom=1)
+    drawing.legend(loc="outside upper center", title="the admin side", ncols=6, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     drawing.savefig(ISOLATION, metadata={"Date": None})
 
