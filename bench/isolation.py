@@ -139,17 +139,17 @@ class Visit:
 class Bench:
     """The host on which all are."""
 
-    def __init__(self, host: Host, seconds: float) -> None:
-        """Take the host, and how long each visit is."""
-        self.host, self.seconds = host, seconds
+    def __init__(self, host: Host) -> None:
+        """Take the host."""
+        self.host = host
         known = json.loads((host.directory / "hosts.json").read_text())
         self.address: str = known[host.name]["address"]
 
-    def visit(self, port: int, *, busy: str = "", once: str = "", seconds: float = 0) -> Visit:
+    def visit(self, port: int, seconds: float, *, busy: str = "", once: str = "") -> Visit:
         """Have visitors come, while others ask for what keeps the admin side busy."""
         said = run(
             *(sys.executable, "-m", "bench.visitors", self.address, str(port), f"--rate={RATE}"),
-            *(f"--seconds={seconds or self.seconds}", f"--busy={busy}", f"--once={once}"),
+            *(f"--seconds={seconds}", f"--busy={busy}", f"--once={once}"),
         )
         return Visit(**json.loads(said.splitlines()[-1]))
 
@@ -209,25 +209,26 @@ def measure(seconds: float, rounds: int) -> Part:
             f"printf %s {shlex.quote(servers)} > /etc/nginx/conf.d/others.conf"
             " && nginx -t -q && systemctl reload nginx"
         )
-        bench = Bench(host, seconds / 2)
+        bench = Bench(host)
         found: dict[str, dict[str, list[Visit]]] = {}
         for name, other in OTHERS.items():
             bench.start(other)
-            found[name] = _every_state(bench, name, other.port, 1)
+            found[name] = _every_state(bench, name, other.port, seconds / 2, 1)
             bench.stop()
         bench.wait(80)
-        bench.seconds = seconds
-        found[ROLE] = _every_state(bench, ROLE, 80, rounds)
+        found[ROLE] = _every_state(bench, ROLE, 80, seconds, rounds)
         disturbed = list(_disturbed(bench))
     return Part([*_promises(found[ROLE]), *disturbed, *_pictures(found)])
 
 
-def _every_state(bench: Bench, name: str, port: int, rounds: int) -> dict[str, list[Visit]]:
+def _every_state(
+    bench: Bench, name: str, port: int, seconds: float, rounds: int
+) -> dict[str, list[Visit]]:
     found: dict[str, list[Visit]] = {state: [] for state in STATES}
-    bench.visit(port, seconds=2)  # not counted: what is used for the first time takes longer
+    bench.visit(port, 2)  # not counted: what is used for the first time takes longer
     for _ in range(rounds):
         for state, path in STATES.items():
-            visit = bench.visit(port, busy=path)
+            visit = bench.visit(port, seconds, busy=path)
             found[state].append(visit)
             say(f"{name}, {state}: p99 {visit.p99:.1f} ms, {len(visit.failed)} failed")
             if path:
@@ -253,7 +254,7 @@ def _promises(ours: dict[str, list[Visit]]) -> list[Figure]:
 
 def _disturbed(bench: Bench) -> list[Figure]:
     """Returns what a blocked public loop and a hog in the admin side cost."""
-    visit = bench.visit(80, once=f"/block?seconds={BLOCKED}", seconds=BLOCKED + 5)
+    visit = bench.visit(80, BLOCKED + 5, once=f"/block?seconds={BLOCKED}")
     lines = bench.host.shell(
         f"journalctl -q -o short-unix -u 'aroundtheworld@*' --since=@{visit.once:.0f}"
     ).splitlines()
@@ -262,14 +263,14 @@ def _disturbed(bench: Bench) -> list[Figure]:
 
     # Both sides blocked for longer than the public one's watchdog allows.
     calm = bench.restarts()
-    bench.visit(80, once=f"/block?seconds={WATCHDOG * 3}", seconds=WATCHDOG * 2.5)
-    bench.visit(80, once=f"/admin/block?seconds={WATCHDOG * 3}", seconds=WATCHDOG * 3)
+    bench.visit(80, WATCHDOG * 2.5, once=f"/block?seconds={WATCHDOG * 3}")
+    bench.visit(80, WATCHDOG * 3, once=f"/admin/block?seconds={WATCHDOG * 3}")
     watched = bench.restarts()
     public = sum(watched[port] - calm[port] for port in PUBLIC_PORTS)
     admin = watched[ADMIN_PORT] - calm[ADMIN_PORT]
     say(f"blocked for good: {public} public restarts, {admin} of the admin worker")
 
-    hogged = bench.visit(80, once="/admin/hog?seconds=20", seconds=15)
+    hogged = bench.visit(80, 15, once="/admin/hog?seconds=20")
     bench.wait(80)
     after = bench.restarts()
     killed = after[ADMIN_PORT] - watched[ADMIN_PORT]

@@ -101,7 +101,10 @@ def main() -> None:
     given = parser.parse_args()
     # Real visitors have machines of their own: here the client comes first, so that what it
     # measures is how long the site took and not how long it waited itself.
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        sys.exit("Only root may give the client real-time priority: run `make bench` as root.")
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         ledger = Path(directory) / "ledger"
         # The client says when it begins, and this is to print nothing but what came of it.

@@ -32,7 +32,6 @@ def of_slice(host, pool, *files):
 def test_the_processes_yield(host, limited):
     for port, nice, policy, adjust in ((10001, 0, "OTHER", "0"), (10004, 10, "BATCH", "500")):
         pid = limited[port]
-        # ps shows no niceness of some policies.
         assert host.check_output("cut -d' ' -f19 /proc/%s/stat", str(pid)) == str(nice)
         assert f"SCHED_{policy}" in host.check_output("chrt -p %s", str(pid))
         assert host.check_output("cat /proc/%s/oom_score_adj", str(pid)) == adjust

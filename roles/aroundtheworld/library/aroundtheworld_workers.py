@@ -202,6 +202,11 @@ class Wanted:
     health_path: str = "/"
     start_timeout: float = 30.0
 
+    @property
+    def is_public_runner(self) -> bool:
+        """Whether it has visitors, and can say how they fare."""
+        return self.kind == "runner" and not self.blocking
+
     def why_restart(
         self,
         service: Mapping[str, str],
@@ -346,7 +351,7 @@ def batches(workers: Sequence[Wanted]) -> list[list[Wanted]]:
     alone: one that binds its port is missing meanwhile.
     """
     together = os.cpu_count() or 1
-    rest = [one for one in workers if one.kind == "runner" and not one.blocking][1:]
+    rest = [one for one in workers if one.is_public_runner][1:]
     alone = [[one] for one in workers if one not in rest]
     return alone + [rest[first : first + together] for first in range(0, len(rest), together)]
 
@@ -721,20 +726,17 @@ class Workers:
             self._write([path])
         self._reload()
         self.earlier = self._said(running)
-        siblings = [one for one in running if not one.blocking and one.kind == "runner"]
-        watched = self.site.canary_seconds == 0
+        public = [one for one in running if one.is_public_runner]
+        canary, siblings = public[:1], public[1:] if self.site.canary_seconds else []
         for batch in batches(running):
             touched += batch
-            earlier = self._said(siblings)
+            earlier = self._said(siblings) if batch == canary else {}
             with self._phase(f"exchange {', '.join(str(one.port) for one in batch)}"):
                 self._exchange(batch)
             self._compare_errors(touched)
-            canary = next((one for one in batch if one in siblings), None)
-            siblings = [one for one in siblings if one not in batch]
-            if canary and siblings and not watched:
-                with self._phase(f"watch {canary.port}"):
-                    self._watch(canary, earlier)
-                watched = True
+            if earlier:
+                with self._phase(f"watch {batch[0].port}"):
+                    self._watch(batch[0], earlier)
 
     def _compare_errors(self, touched: Sequence[Wanted]) -> None:
         """Raise `HostError` when a worker that was exchanged fails more often than is usual.
@@ -905,7 +907,6 @@ class Workers:
             siblings = [
                 (sooner, self._health(self.site.service(other.port)))
                 for other, sooner in earlier.items()
-                if other != one
             ]
             if problem := canary_problem(begun, self._canary(one), siblings):
                 raise self._not_ready(one, service, f"as the canary, {problem}")
