@@ -12,7 +12,7 @@ PUBLISHED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 _STEPS = 123
 _GEOMETRIC = (float(f"{0.0005 * (60 / 0.0005) ** (n / _STEPS):.4g}") for n in range(_STEPS + 1))
 BOUNDS = tuple(sorted({*_GEOMETRIC, *PUBLISHED}))
-_LAST = len(BOUNDS) - 1
+_BELOW_LAST = BOUNDS[:-1]
 
 
 class Histogram:
@@ -33,7 +33,7 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Count one."""
-        self._buckets[bisect_left(BOUNDS, seconds, 0, _LAST)] += 1
+        self._buckets[bisect_left(_BELOW_LAST, seconds)] += 1
         self.sum += seconds
         if seconds > self.max:
             self.max = seconds
@@ -85,7 +85,7 @@ class ResponseStatistics:
 
     def __init__(self) -> None:
         """Begin at zero."""
-        self._codes: collections.Counter[int] = collections.Counter()
+        self._codes: dict[int, int] = collections.defaultdict(int)
         self.duration = Histogram()
         self.aborted = 0
 
