@@ -29,7 +29,7 @@ def main() -> None:
     rounds, deploys, bursts = (2, 1, 2) if arguments.quick else (5, 2, 6)
     measure: dict[str, Callable[[], Part]] = {
         "playbooks": lambda: playbooks.measure(rounds, deploys),
-        "cost": lambda: cost.measure(4 * rounds),
+        "cost": lambda: cost.measure(2 * rounds),
         "load": lambda: load.measure(bursts),
         "game": lambda: game.measure(*(2, 50) if arguments.quick else (3, 500)),
         "isolation": lambda: isolation.measure(*((4, 1) if arguments.quick else (16, 5))),

@@ -39,7 +39,9 @@ class Figure:
         return self.median >= self.limit if self.at_least else self.median <= self.limit
 
 
-def ratios(name: str, over: Figure, under: Figure, limit: float, at_least: bool = False) -> Figure:
+def ratios(
+    name: str, over: Figure, under: Figure, limit: float | None = None, at_least: bool = False
+) -> Figure:
     """Returns how many times `under` each of `over` is, round by round."""
     values = [a / b for a, b in zip(over.values, under.values, strict=True)]
     return Figure(name, "x", values, limit, at_least)

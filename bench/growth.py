@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import defaultdict
 from typing import Any
 
 from bench.figures import Figure, Part, ratios
@@ -9,6 +11,41 @@ from bench.host import Host, say
 from bench.load import SECONDS, burst
 
 SITE = "site.yml"
+FEW, MANY = 4, 64
+CONNECTIONS_A_WORKER = 8
+# As many processes as public workers that are nothing but Tornado, to see what is its, and the
+# machine's.
+BARE_PORT, FIRST_BARE_PROCESS = 8081, 11001
+BARE = """
+import asyncio, sys
+from tornado.web import Application, RequestHandler
+
+class Ping(RequestHandler):
+    def get(self):
+        self.write({"status": "ok"})
+
+async def main():
+    Application([("/api/ping", Ping)]).listen(int(sys.argv[1]), "127.0.0.1")
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+BARE_NGINX = """
+upstream bare {{
+    zone bare 128k;
+    least_conn;
+    {servers}
+    keepalive {connections};
+}}
+server {{
+    listen {port};
+    location / {{
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_pass http://bare;
+    }}
+}}
+"""
 
 
 def workers(count: int) -> dict[str, Any]:
@@ -31,38 +68,88 @@ def measure(rounds: int) -> Part:
     Raises:
         BenchError: a run failed, or a request was not answered with 200.
     """
-    rate: dict[int, list[float]] = {4: [], 64: []}
-    cost: dict[int, list[float]] = {4: [], 64: []}
-    run: dict[int, list[float]] = {4: [], 64: []}
+    rate: dict[tuple[int, int], list[float]] = defaultdict(list)
+    cost: dict[tuple[int, int], list[float]] = defaultdict(list)
+    run: dict[int, list[float]] = {FEW: [], MANY: []}
     with Host("four") as four, Host("sixtyfour") as sixty_four:
-        hosts = {4: four, 64: sixty_four}
+        hosts = {FEW: four, MANY: sixty_four}
         for count, host in hosts.items():
             host.playbook(SITE, changes=True, variables=workers(count))
             host.playbook(SITE, changes=False, variables=workers(count))
-            host.shell("DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes wrk")
-            burst(host, 80, 1)  # not counted: what is used for the first time takes longer
+            _prepare(host, count)
         for number in range(rounds):
             # Who comes first in a round comes second in the next.
-            for count in (4, 64) if number % 2 else (64, 4):
-                load = burst(hosts[count], 80, SECONDS)
-                rate[count].append(load.rate)
-                cost[count].append(load.cost)
+            counts = (FEW, MANY) if number % 2 else (MANY, FEW)
+            for port in (80, BARE_PORT):
+                for count in counts:
+                    load = burst(hosts[count], port, SECONDS, CONNECTIONS_A_WORKER * count)
+                    rate[port, count].append(load.rate)
+                    cost[port, count].append(load.cost)
+                say(
+                    f"{rate[port, MANY][-1]:.0f} requests/s of {MANY} workers, "
+                    f"{rate[port, FEW][-1]:.0f} of {FEW}{'' if port == 80 else ', bare Tornado'}"
+                )
+            for count in counts:
                 took = hosts[count].playbook(SITE, changes=False, variables=workers(count))
                 run[count].append(took)
-            say(f"{rate[64][-1]:.0f} requests/s of 64 workers, {rate[4][-1]:.0f} of 4")
-    few, many = (
-        [
-            Figure(f"requests a second, {count} workers", "requests/s", rate[count]),
-            Figure(f"processor time a request, {count} workers", "µs", cost[count]),
-            Figure(f"`site.yml`, nothing to change, {count} workers", "s", run[count]),
-        ]
-        for count in (4, 64)
+    rates, costs = (
+        {key: Figure(f"{what}, {_words(*key)}", unit, values) for key, values in measured.items()}
+        for what, unit, measured in (
+            ("requests a second", "requests/s", rate),
+            ("processor time a request", "µs", cost),
+        )
     )
+    runs = {
+        count: Figure(f"`site.yml`, nothing to change, {count} workers", "s", values)
+        for count, values in run.items()
+    }
+    more = f"{MANY} workers to {FEW}"
     return Part(
         [
-            ratios("requests a second, 64 workers to 4", many[0], few[0], 0.9, at_least=True),
-            ratios("`site.yml`, nothing to change, 64 workers to 4", many[2], few[2], 1.3),
-            *few,
-            *many,
+            ratios(
+                f"requests a second, {more}", rates[80, MANY], rates[80, FEW], 0.9, at_least=True
+            ),
+            ratios(
+                f"requests a second, bare Tornado, {MANY - 1} processes to {FEW - 1}",
+                rates[BARE_PORT, MANY],
+                rates[BARE_PORT, FEW],
+            ),
+            ratios(f"`site.yml`, nothing to change, {more}", runs[MANY], runs[FEW], 1.3),
+            *rates.values(),
+            *costs.values(),
+            *runs.values(),
         ]
     )
+
+
+def _words(port: int, count: int) -> str:
+    # One worker is the admin side's.
+    return f"{count} workers" if port == 80 else f"bare Tornado, {count - 1} processes"
+
+
+def _prepare(host: Host, count: int) -> None:
+    """Starts the processes that are nothing but Tornado, and has nginx take every connection."""
+    ports = range(FIRST_BARE_PROCESS, FIRST_BARE_PROCESS + count - 1)
+    connections = CONNECTIONS_A_WORKER * count
+    nginx = BARE_NGINX.format(
+        servers="\n    ".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports),
+        connections=2 * connections,
+        port=BARE_PORT,
+    )
+    host.shell(
+        "DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes wrk"
+        f" && printf %s {shlex.quote(BARE)} > /srv/bare.py"
+        f" && printf %s {shlex.quote(nginx)} > /etc/nginx/conf.d/bare.conf"
+        # Debian's 768 a process are not enough for both ends of all of them.
+        " && sed -i 's/worker_connections .*/worker_connections 4096;/' /etc/nginx/nginx.conf"
+        " && echo 'worker_rlimit_nofile 8192;' > /etc/nginx/modules-enabled/limit.conf"
+        " && nginx -t -q && systemctl reload nginx"
+        f" && for port in $(seq {ports[0]} {ports[-1]}); do systemd-run --quiet --uid=tornado"
+        " /var/lib/tornado/aroundtheworld/environments/*/bin/python /srv/bare.py $port; done"
+    )
+    host.shell(
+        f"timeout 60 bash -c 'for port in {{{ports[0]}..{ports[-1]}}}; do"
+        " until : < /dev/tcp/127.0.0.1/$port; do sleep 0.2; done; done' 2> /dev/null"
+    )
+    for port in (80, BARE_PORT):  # not counted: what is used for the first time takes longer
+        burst(host, port, 1, connections)

@@ -165,6 +165,12 @@ class Host:
             raise BenchError(f"{playbook} {' '.join(arguments)} should change {wanted}:\n{said}")
         return took
 
+    @property
+    def address(self) -> str:
+        """Where it is reached from here."""
+        known = json.loads((self.directory / "hosts.json").read_text())
+        return str(known[self.name]["address"])
+
     def shell(self, command: str) -> str:
         """Runs a shell command on the host as root and returns what it printed.
 

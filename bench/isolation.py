@@ -142,13 +142,12 @@ class Bench:
     def __init__(self, host: Host) -> None:
         """Take the host."""
         self.host = host
-        known = json.loads((host.directory / "hosts.json").read_text())
-        self.address: str = known[host.name]["address"]
 
     def visit(self, port: int, seconds: float, *, busy: str = "", once: str = "") -> Visit:
         """Have visitors come, while others ask for what keeps the admin side busy."""
+        site = (self.host.address, str(port))
         said = run(
-            *(sys.executable, "-m", "bench.visitors", self.address, str(port), f"--rate={RATE}"),
+            *(sys.executable, "-m", "bench.visitors", *site, f"--rate={RATE}"),
             *(f"--seconds={seconds}", f"--busy={busy}", f"--once={once}"),
         )
         return Visit(**json.loads(said.splitlines()[-1]))

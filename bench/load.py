@@ -114,18 +114,18 @@ def measure(rounds: int) -> Part:
     )
 
 
-def burst(host: Host, port: int, seconds: int) -> Load:
+def burst(host: Host, port: int, seconds: int, connections: int = CONNECTIONS) -> Load:
     """Sends as many requests as there are answers, and returns what that showed.
 
     Raises:
         BenchError: one was not answered with 200.
     """
     said = host.shell(
-        f"{_STATE}; wrk --threads 1 --connections {CONNECTIONS} --duration {seconds}s"
+        f"{_STATE}; wrk --threads 1 --connections {connections} --duration {seconds}s"
         f" http://127.0.0.1:{port}/api/ping; {_STATE}"
     )
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    count = re.search(r"(\d+) requests in", said)
+    count = re.search(r"([1-9]\d*) requests in", said)
     state = [int(number) for number in re.findall(r"^used (\d+)$", said, re.MULTILINE)]
     if rate is None or count is None or len(state) != 6 or "Non-2xx" in said:
         raise BenchError(f"Not every request to port {port} was answered with 200:\n{said}")

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
 TITLES = {
     "playbooks": "The operator's commands",
     "load": "Public requests",
-    "cost": "What measuring costs a worker",
+    "cost": "What measuring costs the site",
     "game": "The game with 100,000 rounds played",
     "isolation": "Visitors while the admin side is busy",
     "growth": "Four workers and 64",
