@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from bench.figures import Figure, Part, ratios
-from bench.host import Host, say
+from bench.host import Host, say, workers
 from bench.load import burst
 
 SITE = "site.yml"
@@ -20,10 +20,7 @@ BARE: dict[str, Any] = {
     "aroundtheworld_user": "bare",
     "aroundtheworld_http_port": BARE_PORT,
     "aroundtheworld_metrics_port": 0,
-    "aroundtheworld_pools": [
-        {"name": "public", "ports": [10101, 10102, 10103], "paths": ["/"]},
-        {"name": "admin", "ports": [10104], "paths": ["/admin"], "blocking": True},
-    ],
+    **workers(4, first=10101),
 }
 MEASURE_NOTHING = """
 from aroundtheworld_runner import blocking, statistics
@@ -49,7 +46,7 @@ def measure(rounds: int) -> Part:
     with Host("cost") as host:
         host.playbook(SITE, changes=True)
         host.playbook(SITE, changes=True, variables=BARE)
-        host.shell("DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes wrk")
+        host.install("wrk")
         # What Python does first in the environment of the second site.
         host.shell(
             "cd /var/lib/tornado/bare/environments/*/lib/python3*/site-packages"
@@ -63,12 +60,11 @@ def measure(rounds: int) -> Part:
             turns: dict[int, list[float]] = {port: [] for port in rates}
             for number in range(TURNS):
                 # Who comes first in a turn comes second in the next.
-                for port in list(rates)[:: 1 if number % 2 else -1]:
+                for port in (80, BARE_PORT) if number % 2 else (BARE_PORT, 80):
                     turns[port].append(burst(host, port, SECONDS).rate)
             for port, rate in turns.items():
                 rates[port].append(median(rate))
-            with_it, without = (rate[-1] for rate in rates.values())
-            say(f"{with_it:.0f} requests/s with measuring, {without:.0f} without")
+            say(f"{rates[80][-1]:.0f} requests/s measuring, {rates[BARE_PORT][-1]:.0f} not")
     measuring = Figure("requests a second, measuring", "requests/s", rates[80])
     bare = Figure("requests a second, not measuring", "requests/s", rates[BARE_PORT])
     return Part(

@@ -98,7 +98,7 @@ def _start_workers(host: Host) -> dict[str, tuple[int, int]]:
             f" exec python -m aroundtheworld_runner {app} --port {port} --control {control}"
         )
         host.shell(
-            f"nohup aroundtheworld-run sh -c {shlex.quote(command)} > /root/{name}.log 2>&1"
+            f"nohup aroundtheworld-run sh -c {shlex.quote(command)} > /var/log/{name}.log 2>&1"
             " < /dev/null &"
         )
         workers[name] = (port, int(_visit(host, "process", path=control)))

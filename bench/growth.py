@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from typing import Any
 
 from bench.figures import Figure, Part, ratios
-from bench.host import Host, say
-from bench.load import SECONDS, burst
+from bench.host import Host, say, workers
+from bench.load import SECONDS, Load, burst
 
 SITE = "site.yml"
 FEW, MANY = 4, 64
@@ -48,17 +47,6 @@ server {{
 """
 
 
-def workers(count: int) -> dict[str, Any]:
-    """Returns the variables for so many workers, one of them the admin side's."""
-    last = 10000 + count
-    return {
-        "aroundtheworld_pools": [
-            {"name": "public", "ports": list(range(10001, last)), "paths": ["/"]},
-            {"name": "admin", "ports": [last], "paths": ["/admin"], "blocking": True},
-        ]
-    }
-
-
 def measure(rounds: int) -> Part:
     """Sends requests to 4 and to 64 workers in turns, and has nothing changed on either host.
 
@@ -68,8 +56,7 @@ def measure(rounds: int) -> Part:
     Raises:
         BenchError: a run failed, or a request was not answered with 200.
     """
-    rate: dict[tuple[int, int], list[float]] = defaultdict(list)
-    cost: dict[tuple[int, int], list[float]] = defaultdict(list)
+    loads: dict[tuple[int, int], list[Load]] = defaultdict(list)
     run: dict[int, list[float]] = {FEW: [], MANY: []}
     with Host("four") as four, Host("sixtyfour") as sixty_four:
         hosts = {FEW: four, MANY: sixty_four}
@@ -83,22 +70,19 @@ def measure(rounds: int) -> Part:
             for port in (80, BARE_PORT):
                 for count in counts:
                     load = burst(hosts[count], port, SECONDS, CONNECTIONS_A_WORKER * count)
-                    rate[port, count].append(load.rate)
-                    cost[port, count].append(load.cost)
-                say(
-                    f"{rate[port, MANY][-1]:.0f} requests/s of {MANY} workers, "
-                    f"{rate[port, FEW][-1]:.0f} of {FEW}{'' if port == 80 else ', bare Tornado'}"
-                )
+                    loads[port, count].append(load)
+                    say(f"{load.rate:.0f} requests/s, {_words(port, count)}")
             for count in counts:
                 took = hosts[count].playbook(SITE, changes=False, variables=workers(count))
                 run[count].append(took)
-    rates, costs = (
-        {key: Figure(f"{what}, {_words(*key)}", unit, values) for key, values in measured.items()}
-        for what, unit, measured in (
-            ("requests a second", "requests/s", rate),
-            ("processor time a request", "µs", cost),
-        )
-    )
+    rates = {
+        key: Figure(f"requests a second, {_words(*key)}", "requests/s", [one.rate for one in some])
+        for key, some in loads.items()
+    }
+    costs = {
+        key: Figure(f"processor time a request, {_words(*key)}", "µs", [one.cost for one in some])
+        for key, some in loads.items()
+    }
     runs = {
         count: Figure(f"`site.yml`, nothing to change, {count} workers", "s", values)
         for count, values in run.items()
@@ -136,14 +120,15 @@ def _prepare(host: Host, count: int) -> None:
         connections=2 * connections,
         port=BARE_PORT,
     )
+    host.install("wrk")
     host.shell(
-        "DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes wrk"
-        f" && printf %s {shlex.quote(BARE)} > /srv/bare.py"
-        f" && printf %s {shlex.quote(nginx)} > /etc/nginx/conf.d/bare.conf"
         # Debian's 768 a process are not enough for both ends of all of them.
-        " && sed -i 's/worker_connections .*/worker_connections 4096;/' /etc/nginx/nginx.conf"
+        "sed -i 's/worker_connections .*/worker_connections 4096;/' /etc/nginx/nginx.conf"
         " && echo 'worker_rlimit_nofile 8192;' > /etc/nginx/modules-enabled/limit.conf"
-        " && nginx -t -q && systemctl reload nginx"
+    )
+    host.add_to_nginx("bare", nginx)
+    host.shell(
+        f"printf %s {shlex.quote(BARE)} > /srv/bare.py"
         f" && for port in $(seq {ports[0]} {ports[-1]}); do systemd-run --quiet --uid=tornado"
         " /var/lib/tornado/aroundtheworld/environments/*/bin/python /srv/bare.py $port; done"
     )

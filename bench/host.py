@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -74,6 +75,17 @@ def run_to_the_end(
 def say(message: str) -> None:
     """Reports progress at once."""
     print(message, flush=True)
+
+
+def workers(count: int, first: int = 10001) -> dict[str, Any]:
+    """Returns the variables for so many workers, from a port on, the last one the admin side's."""
+    last = first + count - 1
+    return {
+        "aroundtheworld_pools": [
+            {"name": "public", "ports": list(range(first, last)), "paths": ["/"]},
+            {"name": "admin", "ports": [last], "paths": ["/admin"], "blocking": True},
+        ]
+    }
 
 
 class Host:
@@ -164,6 +176,17 @@ class Host:
             wanted = "something" if changes else "nothing"
             raise BenchError(f"{playbook} {' '.join(arguments)} should change {wanted}:\n{said}")
         return took
+
+    def install(self, package: str) -> None:
+        """Installs one of Debian's packages, if it is not there."""
+        self.shell(f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes {package}")
+
+    def add_to_nginx(self, name: str, configuration: str) -> None:
+        """Has nginx serve what the site's configuration does not."""
+        self.shell(
+            f"printf %s {shlex.quote(configuration)} > /etc/nginx/conf.d/{name}.conf"
+            " && nginx -t -q && systemctl reload nginx && sleep 1"
+        )
 
     @property
     def address(self) -> str:

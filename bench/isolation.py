@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import statistics
 import sys
 import time
@@ -202,12 +201,8 @@ def measure(seconds: float, rounds: int) -> Part:
     """
     with Host("isolation") as host:
         host.playbook("site.yml", changes=True, variables=VARIABLES)
-        host.shell("command -v curl >/dev/null || apt-get install -qq --yes curl >/dev/null")
-        servers = "".join(other.nginx for other in OTHERS.values())
-        host.shell(
-            f"printf %s {shlex.quote(servers)} > /etc/nginx/conf.d/others.conf"
-            " && nginx -t -q && systemctl reload nginx"
-        )
+        host.install("curl")
+        host.add_to_nginx("others", "".join(other.nginx for other in OTHERS.values()))
         bench = Bench(host)
         found: dict[str, dict[str, list[Visit]]] = {}
         for name, other in OTHERS.items():

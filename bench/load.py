@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from dataclasses import dataclass
 
@@ -74,11 +73,8 @@ def measure(rounds: int) -> Part:
     plain: list[Load] = []
     with Host("load") as host:
         host.playbook("site.yml", changes=True)
-        host.shell("DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes wrk")
-        host.shell(
-            f"printf %s {shlex.quote(PLAIN)} > /etc/nginx/conf.d/plain.conf"
-            " && nginx -t -q && systemctl reload nginx && sleep 1"
-        )
+        host.install("wrk")
+        host.add_to_nginx("plain", PLAIN)
         for port in (80, PLAIN_PORT):  # not counted: what is used for the first time takes longer
             burst(host, port, 1)
         give_up = time.monotonic() + PATIENCE + rounds * 2 * SECONDS

@@ -6,15 +6,10 @@ import tempfile
 from pathlib import Path
 
 from bench.figures import Figure, Part, ratios
-from bench.host import Host, say
+from bench.host import Host, say, workers
 
 SITE, FLOOR = "site.yml", "bench/floor.yml"
-WORKERS_16 = {
-    "aroundtheworld_pools": [
-        {"name": "public", "ports": list(range(10001, 10016)), "paths": ["/"]},
-        {"name": "admin", "ports": [10016], "paths": ["/admin"], "blocking": True},
-    ]
-}
+WORKERS_16 = workers(16)
 
 
 def measure(rounds: int, deploys: int) -> Part:
