@@ -6,7 +6,6 @@ import json
 import re
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -226,7 +225,8 @@ def _every_state(
             found[state].append(visit)
             say(f"{name}, {state}: p99 {visit.p99:.1f} ms, {len(visit.failed)} failed")
             if path:
-                time.sleep(3)  # what the admin side has begun ends
+                bench.wait(port)  # what the admin side has begun ends
+                bench.host.shell("sync; sleep 2")
     return found
 
 
