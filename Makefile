@@ -11,7 +11,7 @@ HTTP_PORT ?= 8080?
 SSH_PORT ?=
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
-SCENARIO ?= -s default
+SCENARIO ?= -s default -s apps
 MEASURE ?=
 PARTS ?=
 
@@ -91,7 +91,7 @@ lint: .venv ## check the style, types and known mistakes of every file
 .PHONY: unit
 unit: .venv ## run the tests that need no host
 	@scripts/bootstrap unit
-	@pytest --numprocesses=$$(( $$(nproc) * 3 / 2 ))  # some of them wait
+	@pytest --numprocesses=$$(( $$(nproc) * 2 )) --dist=worksteal  # many of them wait
 
 .PHONY: molecule
 molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
