@@ -65,7 +65,7 @@ CPUUsageNSec=18446744073709551615
 
 
 def serve(server):
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
 
