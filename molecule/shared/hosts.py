@@ -432,6 +432,7 @@ class Group:
                 raise HostError(
                     f"{host.name} does not answer over SSH on port {host.ports['22']} of 127.0.0.1 "
                     f"after {READY_TIMEOUT} seconds: {answer.stderr.strip()}\n{log}"
+                    "`make down`, or `molecule destroy`, removes it."
                 )
             time.sleep(0.2)
 
