@@ -47,11 +47,12 @@ def main() -> None:
     axes.axvline(1, color="black", linewidth=1)
     names = [
         f"{figure.name.replace('`', '')}  ({'≥' if figure.at_least else '≤'} "
-        f"{figure.limit:g} {figure.unit})"
+        f"{figure.limit:g}{figure.unit and f' {figure.unit}'})"
         for figure in reversed(figures)
     ]
     axes.set_yticks(range(len(figures)), names)
     axes.set_xlim(left=0)
+    axes.set_ylim(-0.7, len(figures) - 0.3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlabel("share of the limit that is used (bar: median)")
     axes.spines[["top", "right"]].set_visible(False)
@@ -76,7 +77,9 @@ def draw_isolation(figures: Sequence[Figure]) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("one in a hundred public requests takes longer, ms")
     axes.set_xticks(range(len(ways)), list(ways))
-    axes.set_ylim(bottom=1)
+    axes.tick_params(axis="x", labelsize="small")
+    # Milliseconds. Of bars that begin at 1, those of a site at rest could not be seen.
+    axes.set_ylim(bottom=0.1)
     drawing.legend(loc="outside upper center", title="the admin side", ncols=6, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     drawing.savefig(ISOLATION, metadata={"Date": None})
