@@ -15,7 +15,6 @@ import json
 import resource
 import select
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -128,11 +127,10 @@ class Visitors:
                 status = type(error).__name__
             if status is None:
                 continue
-            del self._sent[descriptor]
             if status != "200":
-                request.connection.close()
-                self.failed.append(status)
+                self._fail(descriptor, status)
                 continue
+            del self._sent[descriptor]
             self.seconds.append(round(time.monotonic() - request.due, 6))
             if request.connection.fileno() >= 0:
                 self._idle.append(request.connection)
@@ -143,9 +141,11 @@ class Visitors:
             descriptor, oldest = next(iter(self._sent.items()))
             if oldest.due >= before:
                 return
-            del self._sent[descriptor]
-            oldest.connection.close()
-            self.failed.append(f"no answer in {PATIENCE:.0f} s")
+            self._fail(descriptor, f"no answer in {PATIENCE:.0f} s")
+
+    def _fail(self, descriptor: int, why: str) -> None:
+        self._sent.pop(descriptor).connection.close()
+        self.failed.append(why)
 
 
 def ask(address: str, port: int, path: str) -> None:
@@ -191,11 +191,7 @@ def main() -> None:
     if given.once:
         once = time.time() + BEFOREHAND
         begin([threading.Timer(BEFOREHAND, ask, (*site, given.once))])
-    # After the others are there, who have no such haste.
-    try:
-        come_first()
-    except PermissionError:
-        sys.exit("Only root may give the client real-time priority: run `make bench` as root.")
+    come_first()  # after the others are there, who have no such haste
     visitors = Visitors(*site)
     visitors.come(given.rate, given.seconds)
     print(json.dumps({"seconds": visitors.seconds, "failed": visitors.failed, "once": once}))
