@@ -158,8 +158,7 @@ class Prober:
         loop.add_signal_handler(signal.SIGTERM, enough.set)
         choose = random.Random(0)  # noqa: S311 - the same mix each time, nothing to guess
         chosen = choose.choices(kinds, [kind.share for kind in kinds], k=int(rate * seconds))
-        if ASSET in kinds:
-            await self._open_page()
+        await self._open_page()
         begun = time.monotonic() + 0.1
         print("begun", flush=True)
         async with asyncio.TaskGroup() as tasks:
