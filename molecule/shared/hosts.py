@@ -431,8 +431,8 @@ class Group:
                 log = run("podman", "logs", "--tail=20", host.container)
                 raise HostError(
                     f"{host.name} does not answer over SSH on port {host.ports['22']} of 127.0.0.1 "
-                    f"after {READY_TIMEOUT} seconds: {answer.stderr.strip()}\n{log}"
-                    "`make down`, or `molecule destroy`, removes it."
+                    f"after {READY_TIMEOUT} seconds: {answer.stderr.strip()}\n"
+                    f"`make down`, or `molecule destroy`, removes it.\n{log}"
                 )
             time.sleep(0.2)
 
