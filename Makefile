@@ -4,6 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# The scenarios of `make test`; `make scenarios` runs every other one that there is.
+TEST_SCENARIOS := default apps
+OTHER_SCENARIOS := $(filter-out $(TEST_SCENARIOS),$(patsubst molecule/%/molecule.yml,%,$(sort $(wildcard molecule/*/molecule.yml))))
+
 # What may be changed, as in `make up DEBIAN=13 HTTP_PORT=8081`.
 PYTHON ?= python3
 DEBIAN ?= 12
@@ -11,7 +15,7 @@ HTTP_PORT ?= 8080?
 SSH_PORT ?=
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
-SCENARIO ?= -s default -s apps
+SCENARIO ?= $(patsubst %,-s %,$(TEST_SCENARIOS))
 MEASURE ?=
 PARTS ?=
 
@@ -98,6 +102,10 @@ molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
 	@scripts/bootstrap browser
 	@molecule/shared/hosts.py build 12 13
 	@molecule test $(SCENARIO)
+
+.PHONY: scenarios
+scenarios: ## prove the rest of the role: every Molecule scenario that `make test` does not run
+	@$(MAKE) molecule SCENARIO="$(patsubst %,-s %,$(OTHER_SCENARIOS))"
 
 .PHONY: docs
 docs: .venv ## write what is generated anew: the README's tables of variables, Grafana's dashboard
