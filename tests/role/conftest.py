@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils import aroundtheworld_lock
+from ansible.module_utils.aroundtheworld import lock
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -49,5 +49,5 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> Runner:
 def host_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the lock of the sites of one host, here one of the test's own."""
     path = tmp_path_factory.mktemp("run") / "host.lock"
-    monkeypatch.setattr(aroundtheworld_lock, "HOST_LOCK", path)
+    monkeypatch.setattr(lock, "HOST_LOCK", path)
     return path

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.aroundtheworld_assets import Assets
+from ansible.module_utils.aroundtheworld.assets import Assets
 from tornado.web import StaticFileHandler
 
 from tests.render import variables_for

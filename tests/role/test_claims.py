@@ -13,8 +13,8 @@ from tests.role_files import load_python, load_yaml
 
 plan = load_python("action_plugins/aroundtheworld_plan.py")
 load_python("library/aroundtheworld_layout.py")
-claims = sys.modules["ansible.module_utils.aroundtheworld_claims"]
-lock = sys.modules["ansible.module_utils.aroundtheworld_lock"]
+claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
+lock = sys.modules["ansible.module_utils.aroundtheworld.lock"]
 
 
 def claim(**given):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-files = importlib.import_module("ansible.module_utils.aroundtheworld_files")
+files = importlib.import_module("ansible.module_utils.aroundtheworld.files")
 
 
 def test_a_file_is_written_with_its_mode_whatever_the_umask(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 from tests.role_files import load_python
 
 host = load_python("library/aroundtheworld_host.py")
-claims = sys.modules["ansible.module_utils.aroundtheworld_claims"]
-sockets = sys.modules["ansible.module_utils.aroundtheworld_sockets"]
+claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
+sockets = sys.modules["ansible.module_utils.aroundtheworld.sockets"]
 
 HEADER = (
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout"

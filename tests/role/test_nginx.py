@@ -262,7 +262,7 @@ def test_check_mode_only_says_what_a_removal_would_do(host, run):
 
 
 def test_sites_of_one_host_come_one_after_the_other(host, run, host_lock, monkeypatch):
-    monkeypatch.setattr("ansible.module_utils.aroundtheworld_lock.HOST_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("ansible.module_utils.aroundtheworld.lock.HOST_LOCK_SECONDS", 0.1)
     with host_lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(run.failed, match="Another site on this host"):

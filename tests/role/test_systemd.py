@@ -13,7 +13,7 @@ import pytest
 
 from tests.role_files import load_python
 
-systemd = load_python("module_utils/aroundtheworld_systemd.py")
+systemd = load_python("module_utils/aroundtheworld/systemd.py")
 NOTED = {"release": "4b1c", "config": "91ab", "pool": "flask"}
 
 

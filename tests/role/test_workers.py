@@ -15,7 +15,7 @@ from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role_files import load_python
 
 workers = load_python("library/aroundtheworld_workers.py")
-lock = load_python("module_utils/aroundtheworld_lock.py")
+lock = load_python("module_utils/aroundtheworld/lock.py")
 
 FIRST, SECOND = "111111111111", "222222222222"
 LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}

@@ -42,7 +42,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_systemd import request
+from ansible.module_utils.aroundtheworld.systemd import request
 from ansible.module_utils.basic import AnsibleModule
 
 RUN = Path("/run")

@@ -92,15 +92,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_claims import (
+from ansible.module_utils.aroundtheworld.claims import (
     claimed_ports,
     collisions,
     foreign,
     overlap,
     read_claims,
 )
-from ansible.module_utils.aroundtheworld_lock import last_good, lock_holder, refusal
-from ansible.module_utils.aroundtheworld_sockets import Listener, listeners
+from ansible.module_utils.aroundtheworld.lock import last_good, lock_holder, refusal
+from ansible.module_utils.aroundtheworld.sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
 
 # What takes the port on which nginx tells its own numbers.

@@ -50,15 +50,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_claims import (
+from ansible.module_utils.aroundtheworld.claims import (
     claim_path,
     claim_text,
     collisions,
     read_claims,
 )
-from ansible.module_utils.aroundtheworld_files import write_atomically
-from ansible.module_utils.aroundtheworld_lock import only_site
-from ansible.module_utils.aroundtheworld_systemd import HostError
+from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.lock import only_site
+from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 GENERATE = "generate"

@@ -46,9 +46,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
-from ansible.module_utils.aroundtheworld_lock import only_site
-from ansible.module_utils.aroundtheworld_systemd import HostError
+from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld.lock import only_site
+from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 ETC = Path("/etc/nginx")

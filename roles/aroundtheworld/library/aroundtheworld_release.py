@@ -64,10 +64,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_assets import Assets
-from ansible.module_utils.aroundtheworld_files import link_atomically
-from ansible.module_utils.aroundtheworld_lock import only_change
-from ansible.module_utils.aroundtheworld_systemd import HostError
+from ansible.module_utils.aroundtheworld.assets import Assets
+from ansible.module_utils.aroundtheworld.files import link_atomically
+from ansible.module_utils.aroundtheworld.lock import only_change
+from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 WHOLE = ".whole"  # made last in an environment: one without it was cut off

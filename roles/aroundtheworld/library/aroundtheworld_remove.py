@@ -47,22 +47,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_claims import (
+from ansible.module_utils.aroundtheworld.claims import (
     MADE_BY,
     claim_path,
     claim_text,
     read_claims,
     removed,
 )
-from ansible.module_utils.aroundtheworld_files import write_atomically
-from ansible.module_utils.aroundtheworld_lock import (
+from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.lock import (
     append_log,
     lock_path,
     log_path,
     now,
     only_change,
 )
-from ansible.module_utils.aroundtheworld_systemd import HostError, Systemd
+from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
 
 ROOT = Path("/")

@@ -32,8 +32,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_lock import lock_holder, read_log, refusal
-from ansible.module_utils.aroundtheworld_systemd import Systemd, health
+from ansible.module_utils.aroundtheworld.lock import lock_holder, read_log, refusal
+from ansible.module_utils.aroundtheworld.systemd import Systemd, health
 from ansible.module_utils.basic import AnsibleModule
 
 RUN = Path("/run")

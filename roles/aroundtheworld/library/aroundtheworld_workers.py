@@ -108,11 +108,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible.module_utils.aroundtheworld_assets import Assets
-from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
-from ansible.module_utils.aroundtheworld_lock import append_log, last_good, now, only_change
-from ansible.module_utils.aroundtheworld_sockets import listeners
-from ansible.module_utils.aroundtheworld_systemd import HostError, Systemd, accept, health, probe
+from ansible.module_utils.aroundtheworld.assets import Assets
+from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld.lock import append_log, last_good, now, only_change
+from ansible.module_utils.aroundtheworld.sockets import listeners
+from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd, accept, health, probe
 from ansible.module_utils.basic import AnsibleModule
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")

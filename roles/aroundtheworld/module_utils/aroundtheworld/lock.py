@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_systemd import HostError
+from ansible.module_utils.aroundtheworld.systemd import HostError
 
 # A lock for what two sites of one host cannot do at once, such as trying all of nginx's
 # configuration; only root can write in /run.

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ansible.module_utils.aroundtheworld_files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
 
 VERSIONS, CURRENT, NAMES, INDEX = "versions", "current", "names", "index.json"
 
