@@ -16,7 +16,10 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from tests.role_files import CHECKOUT, ROLE, load_options, load_python, load_yaml
+from aroundtheworld_controller.pools import derive_claim, derive_pools, derive_static, restart_order
+from aroundtheworld_controller.rules import check_variables
+from aroundtheworld_controller.variables import PREFIX, converted, plain
+from tests.role_files import CHECKOUT, ROLE, load_options, load_yaml
 
 # What has no default, and the rest of what the example inventory says.
 APP: dict[str, Any] = {
@@ -104,17 +107,16 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
     for file in ("defaults/main.yml", "vars/main.yml"):
         role |= loader.load_from_file(str(ROLE / file), trusted_as_template=True)
     variables = {**role, **APP, **given, "ansible_search_path": [str(ROLE)]}
-    plan = load_python("action_plugins/aroundtheworld_plan.py")
     templar = Templar(loader, variables)
     options = load_options()
     public = {
-        name: plan.converted(plan.plain(templar.template(value)), options[name])
+        name: converted(plain(templar.template(value)), options[name])
         for name, value in variables.items()
-        if name.startswith(plan.PREFIX)
+        if name.startswith(PREFIX)
     }
-    plan.check_variables(public)
+    check_variables(public)
     settings = load_yaml("vars/main.yml")
-    pools = plan.derive_pools(
+    pools = derive_pools(
         public,
         settings["__aroundtheworld_pool_defaults"],
         settings["__aroundtheworld_blocking_pool_defaults"],
@@ -122,9 +124,9 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
     )
     variables["__aroundtheworld_plan"] = {
         "pools": pools,
-        "workers": plan.restart_order(pools),
-        "static": plan.derive_static(public, pools),
-        "claim": plan.derive_claim(public, pools),
+        "workers": restart_order(pools),
+        "static": derive_static(public, pools),
+        "claim": derive_claim(public, pools),
         "release": {"id": RELEASE_ID},
         "environment": {"id": ENVIRONMENT_ID},
         "host": {"ipv6": ipv6, "user_exists": False},

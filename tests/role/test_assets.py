@@ -9,12 +9,14 @@ import pytest
 from ansible.module_utils.aroundtheworld.assets import Assets
 from tornado.web import StaticFileHandler
 
+from aroundtheworld_controller.content import describe_release
+from aroundtheworld_controller.rules import static_problems
+from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for
 from tests.role.test_templates import find, site_of
 from tests.role_files import load_python
 
 workers = load_python("library/aroundtheworld_workers.py")
-plan = load_python("action_plugins/aroundtheworld_plan.py")
 
 STATIC = [{"url": "/static/", "directory": "shop/static"}]
 
@@ -200,7 +202,7 @@ def test_pruning_a_site_without_static_files_makes_none(home):
 
 def problems(static, **given):
     pools = [{"name": "public", "paths": ["/"]}, {"name": "api", "paths": ["/api/", "/static/api"]}]
-    return list(plan.static_problems(static, pools, "shop.web:make_app", **given))
+    return list(static_problems(static, pools, "shop.web:make_app", **given))
 
 
 @pytest.mark.parametrize(
@@ -249,11 +251,11 @@ def test_static_files_that_can_be_served_are_not_refused():
 
 def test_a_directory_without_a_file_is_refused():
     variables = variables_for({})
-    given = {name: value for name, value in variables.items() if name.startswith(plan.PREFIX)} | {
+    given = {name: value for name, value in variables.items() if name.startswith(PREFIX)} | {
         "aroundtheworld_static": [{"url": "/static/", "directory": "aroundtheworld/statics"}]
     }
-    with pytest.raises(plan.BadInputError, match="'aroundtheworld/statics' holds no file"):
-        plan.describe_release(given)
+    with pytest.raises(BadInputError, match="'aroundtheworld/statics' holds no file"):
+        describe_release(given)
 
 
 # --- nginx ---

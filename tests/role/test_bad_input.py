@@ -2,10 +2,14 @@
 
 import pytest
 
+from aroundtheworld_controller.content import describe_release
+from aroundtheworld_controller.hosts import host_problems
+from aroundtheworld_controller.pool_rules import RANGES, limit_problems
+from aroundtheworld_controller.pools import derive_pools
+from aroundtheworld_controller.rules import check_variables
+from aroundtheworld_controller.variables import TYPES, BadInputError, converted
 from tests.render import ADMIN, APP, PUBLIC
-from tests.role_files import load_options, load_python, load_yaml
-
-plan = load_python("action_plugins/aroundtheworld_plan.py")
+from tests.role_files import load_options, load_yaml
 
 DEFAULTS = load_yaml("defaults/main.yml") | {"aroundtheworld_home": "/var/lib/tornado/x"}
 SETTINGS = load_yaml("vars/main.yml")
@@ -16,12 +20,12 @@ HASH = "--hash=sha256:" + "0" * 64
 def problems_with(given):
     options = load_options()
     variables = {
-        name: plan.converted(value, options.get(name, {"type": "any"}))
+        name: converted(value, options.get(name, {"type": "any"}))
         for name, value in (DEFAULTS | APP | given).items()
     }
     try:
-        plan.check_variables(variables)
-    except plan.BadInputError as bad:
+        check_variables(variables)
+    except BadInputError as bad:
         return bad.problems
     return []
 
@@ -196,7 +200,7 @@ ONE_PROBLEM = [
             f"pools[1].{key}: {value} ",
             f"must be from {low} to {high}",
         )
-        for key, (low, high) in plan.RANGES.items()
+        for key, (low, high) in RANGES.items()
         for value in (low - 1, high + 1)
     ),
     *(
@@ -482,7 +486,7 @@ MACHINE = {"memory": 4 * 1024**3, "processes": 32768}
 def test_a_limit_larger_than_the_host_is_named_with_its_pool(settings, said):
     given = DEFAULTS | APP | pools(admin=settings)
     families = [SETTINGS[f"__aroundtheworld_{one}pool_defaults"] for one in FAMILIES]
-    (problem,) = plan.limit_problems(plan.derive_pools(given, *families), MACHINE, "h")
+    (problem,) = limit_problems(derive_pools(given, *families), MACHINE, "h")
     assert problem.startswith(f"aroundtheworld_pools[1].{said}")
 
 
@@ -490,7 +494,7 @@ def test_a_limit_larger_than_the_host_is_named_with_its_pool(settings, said):
 def test_a_limit_as_large_as_the_host_is_allowed(limit):
     given = DEFAULTS | APP | pools(admin={"memory_max": limit, "memory_high": limit})
     families = [SETTINGS[f"__aroundtheworld_{one}pool_defaults"] for one in FAMILIES]
-    assert list(plan.limit_problems(plan.derive_pools(given, *families), MACHINE, "h")) == []
+    assert list(limit_problems(derive_pools(given, *families), MACHINE, "h")) == []
 
 
 NOT_OF_TYPE = {
@@ -511,7 +515,7 @@ def test_a_wrong_type_is_named_shown_and_answered(name):
         (problem,) = problems_with({name: value})
         shown = f"a value of type {type(value).__name__}" if option.get("no_log") else repr(value)
         assert problem == (
-            f"{name}: {shown} is not allowed; it must be {plan.TYPES[option['type']][1]}."
+            f"{name}: {shown} is not allowed; it must be {TYPES[option['type']][1]}."
         )
 
 
@@ -521,8 +525,7 @@ def test_a_wrong_type_in_a_pool_is_named_shown_and_answered(key):
     for value in NOT_OF_TYPE[kind]:
         (problem,) = problems_with(pools(admin={key: value}))
         assert problem == (
-            f"aroundtheworld_pools[1].{key}: {value!r} is not allowed; it must be "
-            f"{plan.TYPES[kind][1]}."
+            f"aroundtheworld_pools[1].{key}: {value!r} is not allowed; it must be {TYPES[kind][1]}."
         )
 
 
@@ -671,13 +674,13 @@ def test_what_is_right_is_accepted(given):
     ],
 )
 def test_a_value_written_as_another_type_is_taken_for_what_it_means(kind, value, meant):
-    result = plan.converted(value, {"type": kind, "elements": "str"})
+    result = converted(value, {"type": kind, "elements": "str"})
     assert (result, type(result)) == (meant, type(meant))
 
 
 def test_values_inside_pools_are_converted_too():
     pool = {"name": "a", "ports": ["10001"], "paths": ["/"], "blocking": "yes", "memory_max": 512}
-    (result,) = plan.converted([pool], load_options()["aroundtheworld_pools"])
+    (result,) = converted([pool], load_options()["aroundtheworld_pools"])
     assert result == pool | {"ports": [10001], "blocking": True, "memory_max": "512"}
 
 
@@ -699,8 +702,8 @@ def release_problems(app, **given):
         "aroundtheworld_app_exclude": DEFAULTS["aroundtheworld_app_exclude"],
         "aroundtheworld_static": [],
     }
-    with pytest.raises(plan.BadInputError) as caught:
-        plan.describe_release(variables | given)
+    with pytest.raises(BadInputError) as caught:
+        describe_release(variables | given)
     return caught.value.problems
 
 
@@ -801,12 +804,12 @@ TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
 
 @pytest.mark.parametrize("distribution", TESTED)
 def test_a_distribution_that_the_role_is_tested_on(distribution):
-    assert list(plan.host_problems(HOST | {"distribution": distribution}, "web1", TESTED)) == []
+    assert list(host_problems(HOST | {"distribution": distribution}, "web1", TESTED)) == []
 
 
 @pytest.mark.parametrize("distribution", ["debian 11", "debian 14", "ubuntu 24", "debian unknown"])
 def test_a_distribution_that_it_is_not_tested_on(distribution):
-    (problem,) = plan.host_problems(HOST | {"distribution": distribution}, "web1", TESTED)
+    (problem,) = host_problems(HOST | {"distribution": distribution}, "web1", TESTED)
     assert f"web1 runs '{distribution}'" in problem
     assert "allowed: debian 12, debian 13" in problem
 
@@ -818,6 +821,6 @@ def test_a_port_that_something_else_on_the_host_has():
         "address": "0.0.0.0",
         "process": "redis-server (process 812)",
     }
-    (problem,) = plan.host_problems(HOST | {"taken_ports": [taken]}, "web1", TESTED)
+    (problem,) = host_problems(HOST | {"taken_ports": [taken]}, "web1", TESTED)
     assert "aroundtheworld_pools: port 10002 on web1 is already taken by redis-server" in problem
     assert "(process 812) (listening on 0.0.0.0); stop it, or choose another port" in problem

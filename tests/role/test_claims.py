@@ -8,10 +8,11 @@ import threading
 
 import pytest
 
+from aroundtheworld_controller.rules import NGINX_NAMES
+from aroundtheworld_controller.variables import BadInputError
 from tests.render import ADMIN, MODELS, PUBLIC, variables_for
 from tests.role_files import load_python, load_yaml
 
-plan = load_python("action_plugins/aroundtheworld_plan.py")
 load_python("library/aroundtheworld_layout.py")
 claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 lock = sys.modules["ansible.module_utils.aroundtheworld.lock"]
@@ -197,9 +198,9 @@ def test_role_and_modules_call_a_user_that_the_role_made_the_same():
     assert load_yaml("vars/main.yml")["__aroundtheworld_made_by"] == claims.MADE_BY
 
 
-@pytest.mark.parametrize("name", plan.NGINX_NAMES)
+@pytest.mark.parametrize("name", NGINX_NAMES)
 def test_a_name_that_nginx_has_itself_is_refused(name):
-    with pytest.raises(plan.BadInputError, match=r"aroundtheworld_site: .* nginx has names"):
+    with pytest.raises(BadInputError, match=r"aroundtheworld_site: .* nginx has names"):
         claim(site=name)
 
 

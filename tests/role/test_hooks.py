@@ -9,9 +9,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 
-from tests.role_files import CHECKOUT, ROLE, load_options, load_python, load_yaml
-
-plan = load_python("action_plugins/aroundtheworld_plan.py")
+from aroundtheworld_controller.rules import hook_problems
+from tests.role_files import CHECKOUT, ROLE, load_options, load_yaml
 
 HOOKS = set(load_options()["aroundtheworld_hooks"]["options"])
 PHASES = ("release", "workers", "nginx")
@@ -52,7 +51,7 @@ def test_a_hook_runs_whatever_tag_led_to_it_and_only_when_it_is_given(file):
 
 
 def problems(path):
-    return list(plan.hook_problems({"after_workers": str(path)}, DataLoader().load_from_file))
+    return list(hook_problems({"after_workers": str(path)}, DataLoader().load_from_file))
 
 
 def test_a_file_of_tasks_is_accepted(tmp_path):

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleActionFail
 
+from aroundtheworld_controller.content import app_files, content_id, describe_release
+from aroundtheworld_controller.lockfile import environment_for, lock_for, read_lock
 from tests.role_files import CHECKOUT, load_python
 
-plan = load_python("action_plugins/aroundtheworld_plan.py")
 action = load_python("action_plugins/aroundtheworld_release.py")
 module = load_python("library/aroundtheworld_release.py")
 
@@ -34,7 +35,7 @@ def app(tmp_path):
 
 
 def content(app, exclude=()):
-    return plan.content_id({"app": (app, plan.app_files(app, exclude))})
+    return content_id({"app": (app, app_files(app, exclude))})
 
 
 def test_the_same_content_is_the_same_release_wherever_and_whenever(app, tmp_path):
@@ -82,7 +83,7 @@ def test_what_links_lead_to_is_in_the_release(app, tmp_path):
     (tmp_path / "built").mkdir()
     (tmp_path / "built" / "style.css").touch()
     (app / "static" / "built").symlink_to(tmp_path / "built")
-    assert "static/built/style.css" in [str(file) for file in plan.app_files(app, [])]
+    assert "static/built/style.css" in [str(file) for file in app_files(app, [])]
 
 
 def test_the_games_own_release_can_be_described():
@@ -93,7 +94,7 @@ def test_the_games_own_release_can_be_described():
         "aroundtheworld_app_exclude": ["__pycache__", "tests"],
         "aroundtheworld_static": [],
     }
-    release = plan.describe_release(given)
+    release = describe_release(given)
     assert "aroundtheworld/app.py" in release["trees"]["app"]["files"]
     assert "aroundtheworld_runner/__main__.py" in release["trees"]["runner"]["files"]
     assert "tornado" in [one["name"] for one in release["requirements"]]
@@ -119,7 +120,7 @@ uvloop[dev]==0.21 --hash=sha256:{1}
 def requirements(tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_text(LOCK)
-    return plan.read_lock(path)
+    return read_lock(path)
 
 
 def markers(version):
@@ -142,12 +143,12 @@ def test_a_lock_is_read_with_markers_and_hashes(requirements):
 
 
 def test_markers_are_decided_for_the_hosts_python(requirements):
-    assert plan.lock_for(requirements, markers("3.11")).splitlines() == [
+    assert lock_for(requirements, markers("3.11")).splitlines() == [
         f"greenlet==3.2 --hash={HASHES[0]}",
         f"tornado==6.5.2 --hash={HASHES[0]} --hash={HASHES[1]}",
         f"uvloop==0.21 --hash={HASHES[1]}",
     ]
-    assert "greenlet" not in plan.lock_for(requirements, markers("3.13"))
+    assert "greenlet" not in lock_for(requirements, markers("3.13"))
 
 
 PYTHON = {
@@ -161,12 +162,12 @@ PYTHON = {
 
 
 def test_an_environment_is_named_by_its_lock_and_its_python(requirements):
-    one = plan.environment_for(requirements, PYTHON)
-    assert one == plan.environment_for(list(reversed(requirements)), PYTHON)
+    one = environment_for(requirements, PYTHON)
+    assert one == environment_for(list(reversed(requirements)), PYTHON)
     others = [
-        plan.environment_for(requirements[1:], PYTHON),
-        plan.environment_for(requirements, PYTHON | {"version": "3.13"}),
-        plan.environment_for(requirements, PYTHON | {"platform": "aarch64-glibc2.36"}),
+        environment_for(requirements[1:], PYTHON),
+        environment_for(requirements, PYTHON | {"version": "3.13"}),
+        environment_for(requirements, PYTHON | {"platform": "aarch64-glibc2.36"}),
     ]
     assert len({one["id"], *(other["id"] for other in others)}) == 4
 

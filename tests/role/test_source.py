@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from aroundtheworld_controller.content import app_files, content_id, describe_release
+from aroundtheworld_controller.variables import BadInputError
 from tests.role_files import load_python
 
 source = load_python("action_plugins/aroundtheworld_source.py")
-plan = load_python("action_plugins/aroundtheworld_plan.py")
 
 FILES = {
     "app/shop/web.py": "def make_app(): ...\n",
@@ -122,8 +123,8 @@ def test_two_sources_are_refused(git, cache):
 
 
 def test_no_source_is_refused_by_the_plan():
-    with pytest.raises(plan.BadInputError, match="exactly one of them must say where the app"):
-        plan.describe_release({"aroundtheworld_app_dir": ""})
+    with pytest.raises(BadInputError, match="exactly one of them must say where the app"):
+        describe_release({"aroundtheworld_app_dir": ""})
 
 
 def test_content_is_the_same_whatever_the_source(git, cache, tmp_path):
@@ -140,7 +141,7 @@ def test_content_is_the_same_whatever_the_source(git, cache, tmp_path):
         from_git(git, cache, directory="app"),
         source.find_app("", {}, given | {"directory": "shop-1.2/app"}, cache),
     ]
-    identities = {plan.content_id({"app": (app, plan.app_files(app, []))}) for app in apps}
+    identities = {content_id({"app": (app, app_files(app, []))}) for app in apps}
     assert len(identities) == 1
     assert (from_git(git, cache) / "README").exists()
 

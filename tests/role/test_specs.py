@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tests.role_files import ROLE, load_options, load_python, load_yaml
-
-plan = load_python("action_plugins/aroundtheworld_plan.py")
+from aroundtheworld_controller.pool_rules import RANGES, pool_problems
+from aroundtheworld_controller.variables import PREFIX, TYPES, type_problems
+from tests.role_files import ROLE, load_options, load_yaml
 
 OPTIONS = load_options()
 POOL = OPTIONS["aroundtheworld_pools"]["options"]
@@ -42,24 +42,24 @@ def test_every_setting_of_a_pool_is_named_beside_the_default_pools():
 @pytest.mark.parametrize("family", [USUAL, USUAL | BLOCKING], ids=["usual", "blocking"])
 def test_defaults_of_pools_would_be_accepted_if_they_were_given(family):
     pool = {"name": "public", "ports": [10001], "paths": ["/"]} | family
-    assert list(plan.type_problems([pool], OPTIONS["aroundtheworld_pools"], "pools")) == []
-    assert list(plan.pool_problems([pool], 80)) == []
+    assert list(type_problems([pool], OPTIONS["aroundtheworld_pools"], "pools")) == []
+    assert list(pool_problems([pool], 80)) == []
 
 
 def test_every_number_of_a_pool_has_a_range():
-    assert set(plan.RANGES) == {name for name, one in POOL.items() if one["type"] == "int"}
+    assert set(RANGES) == {name for name, one in POOL.items() if one["type"] == "int"}
 
 
 @pytest.mark.parametrize(("name", "option"), [*OPTIONS.items(), *POOL.items()])
 def test_every_option_can_be_checked_and_explained(name, option):
-    assert option["type"] in plan.TYPES
+    assert option["type"] in TYPES
     assert option["description"].strip().endswith(".")
-    assert option["type"] != "list" or option["elements"] in plan.TYPES
+    assert option["type"] != "list" or option["elements"] in TYPES
 
 
 def test_public_variables_begin_with_the_roles_name_and_others_with_two_underscores():
-    assert all(name.startswith(plan.PREFIX) for name in DEFAULTS)
-    assert all(name.startswith(f"__{plan.PREFIX}") for name in SETTINGS)
+    assert all(name.startswith(PREFIX) for name in DEFAULTS)
+    assert all(name.startswith(f"__{PREFIX}") for name in SETTINGS)
 
 
 def test_platforms_are_the_tested_distributions():

@@ -8,16 +8,13 @@ in one archive.
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import os
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +22,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+# Ansible loads a plugin by its path, so what plugins share has to be made importable first.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.cache import cache_directory, only_one
+
 MODULE = "aroundtheworld_release"
 display = Display()
-
-
-def cache_directory() -> Path:
-    """Return the controller's cache, where XDG says that caches are."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "aroundtheworld"
-
-
-@contextmanager
-def only_one(lock: Path) -> Iterator[None]:
-    """Let one process at a time into the block; Ansible runs a task for several hosts at once."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def platforms(python: Mapping[str, Any]) -> list[str]:

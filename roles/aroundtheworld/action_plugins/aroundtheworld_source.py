@@ -8,19 +8,18 @@ run, and nothing in it can be written to, or link to, a place outside its own di
 from __future__ import annotations
 
 import difflib
-import fcntl
 import hashlib
 import http.client
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import urllib.error
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Any, cast
@@ -29,6 +28,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils import urls
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+# Ansible loads a plugin by its path, so what plugins share has to be made importable first.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.cache import cache_directory, only_one, this_run
 
 GIT, ARCHIVE = "aroundtheworld_app_git", "aroundtheworld_app_archive"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -44,38 +47,6 @@ display = Display()
 
 class BadSourceError(Exception):
     """The source cannot be used; the message says which variable to mend, and how."""
-
-
-# --- The cache ------------------------------------------------------------------------------------
-
-
-def cache_directory() -> Path:
-    """Return the controller's cache, where XDG says that caches are."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "aroundtheworld"
-
-
-@contextmanager
-def only_one(lock: Path) -> Iterator[None]:
-    """Let one process at a time into the block; Ansible runs a task for several hosts at once."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def this_run() -> str:
-    """Return what tells this run of Ansible from every other: its process, and when that began.
-
-    Empty where there is no /proc (macOS); a repository is then fetched once a host instead of once
-    a run.
-    """
-    parent = os.getppid()
-    try:
-        stat = Path("/proc", str(parent), "stat").read_text()
-    except OSError:
-        return ""
-    return f"{parent} {stat.rpartition(')')[2].split()[19]}"
 
 
 # --- Unpacking ------------------------------------------------------------------------------------

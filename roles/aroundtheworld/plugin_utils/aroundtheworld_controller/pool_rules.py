@@ -1,0 +1,205 @@
+"""What a type cannot say of `aroundtheworld_pools`: rules for each pool, and for all together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
+HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
+RANGES = {
+    "start_timeout": (1, 3600),
+    "drain_timeout": (0, 86400),
+    "read_timeout": (1, 86400),
+    "watchdog": (0, 86400),
+    "cpu_weight": (1, 10000),
+    "io_weight": (1, 10000),
+    "tasks_max": (1, 1000000),
+    "nice": (-20, 19),
+    "oom_score_adjust": (-1000, 1000),
+    "max_in_flight": (0, 65535),
+}
+
+
+def port_problems(port: int, name: str) -> Iterator[str]:
+    """Yield a problem when `port` is none."""
+    if not 1 <= port <= 65535:
+        yield f"{name}: {port} is not allowed; a port is a whole number from 1 to 65535."
+
+
+def path_problems(path: str, name: str) -> Iterator[str]:
+    """Yield what keeps `path` from being a URL path that nginx and the app agree on."""
+    if not path.startswith("/"):
+        yield f"{name}: {path!r} is not allowed; a path begins with a slash, as in '/{path}'."
+    elif not PATH.fullmatch(path) or "//" in path or {".", ".."} & set(path.split("/")):
+        yield (
+            f"{name}: {path!r} is not allowed; a path has letters, digits, '-', '.', '_', '~' and "
+            "single slashes, and no '.' or '..' between them."
+        )
+
+
+def health_path_problems(path: str, name: str) -> Iterator[str]:
+    """Yield what keeps `path` from being asked for; it may have a query."""
+    if not HEALTH_PATH.fullmatch(path):
+        yield (
+            f"{name}: {path!r} is not allowed; it must be a URL path, with a query or without, of "
+            "letters, digits and '-._~/?=&', as in '/health'."
+        )
+
+
+def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what is wrong with a pool's own command, and with settings that it contradicts."""
+    command, name = pool.get("command", ""), pool["name"]
+    if pool.get("health_path"):
+        yield from health_path_problems(pool["health_path"], f"{where}.health_path")
+    if not command:
+        if pool.get("binds"):
+            yield (
+                f"{where}.binds: true is not allowed in pool {name!r}, which has no command; the "
+                "runner takes systemd's socket."
+            )
+        return
+    if re.search(r"[\n\r\0]", command) or not command.strip() or ";" in command.split():
+        yield (
+            f"{where}.command: {command!r} is not allowed; it must be one line with one command, "
+            "as in 'gunicorn shop.admin:app'."
+        )
+    if pool.get("binds") and "{port}" not in command:
+        yield (
+            f"{where}.command: {command!r} is not allowed in pool {name!r}; with binds: true it "
+            "must name the port as {port}, as in 'bokeh serve --port {port}'."
+        )
+    if not pool.get("binds") and re.search(r"\{(port|address)\}", command):
+        yield (
+            f"{where}.command: {command!r} is not allowed in pool {name!r}; set binds: true if it "
+            "binds its port itself, or leave {port} and {address} out if it takes systemd's socket."
+        )
+    if pool.get("watchdog"):
+        yield (
+            f"{where}.watchdog: {pool['watchdog']} is not allowed in pool {name!r}, which has a "
+            "command of its own; only the runner gives the signs of life, so leave it out."
+        )
+
+
+def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield settings of a pool that cannot both be meant."""
+    name = pool["name"]
+    if not pool.get("blocking"):
+        return
+    if pool.get("replay"):
+        yield (
+            f"{where}.replay: true is not allowed in pool {name!r}, which is blocking; a request "
+            "that takes long or changes something would run twice. Leave it out."
+        )
+    watchdog, patience = pool.get("watchdog", 0), pool.get("read_timeout", 300)
+    if 0 < watchdog < patience:
+        yield (
+            f"{where}.watchdog: {watchdog} is not allowed in pool {name!r}, which is blocking and "
+            f"whose read_timeout is {patience}; it would kill what nginx still waits for. Give 0, "
+            f"or at least {patience}."
+        )
+
+
+def memory_bytes(text: str, total: int) -> float:
+    """Return the bytes of a limit for a host with `total` of them."""
+    if text == "infinity":
+        return float("inf")
+    if text.endswith("%"):
+        return total * int(text[:-1]) / 100
+    powers = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+    return int(text.rstrip("KMGT")) * powers.get(text[-1], 1)
+
+
+def limit_problems(
+    pools: Sequence[Mapping[str, Any]], host: Mapping[str, Any], name: str
+) -> Iterator[str]:
+    """Yield limits of pools that are larger than the host `name`, or that are never reached."""
+    total = host["memory"]
+    for index, pool in enumerate(pools):
+        where, pool_name = f"aroundtheworld_pools[{index}]", pool["name"]
+        most = memory_bytes(pool["memory_max"], total)
+        for key in ("memory_high", "memory_max"):
+            if total < memory_bytes(pool[key], total) < float("inf"):
+                yield (
+                    f"{where}.{key}: {pool[key]!r} of pool {pool_name!r} is more than {name} has "
+                    f"({total // 1024**2}M); give less, or 'infinity' for no limit."
+                )
+        if most < memory_bytes(pool["memory_high"], total) < float("inf"):
+            yield (
+                f"{where}.memory_high: {pool['memory_high']!r} of pool {pool_name!r} is more than "
+                f"its memory_max, {pool['memory_max']!r}, on {name}; it has to be less."
+            )
+        if pool["tasks_max"] > host["processes"]:
+            yield (
+                f"{where}.tasks_max: {pool['tasks_max']} of pool {pool_name!r} is more than {name} "
+                f"can have ({host['processes']}); give less."
+            )
+
+
+def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterator[str]:
+    """Yield what is wrong with pools whose types are right, each alone and all together."""
+    variable = "aroundtheworld_pools"
+    names: dict[str, str] = {}
+    ports: dict[int, str] = {http_port: "aroundtheworld_http_port"}
+    paths: dict[str, str] = {}
+    for index, pool in enumerate(pools):
+        where = f"{variable}[{index}]"
+        name = pool["name"]
+        if not NAME.fullmatch(name):
+            yield (
+                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case "
+                "letter and goes on with at most 30 lower-case letters, digits and '_'."
+            )
+        elif name in names:
+            yield (
+                f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+            )
+        names[name] = where
+        for key in ("ports", "paths"):
+            if not pool[key]:
+                yield (
+                    f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its "
+                    f"{key}."
+                )
+        for position, port in enumerate(pool["ports"]):
+            at = f"{where}.ports[{position}]"
+            if problems := list(port_problems(port, at)):
+                yield from problems
+                continue
+            if port in ports:
+                yield (
+                    f"{at}: {port} is already taken by {ports[port]}; each worker needs its own "
+                    "port."
+                )
+            ports[port] = at
+        for position, path in enumerate(pool["paths"]):
+            at = f"{where}.paths[{position}]"
+            if problems := list(path_problems(path, at)):
+                yield from problems
+                continue
+            if (key := path.rstrip("/")) in paths:
+                yield (
+                    f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+                )
+            paths[key] = at
+        for key, (low, high) in RANGES.items():
+            if key in pool and not low <= pool[key] <= high:
+                yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
+        yield from command_problems(pool, where)
+        for key in ("memory_high", "memory_max"):
+            if not MEMORY.fullmatch(pool.get(key, "infinity")):
+                yield (
+                    f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, one "
+                    "with K, M, G or T behind it, as in '512M', a share of the host's memory, as "
+                    "in '50%', or 'infinity'."
+                )
+        yield from contradictions(pool, where)
+    if "" not in paths:
+        yield (
+            f"{variable}: no pool has '/' among its paths "
+            f"({', '.join(sorted(paths)) or 'none given'}); exactly one must, because it serves "
+            "every request that no other pool does."
+        )

@@ -1,0 +1,102 @@
+"""What follows from `aroundtheworld_pools`: settings, upstreams, order, claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def derive_pools(
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    blocking_defaults: Mapping[str, Any],
+    websocket_defaults: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Return the pools with every setting filled in, and with what units and nginx need of each.
+
+    Every pool gets an `upstream`, its name in nginx, and `servers`, its workers' ``address:port``.
+    """
+    site, address = given["aroundtheworld_site"], given["aroundtheworld_listen_address"]
+    host = f"[{address}]" if ":" in address else address
+    pools = []
+    for pool in given["aroundtheworld_pools"]:
+        family = {
+            **defaults,
+            **(blocking_defaults if pool.get("blocking") else {}),
+            **(websocket_defaults if pool.get("websocket") else {}),
+            # The watchdog is fed by the runner, which a command of its own does without.
+            **({"watchdog": 0} if pool.get("command") else {}),
+        }
+        paths = [path.rstrip("/") or "/" for path in pool["paths"]]
+        infix = "" if "/" in paths else f"_{pool['name']}"
+        pools.append(
+            {
+                **family,
+                **pool,
+                "paths": paths,
+                "health_path": pool.get("health_path") or given["aroundtheworld_health_path"],
+                "upstream": f"{site}{infix}_backends",
+                "servers": [f"{host}:{port}" for port in pool["ports"]],
+            }
+        )
+    return pools
+
+
+def derive_static(
+    given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the directories that nginx serves, each with the `pool` that answers what it lacks."""
+    return [
+        {
+            **one,
+            "pool": max(
+                (len(path), pool["name"])
+                for pool in pools
+                for path in pool["paths"]
+                if one["url"].startswith(path.rstrip("/") + "/")
+            )[1],
+        }
+        for one in given["aroundtheworld_static"]
+    ]
+
+
+def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the workers in the order of their exchange, as `aroundtheworld_workers` takes them."""
+    return [
+        {
+            "port": port,
+            "pool": pool["name"],
+            "blocking": pool["blocking"],
+            "kind": ("binds" if pool["binds"] else "takes") if pool["command"] else "runner",
+            "health_path": pool["health_path"],
+            "start_timeout": pool["start_timeout"],
+        }
+        # Blocking pools first: only their operators notice when the release is a bad one.
+        for pool in sorted(pools, key=lambda pool: not pool["blocking"])
+        for port in pool["ports"]
+    ]
+
+
+def derive_claim(given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the site has for itself on its host, for other sites there to keep off."""
+    wanted = [
+        (given["aroundtheworld_listen_address"], port, "aroundtheworld_pools")
+        for pool in pools
+        for port in pool["ports"]
+    ]
+    if port := given["aroundtheworld_metrics_port"]:
+        variable = "aroundtheworld_metrics_port"
+        wanted.append((given["aroundtheworld_metrics_address"], port, variable))
+        wanted.append(("127.0.0.1", port + 1, variable))  # nginx's own numbers
+    return {
+        "site": given["aroundtheworld_site"],
+        "home": given["aroundtheworld_home"],
+        "user": given["aroundtheworld_user"],
+        "http_port": given["aroundtheworld_http_port"],
+        "server_names": given["aroundtheworld_server_names"],
+        "pools": [pool["name"] for pool in pools],
+        "sockets": [
+            {"address": address, "port": port, "variable": variable}
+            for address, port, variable in wanted
+        ],
+    }

@@ -1,0 +1,259 @@
+"""What a type cannot say of all other variables."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+from aroundtheworld_controller.pool_rules import (
+    NAME,
+    PATH,
+    health_path_problems,
+    path_problems,
+    pool_problems,
+    port_problems,
+)
+from aroundtheworld_controller.variables import (
+    TYPES,
+    BadInputError,
+    load_spec,
+    type_problems,
+    unknown_keys,
+)
+
+HOST_NAME = re.compile(
+    r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
+    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# nginx has variables of its own that begin so and end as those of a site do.
+NGINX_NAMES = ("proxy", "remote", "server")
+MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
+
+
+def static_problems(
+    static: Sequence[Mapping[str, Any]], pools: Sequence[Mapping[str, Any]], make_app: str
+) -> Iterator[str]:
+    """Yield what keeps directories of the app from being served by nginx."""
+    paths = {path.rstrip("/"): pool["name"] for pool in pools for path in pool["paths"]}
+    urls: dict[str, str] = {}
+    for index, one in enumerate(static):
+        where = f"aroundtheworld_static[{index}]"
+        url, directory = one["url"], PurePosixPath(one["directory"])
+        problems = list(path_problems(url, f"{where}.url"))
+        yield from problems
+        if not problems and (not url.endswith("/") or url == "/"):
+            yield (
+                f"{where}.url: {url!r} is not allowed; it must have a slash at both ends and "
+                "something between them, as in '/static/'."
+            )
+        if (pool := paths.get(url.rstrip("/"))) is not None and url != "/":
+            yield (
+                f"{where}.url: {url!r} is already a path of the pool {pool!r}; either nginx serves "
+                "it or that pool does."
+            )
+        for other, name in urls.items():
+            if url.startswith(other) or other.startswith(url):
+                yield (
+                    f"{where}.url: {url!r} overlaps {other!r} of {name}; no two may be equal, and "
+                    "none lie within another."
+                )
+        urls[url] = where
+        if directory.is_absolute() or ".." in directory.parts or not directory.parts:
+            yield (
+                f"{where}.directory: {one['directory']!r} is not allowed; it must be a directory "
+                "in the app's, given from there, as in 'shop/static'."
+            )
+        elif make_app and PurePosixPath(
+            make_app.partition(":")[0].replace(".", "/")
+        ).is_relative_to(directory):
+            yield (
+                f"{where}.directory: {one['directory']!r} is not allowed; it holds the app's code, "
+                "which nginx would give to everybody."
+            )
+
+
+def hook_problems(hooks: Mapping[str, str], load: Callable[[str], Any]) -> Iterator[str]:
+    """Yield what keeps task files from being included; `load` reads one as Ansible does."""
+    for name, path in hooks.items():
+        where = f"aroundtheworld_hooks.{name}: {path!r}"
+        if not Path(path).is_absolute():
+            yield (
+                f"{where} is not allowed; it must be an absolute path on the controller, as in "
+                "'{{ playbook_dir }}/hooks/tell.yml'."
+            )
+        elif not Path(path).is_file():
+            yield f"{where} is not a file on the controller; it must be one with tasks."
+        else:
+            try:
+                tasks = load(path)
+            except AnsibleError as error:
+                yield f"{where} cannot be read as tasks: {error}"
+            else:
+                if not isinstance(tasks, list) or not all(isinstance(one, dict) for one in tasks):
+                    yield f"{where} is no file of tasks; it must be a list of them."
+
+
+def address_problems(address: str, name: str) -> Iterator[str]:
+    """Yield a problem unless `address` is one, written as systemd writes it when it is asked."""
+    try:
+        usual = ipaddress.ip_address(address)
+    except ValueError:
+        usual = None
+    if usual is None or "%" in address:
+        yield (
+            f"{name}: {address!r} is not allowed; it must be an IPv4 or IPv6 address of the host, "
+            "as in '127.0.0.1' or '::1'."
+        )
+    elif str(usual) != address:
+        yield f"{name}: {address!r} is not allowed; write it as '{usual}'."
+
+
+def metrics_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps metrics from having two ports, on a private address."""
+    variable, name = "aroundtheworld_metrics_address", "aroundtheworld_metrics_port"
+    address, port = given[variable], given[name]
+    problems = list(address_problems(address, variable))
+    yield from problems
+    if not problems:
+        usual = ipaddress.ip_address(address)
+        if usual.is_global or usual.is_unspecified or usual.is_multicast:
+            yield (
+                f"{variable}: {address!r} is not allowed; everybody could read the metrics there. "
+                "It must be a loopback or private address of the host, as in '10.0.0.5'."
+            )
+    if not 0 <= port <= 65534:
+        yield f"{name}: {port} is not allowed; it must be from 1 to 65534, or 0 for no metrics."
+    elif port:
+        ports = {port: pool["name"] for pool in given["aroundtheworld_pools"]
+                 for port in pool["ports"]}  # fmt: skip
+        taken = {port: f"a worker of the pool {pool!r}" for port, pool in ports.items()}
+        taken[given["aroundtheworld_http_port"]] = "aroundtheworld_http_port"
+        for one, about in ((port, ""), (port + 1, ", and needs the port after it, which")):
+            if one in taken:
+                yield f"{name}: {port} is not allowed{about or '; it'} is taken by {taken[one]}."
+
+
+def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with variables whose types are right."""
+    for key in ("aroundtheworld_site", "aroundtheworld_user"):
+        if not NAME.fullmatch(given[key]):
+            yield (
+                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and "
+                "goes on with at most 30 lower-case letters, digits and '_'."
+            )
+    if given["aroundtheworld_site"] in NGINX_NAMES:
+        yield (
+            f"aroundtheworld_site: {given['aroundtheworld_site']!r} is not allowed; nginx has "
+            "names of its own that begin with it."
+        )
+    home = given["aroundtheworld_home"]
+    if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
+        yield (
+            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of "
+            "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
+            "'/srv/site'."
+        )
+    make_app = given["aroundtheworld_make_app"]
+    runs = [pool["name"] for pool in given["aroundtheworld_pools"] if not pool.get("command")]
+    if not make_app and runs:
+        yield (
+            "aroundtheworld_make_app: is missing; it says where the app of the pools without a "
+            f"command is made ({', '.join(runs)}), as in 'shop.web:make_app'."
+        )
+    if make_app and not MAKE_APP.fullmatch(make_app):
+        yield (
+            f"aroundtheworld_make_app: {make_app!r} is not allowed; it "
+            "names a module and a callable in it, as in 'shop.web:make_app'."
+        )
+    yield from address_problems(
+        given["aroundtheworld_listen_address"], "aroundtheworld_listen_address"
+    )
+    yield from metrics_problems(given)
+    yield from health_path_problems(
+        given["aroundtheworld_health_path"], "aroundtheworld_health_path"
+    )
+    yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
+    names = given["aroundtheworld_server_names"]
+    if not names:
+        yield (
+            "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every "
+            "name."
+        )
+    for index, name in enumerate(names):
+        if name != "_" and not HOST_NAME.fullmatch(name):
+            yield (
+                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one "
+                "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
+                "every name."
+            )
+    if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", given["aroundtheworld_max_body_size"], re.I):
+        yield (
+            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not "
+            "allowed; give a number of bytes, or one with k, m or g behind it, as in '16m'."
+        )
+    for key in ("aroundtheworld_maintenance_retry_after", "aroundtheworld_block_warn"):
+        if not 0 <= given[key] < float("inf"):
+            yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 0."
+    for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
+        if re.search(r"[\n\r\0]", given[key]):
+            yield f"{key}: {given[key]!r} is not allowed; it must be one line."
+    try:
+        shlex.split(given["aroundtheworld_migrate_check_command"])
+    except ValueError as error:
+        yield (
+            "aroundtheworld_migrate_check_command: "
+            f"{given['aroundtheworld_migrate_check_command']!r} is not allowed: {error}."
+        )
+    # Whatever is wrong with a variable of the app or a secret, its value is not shown.
+    for key, value in given["aroundtheworld_environment"].items():
+        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
+            yield (
+                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have "
+                "letters, digits and '_' only, and not begin with a digit."
+            )
+        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            yield (
+                f"aroundtheworld_environment.{key}: a value of type {type(value).__name__} is not "
+                "allowed; it must be a text or a number. Put quotes around words like 'true'."
+            )
+        elif "\0" in str(value):
+            yield f"aroundtheworld_environment.{key}: a NUL character is not allowed in its value."
+    for key, value in given["aroundtheworld_secrets"].items():
+        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
+            yield (
+                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, "
+                "digits and '_' only, and not begin with a digit."
+            )
+        elif not isinstance(value, str) or not value:
+            shown = "an empty text" if value == "" else f"a value of type {type(value).__name__}"
+            yield (
+                f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
+                "not empty, or 'generate' to have one made on the host."
+            )
+    yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
+    yield from static_problems(
+        given["aroundtheworld_static"],
+        given["aroundtheworld_pools"],
+        given["aroundtheworld_make_app"],
+    )
+
+
+def check_variables(given: Mapping[str, Any]) -> None:
+    """Refuse variables, name to value, that no deployment could follow; raises `BadInputError`."""
+    spec = load_spec()
+    problems = list(unknown_keys(given, list(spec), ""))
+    for name, option in spec.items():
+        if name in given:
+            problems += type_problems(given[name], option, name)
+        elif option.get("required"):
+            problems.append(f"{name}: is missing; it must be {TYPES[option['type']][1]}.")
+    problems = problems or list(value_problems(given))
+    if problems:
+        raise BadInputError(*problems)
