@@ -324,7 +324,7 @@ def host(tmp_path, monkeypatch):
         module.AnsibleModule, "run_command", lambda self, command: host.run_command(command)
     )
     (tmp_path / "pip-24.0-py3-none-any.whl").touch()
-    monkeypatch.setattr(module, "DEBIAN_WHEELS", tmp_path)
+    monkeypatch.setattr(module.virtualenv, "DEBIAN_WHEELS", tmp_path)
     host.pack(*PARTS)
     return host
 

@@ -64,6 +64,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import virtualenv
 from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.lock import only_change
@@ -72,7 +73,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 WHOLE = ".whole"  # made last in an environment: one without it was cut off
 UNFINISHED = ".new-"  # begins the name of a release that is being written
-DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 
 
 class Installer:
@@ -113,7 +113,8 @@ class Installer:
         code, out, error = self.module.run_command([str(part) for part in command])
         if code:
             last = "\n".join((out + error).strip().splitlines()[-20:])
-            self.module.fail_json(msg=f"{' '.join(map(str, command[:6]))} … failed:\n{last}")
+            words = [word for word in map(str, command) if "\n" not in word]
+            self.module.fail_json(msg=f"{' '.join(words[:6])} … failed:\n{last}")
 
     def current(self) -> str:
         """Return the id of the release that runs now, or an empty text."""
@@ -123,14 +124,11 @@ class Installer:
     def install_environment(self, source: Path, environment: Path) -> None:
         """Make the environment at its final place, because its scripts contain that path."""
         shutil.rmtree(environment, ignore_errors=True)
-        self.run("/usr/bin/python3", "-m", "venv", "--without-pip", environment)
-        pip = max(DEBIAN_WHEELS.glob("pip-*.whl")) / "pip"
-        python = environment / "bin" / "python"
-        self.run(
-            *(python, pip, "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"),
-            *("--no-compile", "--no-cache-dir", "--disable-pip-version-check"),
-            *("--root-user-action=ignore", "--find-links", source / "wheels"),
-            *("--requirement", source / "requirements.txt"),
+        virtualenv.make(
+            environment,
+            source / "wheels",
+            source / "requirements.txt",
+            lambda command: self.run(*command),
         )
         self.compile(environment)
         (environment / WHOLE).touch()
@@ -141,9 +139,7 @@ class Installer:
         A file that does not compile is no failure: many a package has some that nobody imports. If
         somebody does, the release is refused before any worker runs it, with a better message.
         """
-        python = self.environment / "bin" / "python"
-        compile_all = [str(python), "-m", "compileall", "-q", "-j", "0", str(tree)]
-        self.module.run_command(compile_all)
+        self.module.run_command(virtualenv.compile_command(tree))
 
     def install_release(self, source: Path) -> None:
         """Make the release beside its final place and move it there whole."""
@@ -185,7 +181,9 @@ class Installer:
             Path(work).chmod(0o755)
             source = Path(work) / "release"
             source.mkdir()
-            self.run("tar", "--extract", "--file", archive, "--directory", source)
+            self.run(
+                "tar", "--extract", "--no-same-owner", "--file", archive, "--directory", source
+            )
             yield source
 
     def migration(self, archive: Path | None, command: str, process: str) -> str:
