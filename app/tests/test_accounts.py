@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
+from tornado.httpclient import AsyncHTTPClient
 
 from aroundtheworld.db import journeys, logins, players
+from aroundtheworld.db.engine import Database
 
 PASSWORD = "correct horse battery"
 
@@ -128,6 +133,61 @@ def test_a_password_cannot_be_guessed_for_long(site, browser):
     assert elsewhere.request("POST", "/login", body, headers).code == 303
 
 
+def test_guesses_that_are_sent_at_once_are_counted_too(site, browser, loop):
+    site.add_admin()
+    browser.get("/login")
+    tried = []
+    match = site.app.passwords.match
+
+    async def counted(password_hash, password):
+        tried.append(password)
+        return await match(password_hash, password)
+
+    site.app.passwords.match = counted
+
+    def guess(number):
+        form = {"_xsrf": browser.cookies["_xsrf"], "name": "ada", "password": f"guess {number}"}
+        return client.fetch(
+            browser.base + "/login",
+            method="POST",
+            body=urlencode(form),
+            headers={"Cookie": f"_xsrf={browser.cookies['_xsrf']}"},
+            raise_error=False,
+        )
+
+    async def all_at_once():
+        return await asyncio.gather(*map(guess, range(60)))
+
+    client = AsyncHTTPClient(force_instance=True, max_clients=60)
+    codes = [response.code for response in loop.run_until_complete(all_at_once())]
+    client.close()
+    assert len(tried) == 5
+    assert sorted(codes) == [403] * 5 + [429] * 55
+
+
+def test_workers_that_share_a_database_count_together(database_url):
+    databases = [Database(database_url) for _ in range(4)]
+
+    def attempt(number):
+        return databases[number % 4].write(logins.begin, "192.0.2.7", "ada")
+
+    with ThreadPoolExecutor(20) as threads:
+        begun = [number for number in threads.map(attempt, range(60)) if number is not None]
+    assert len(set(begun)) == len(begun) == 5
+    # The right password is nobody's guess.
+    databases[0].write(logins.succeeded, begun[0])
+    assert databases[1].write(logins.begin, "192.0.2.7", "ada") is not None
+    assert databases[1].write(logins.begin, "192.0.2.7", "ada") is None
+    for database in databases:
+        database.close()
+
+
+def test_who_knows_the_password_may_log_in_any_number_of_times(site, browser):
+    sign_up(browser)
+    for _ in range(7):
+        assert site.browser().log_in("grace", PASSWORD).code == 303
+
+
 def test_after_ten_minutes_one_may_try_again_and_nothing_is_kept(site, browser):
     site.add_admin()
     for _ in range(5):
@@ -144,7 +204,7 @@ def test_after_ten_minutes_one_may_try_again_and_nothing_is_kept(site, browser):
 def test_trying_many_names_does_not_help(site, browser):
     def fail(connection):
         for i in range(30):
-            logins.failed(connection, "127.0.0.1", f"name{i}")
+            assert logins.begin(connection, "127.0.0.1", f"name{i}") is not None
 
     site.add_admin()
     site.app.database.write(fail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from tornado.websocket import websocket_connect
 
 from aroundtheworld.db import events, journeys, players
 from aroundtheworld.db.engine import Database
+from aroundtheworld.handlers.base import BaseHandler
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "runner"))
 
@@ -69,6 +71,25 @@ async def heard(connection, told):
         if done:
             return json.loads(message.result())["text"]
     raise TimeoutError
+
+
+def post_form(listener, size):
+    """Send a login whose body comes in chunks, which does not say how long it will be."""
+    chunk = b"x" * 1024
+    connection = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=20)
+    with contextlib.closing(connection):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = iter([chunk] * (size // len(chunk)))
+        connection.request("POST", "/login", body, headers, encode_chunked=True)
+        return connection.getresponse().status
+
+
+def test_a_body_in_chunks_is_limited_as_any_other(start):
+    with harness.listener() as listener:
+        start(listener)
+        # It has no token against forgery, which is looked for when all of it is there.
+        assert post_form(listener, BaseHandler.largest_body) == 403
+        assert post_form(listener, BaseHandler.largest_body + 1024) == 400
 
 
 def test_the_feed_of_every_worker_is_closed_when_it_drains_and_goes_on_elsewhere(start, sqlite_url):

@@ -33,7 +33,11 @@ class AccountHandler(BaseHandler):
         """Log in by a name as `given` and a password."""
         name = players.normalised_name(given)
         address = self.request.remote_ip or ""
-        if not await self.database.read_async(logins.allowed, address, name or ""):
+        attempt = None
+        # Read first: a flood of guesses must not keep the database's one writer busy.
+        if await self.database.read_async(logins.allowed, address, name or ""):
+            attempt = await self.database.write_async(logins.begin, address, name or "")
+        if attempt is None:
             self.set_header("Retry-After", str(logins.WINDOW_MS // 1000))
             raise Refusal(
                 HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong passwords. Please wait ten minutes."
@@ -41,9 +45,9 @@ class AccountHandler(BaseHandler):
         player = await self.database.read_async(players.by_name, name) if name else None
         password_hash = player.password_hash if player else None
         if not await self.application.passwords.match(password_hash, password) or player is None:
-            await self.database.write_async(logins.failed, address, name or "")
             # Which of the two was wrong is nobody's business.
             raise Refusal(HTTPStatus.FORBIDDEN, "That name and password do not belong together.")
+        await self.database.write_async(logins.succeeded, attempt)
         session = Session(player.id, player.name, bool(player.is_admin))
         if admins_only and not session.is_admin:
             raise Refusal(HTTPStatus.FORBIDDEN, "Only administrators log in here.")

@@ -5,7 +5,8 @@ import gc
 import os
 import time
 
-from tornado.web import Application, RequestHandler
+from tornado.http1connection import HTTP1Connection
+from tornado.web import Application, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
 
@@ -78,6 +79,22 @@ class NeverEnds(RequestHandler):
         self.write("done")
 
 
+@stream_request_body
+class Limited(RequestHandler):
+    """Takes a body of 1,000 bytes at most, as Tornado's documentation says how."""
+
+    def prepare(self) -> None:
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection):
+            connection.set_max_body_size(1000)
+
+    def data_received(self, chunk: bytes) -> None:
+        pass
+
+    def post(self) -> None:
+        self.write("taken")
+
+
 class Environment(RequestHandler):
     def get(self) -> None:
         self.write(
@@ -114,6 +131,7 @@ def make_app() -> Application:
             ("/fails", Fails),
             ("/cuts-short", CutsShort),
             ("/never-ends", NeverEnds),
+            ("/limited", Limited),
             ("/environment", Environment),
             ("/echo", Echo),
         ]

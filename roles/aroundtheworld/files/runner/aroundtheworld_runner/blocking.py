@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tornado.http1connection import HTTP1Connection
 from tornado.web import OutputTransform, RequestHandler
 
 from aroundtheworld_runner.heartbeat import INTERVAL, TOLERANCE, Heartbeat, culprit
 from aroundtheworld_runner.routes import BLOCK, Route, Routes
+from aroundtheworld_runner.server import CountedResponse
 
 AGAIN = 10  # times as long must a block have become until it is told of again
 MARGIN = 1.0  # seconds before the watchdog's end in which the stack is written down, at most
@@ -42,11 +42,11 @@ def measure_handlers(routes: Routes) -> None:
         self: RequestHandler, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
         work = execute(self, transforms, *args, **kwargs)
-        if isinstance(self.request.connection, HTTP1Connection):
+        if type(self.request.connection) is CountedResponse:
+            await _steps(work, self, routes.of(self))
+        else:
             # Of the private socket, where those who check this process are not counted.
             await work
-        else:
-            await _steps(work, self, routes.of(self))
 
     RequestHandler._execute = measured  # type: ignore[method-assign]
 

@@ -97,7 +97,7 @@ class WorkerServer(HTTPServer):
     ) -> HTTPMessageDelegate:
         """Wait for a request; the one before it on the connection has been answered."""
         self._request_ended(server_conn)
-        response = _CountedResponse(request_conn, self.statistics)
+        response = CountedResponse(request_conn, self.statistics)
         delegate = super().start_request(server_conn, response)
         return TrackedRequest(self, server_conn, delegate, response)
 
@@ -134,7 +134,7 @@ class TrackedRequest(HTTPMessageDelegate):
         server: WorkerServer,
         server_conn: object,
         delegate: HTTPMessageDelegate,
-        response: "_CountedResponse",
+        response: "CountedResponse",
     ) -> None:
         """Take the connection, what the application made for the request, and the response."""
         self._server = server
@@ -175,8 +175,11 @@ class TrackedRequest(HTTPMessageDelegate):
         self._delegate.on_connection_close()
 
 
-class _CountedResponse(HTTPConnection):
+class CountedResponse(HTTPConnection):
     """Passes a response on to the connection and counts it when it is whole.
+
+    `isinstance` takes it for the HTTP1Connection that it stands for: applications ask for that type
+    before they use what only it has, such as `set_max_body_size`.
 
     Attributes:
         started: When the headers of the request arrived (monotonic).
@@ -184,6 +187,7 @@ class _CountedResponse(HTTPConnection):
     """
 
     def __init__(self, connection: HTTPConnection, statistics: ResponseStatistics) -> None:
+        """Take the connection, and where to count."""
         assert isinstance(connection, HTTP1Connection)  # noqa: S101 - Tornado serves nothing else
         self._connection = connection
         # What Tornado uses in every request beyond the interface; for the rest, `__getattr__`
@@ -201,6 +205,7 @@ class _CountedResponse(HTTPConnection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Future[None]:
+        """Note the status, and pass it on."""
         assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
         self._code = start_line.code
         if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
@@ -210,9 +215,11 @@ class _CountedResponse(HTTPConnection):
         return self._connection.write_headers(start_line, headers, chunk)
 
     def write(self, chunk: bytes) -> Future[None]:
+        """Pass it on."""
         return self._connection.write(chunk)
 
     def finish(self) -> None:
+        """Pass it on, and count the response."""
         abandoned = self._connection.stream.closed()
         self._connection.finish()  # raises when there is less of it than was announced
         if not abandoned:
@@ -222,6 +229,11 @@ class _CountedResponse(HTTPConnection):
     def __getattr__(self, name: str) -> object:
         """Give what applications use beyond the interface, such as `detach`."""
         return getattr(self._connection, name)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The class that `isinstance` finds, besides its own."""
+        return HTTP1Connection
 
 
 def _handler_of(delegate: HTTPMessageDelegate) -> RequestHandler | None:

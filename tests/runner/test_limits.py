@@ -1,0 +1,31 @@
+"""What an application asks of the connection holds in the runner, too."""
+
+import harness
+import pytest
+
+CHUNK = b"x" * 500
+
+
+def status_of(client, chunks):
+    """Send a body in chunks, which does not say how long it will be."""
+    client.request("POST", "/limited", iter([CHUNK] * chunks), encode_chunked=True)
+    response = client.getresponse()
+    response.read()
+    return response.status
+
+
+@pytest.mark.parametrize(("chunks", "status"), [(2, 200), (3, 400)])
+def test_an_application_can_limit_a_body_in_chunks(start, listening, chunks, status):
+    start().ready()
+    with harness.client(listening) as client:
+        assert status_of(client, chunks) == status
+    # The limit is of that request alone.
+    with harness.client(listening) as client:
+        assert harness.get(client)["pid"]
+
+
+@pytest.mark.parametrize(("chunks", "status"), [(2, 200), (3, 400)])
+def test_the_private_socket_has_the_same_limit(start, chunks, status):
+    worker = start().ready()
+    with harness.private_client(worker.private_app) as client:
+        assert status_of(client, chunks) == status
