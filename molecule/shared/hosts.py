@@ -252,16 +252,25 @@ class Group:
         """
         checkout = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
         self.prefix = f"{os.environ.get('HOSTS_PREFIX') or f'atw-{checkout}'}-{name}"
-        # Not the prefix: what was made is found and removed under another HOSTS_PREFIX too.
-        self.label = f"{LABEL}={checkout}-{name}"
+        # With the prefix, so that groups under different ones leave each other alone.
+        self.label = f"{LABEL}={checkout}/{self.prefix}"
+        self.label_before = f"{LABEL}={checkout}-{name}"
         self.directory = directory.resolve()
 
     def hosts(self) -> dict[str, Host]:
-        """Returns the hosts that are known to exist, by name."""
+        """Returns the hosts that the directory describes, by name."""
         known = self.directory / "hosts.json"
         if not known.exists():
             return {}
         return {name: Host(**host) for name, host in json.loads(known.read_text()).items()}
+
+    def foreign(self) -> Host | None:
+        """Returns a host that the directory describes and another group made."""
+        hosts = self.hosts().values()
+        return next((host for host in hosts if host.container != self._container(host.name)), None)
+
+    def _container(self, name: str) -> str:
+        return f"{self.prefix}-{name}"
 
     def create(self, platforms: list[dict[str, Any]]) -> None:
         """Makes sure that the hosts run and answer; those that do already are left alone.
@@ -269,6 +278,11 @@ class Group:
         Raises:
             HostError: says what could not be made.
         """
+        if foreign := self.foreign():
+            raise HostError(
+                f"{self.directory} describes {foreign.container}, which another HOSTS_PREFIX made: "
+                "`make down`, or `molecule destroy`, under that one removes it."
+            )
         existing = self.hosts()
         for platform in platforms:
             known = existing.get(platform["name"])
@@ -301,19 +315,32 @@ class Group:
 
     def destroy(self) -> None:
         """Removes every container, image and network of the group, and its directory."""
-        for name in self.hosts():
+        is_own = self.foreign() is None
+        for name in self.hosts() if is_own else ():
             # A connection kept open would wait for a host that never answers.
             ssh = ["ssh", "-F", str(self.directory / "ssh_config"), "-O", "exit", name]
             subprocess.run(ssh, check=False, capture_output=True)
-        matching = ("--filter", f"label={self.label}")
-        if containers := run("podman", "ps", "--all", "--quiet", *matching).split():
+        if containers := self._made("ps", "--all", "--format={{.ID}} {{.Names}}"):
             run("podman", "rm", "--force", "--volumes", "--time=0", *containers)
             say(f"Removed {len(containers)} host(s)")
-        if images := run("podman", "images", "--all", "--quiet", *matching).split():
-            run("podman", "rmi", "--force", *sorted(set(images)))
-        if networks := run("podman", "network", "ls", "--quiet", *matching).split():
+        if images := self._made("images", "--all", "--format={{.ID}} {{.Repository}}"):
+            run("podman", "rmi", "--force", *images)
+        if networks := self._made("network", "ls", "--format={{.Name}} {{.Name}}"):
             run("podman", "network", "rm", *networks)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if is_own:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _made(self, *listing: str) -> list[str]:
+        """Returns what the group made, of what a podman command lists as id and name a line."""
+
+        def labelled(label: str) -> list[list[str]]:
+            listed = run("podman", *listing, f"--filter=label={label}")
+            return [line.split() for line in listed.splitlines()]
+
+        # The former label was the same under every prefix, but the names were not.
+        own_name = re.compile(rf"(localhost/)?{re.escape(self.prefix)}(-|$)")
+        before = [made for made in labelled(self.label_before) if own_name.match(made[1])]
+        return sorted({made[0] for made in labelled(self.label) + before})
 
     def _exists(self, kind: str, name: str) -> bool:
         command = as_root(["podman", kind, "exists", name])
@@ -335,7 +362,7 @@ class Group:
     def _create(self, platform: dict[str, Any], address: str) -> Host:
         name, debian = platform["name"], platform["debian"]
         publish = [str(wish) for wish in platform.get("publish", ["80"])]
-        container = f"{self.prefix}-{name}"
+        container = self._container(name)
         image = f"localhost/{container}"
         root = build_root(debian)
         run("podman", "rm", "--force", "--ignore", "--volumes", "--time=0", container)

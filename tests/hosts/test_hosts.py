@@ -1,6 +1,7 @@
 """The decisions that molecule/shared/hosts.py takes about a machine, without making a host."""
 
 import importlib.util
+import json
 import re
 import socket
 import subprocess
@@ -106,6 +107,124 @@ def test_a_root_that_cannot_be_built_leaves_nothing(hosts, mmdebstrap):
     with pytest.raises(hosts.HostError, match="no mirror"):
         hosts.build_root(12)
     assert list(hosts.ROOTS.iterdir()) == []
+
+
+KINDS = {"ps": "container", "images": "image", "network": "network"}
+REMOVE = {"rm": "container", "rmi": "image"}
+
+
+class Podman:
+    """What is made on a machine: kind, id, name and label of each; it stands for podman."""
+
+    def __init__(self):
+        self.made = []
+
+    def make(self, group, host, label=None):
+        container = f"{group.prefix}-{host}"
+        for kind, name in (
+            ("container", container),
+            ("image", f"localhost/{container}"),
+            ("network", group.prefix),
+        ):
+            identity = name if kind == "network" else f"id-of-{kind}-{container}"
+            self.made.append((kind, identity, name, label or group.label))
+
+    def __call__(self, program, command, *arguments, **_):
+        assert program == "podman"
+        if command == "network" and arguments[0] == "rm":
+            return self.remove("network", arguments)
+        if command in REMOVE:
+            return self.remove(REMOVE[command], arguments)
+        (label,) = [argument for argument in arguments if argument.startswith("--filter=label=")]
+        return "\n".join(
+            f"{identity} {name}"
+            for kind, identity, name, made_label in self.made
+            if kind == KINDS[command] and f"--filter=label={made_label}" == label
+        )
+
+    def remove(self, kind, arguments):
+        self.made = [made for made in self.made if made[0] != kind or made[1] not in arguments]
+        return ""
+
+    @property
+    def containers(self):
+        return [name for kind, _, name, _ in self.made if kind == "container"]
+
+
+@pytest.fixture
+def podman(hosts, monkeypatch):
+    podman = Podman()
+    monkeypatch.setattr(hosts, "run", podman)
+    return podman
+
+
+@pytest.fixture
+def group(hosts, monkeypatch, tmp_path):
+    """Returns a function that names a group under a HOSTS_PREFIX."""
+
+    def make(prefix, name="local", directory="hosts"):
+        monkeypatch.setenv("HOSTS_PREFIX", prefix)
+        return hosts.Group(name, tmp_path / directory)
+
+    return make
+
+
+def describe(group, host):
+    group.directory.mkdir()
+    described = {
+        "name": host, "debian": 12, "container": f"{group.prefix}-{host}", "address": "10.77.0.11",
+        "publish": ["80"], "ports": {"22": 2222},
+    }  # fmt: skip
+    (group.directory / "hosts.json").write_text(json.dumps({host: described}))
+
+
+def test_each_prefix_removes_its_own_hosts(group, podman):
+    first, second = group("first"), group("second", directory="others")
+    for made in (first, second):
+        podman.make(made, "debian12")
+    second.destroy()
+    assert podman.containers == ["first-local-debian12"]
+    first.destroy()
+    assert podman.made == []
+
+
+def test_so_does_each_scenario(group, podman):
+    first, second = group("first", "default"), group("first", "rollout", directory="others")
+    for made in (first, second):
+        podman.make(made, "debian12")
+    first.destroy()
+    assert podman.containers == ["first-rollout-debian12"]
+
+
+def test_hosts_with_the_label_of_before_are_removed_by_their_own_prefix(group, podman):
+    first, second = group("first"), group("second")
+    assert first.label_before == second.label_before
+    for made in (first, second):
+        podman.make(made, "debian12", label=made.label_before)
+    second.destroy()
+    assert podman.containers == ["first-local-debian12"]
+    first.destroy()
+    assert podman.made == []
+
+
+def test_what_lost_its_name_is_removed_too(group, podman):
+    first = group("first")
+    podman.made.append(("image", "id-of-image", "<none>", first.label))
+    first.destroy()
+    assert podman.made == []
+
+
+def test_how_to_reach_another_prefixs_hosts_stays(hosts, group, podman):
+    first, second = group("first"), group("second")
+    describe(first, "debian12")
+    podman.make(first, "debian12")
+    second.destroy()
+    assert first.hosts()["debian12"].container == "first-local-debian12"
+    # They are not taken for one's own either.
+    with pytest.raises(hosts.HostError, match="first-local-debian12, which another HOSTS_PREFIX"):
+        second.create([{"name": "debian12", "debian": 12}])
+    first.destroy()
+    assert (podman.made, first.directory.exists()) == ([], False)
 
 
 def test_a_missing_podman_is_said_with_the_remedy(tmp_path):
