@@ -129,7 +129,7 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
         "claim": derive_claim(public, pools),
         "release": {"id": RELEASE_ID},
         "environment": {"id": ENVIRONMENT_ID},
-        "host": {"ipv6": ipv6, "user_exists": False},
+        "host": {"ipv6": ipv6},
     }
     return variables
 

@@ -368,13 +368,21 @@ ONE_PROBLEM = [
     ),
     *(
         case(
-            f"{key} {value!r}",
-            {f"aroundtheworld_{key}": value},
-            f"aroundtheworld_{key}: {value!r} ",
+            f"site {value!r}",
+            {"aroundtheworld_site": value},
+            f"aroundtheworld_site: {value!r} ",
             A_NAME,
         )
-        for key in ("site", "user")
-        for value in ("", "Shop", "my-shop", "my shop", "../x", "shop;")
+        for value in ("", "Shop", "my-shop", "my shop", "../x", "shop;", "_shop")
+    ),
+    *(
+        case(
+            f"user {value!r}",
+            {"aroundtheworld_user": value},
+            f"aroundtheworld_user: {value!r} ",
+            "at most 30 lower-case letters, digits, '_' and '-'",
+        )
+        for value in ("", "Shop", "my shop", "../x", "shop;", "-shop", "1shop", "s" * 32)
     ),
     *(
         case(
@@ -622,6 +630,8 @@ def test_the_value_of_an_apps_variable_is_never_shown(value, said):
 
 
 ALLOWED = [
+    {"aroundtheworld_user": "_shop"},
+    {"aroundtheworld_user": "shop-app"},
     {},
     pools(public={"ports": [1, 65535]}),
     pools(admin={"paths": ["/admin/", "/reports/yearly", "/a.b-c_d~e", "/.well-known"]}),
@@ -796,8 +806,7 @@ HOST = {
     "distribution": "debian 12",
     "taken_ports": [],
     "changing": "",
-    "collisions": [],
-    "foreign": [],
+    "unfit": [],
 }
 TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
 
@@ -812,6 +821,11 @@ def test_a_distribution_that_it_is_not_tested_on(distribution):
     (problem,) = host_problems(HOST | {"distribution": distribution}, "web1", TESTED)
     assert f"web1 runs '{distribution}'" in problem
     assert "allowed: debian 12, debian 13" in problem
+
+
+def test_what_the_host_says_against_a_site_is_passed_on():
+    problems = ["aroundtheworld_user: …", "aroundtheworld_home: …"]
+    assert list(host_problems(HOST | {"unfit": problems}, "web1", TESTED)) == problems
 
 
 def test_a_port_that_something_else_on_the_host_has():

@@ -11,7 +11,7 @@ import pytest
 from aroundtheworld_controller.rules import NGINX_NAMES
 from aroundtheworld_controller.variables import BadInputError
 from tests.render import ADMIN, MODELS, PUBLIC, variables_for
-from tests.role_files import load_python, load_yaml
+from tests.role_files import load_python
 
 load_python("library/aroundtheworld_layout.py")
 claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
@@ -154,37 +154,6 @@ def test_claims_are_read_and_what_is_none_is_passed_over(tmp_path):
     assert claims.read_claims(tmp_path) == {"aroundtheworld": json.loads(json.dumps(mine))}
 
 
-FOREIGN = {
-    "a service of the system": "usr/lib/systemd/system/shop@.service",
-    "a socket of the system": "usr/lib/systemd/system/shop@.socket",
-    "a service of the operator": "etc/systemd/system/shop@.service",
-    "settings of another program": "etc/shop/shop.conf",
-    "a site of the operator": "etc/nginx/sites-available/shop.conf",
-    "a directory of another daemon": "run/shop/daemon.sock",
-}
-
-
-@pytest.mark.parametrize("path", FOREIGN.values(), ids=FOREIGN)
-def test_a_name_that_something_else_on_the_host_has_is_refused(tmp_path, path):
-    file = tmp_path / path
-    assert claims.foreign("shop", tmp_path) == []
-    file.parent.mkdir(parents=True)
-    file.touch()
-    assert claims.foreign("shop", tmp_path)
-    (tmp_path / "etc" / "shop").mkdir(parents=True, exist_ok=True)
-    claims.claim_path("shop", tmp_path / "etc").touch()
-    ours = not path.startswith("usr/")
-    assert (claims.foreign("shop", tmp_path) == []) is ours
-
-
-def test_a_site_from_before_there_were_claims_is_known(tmp_path):
-    own = tmp_path / "etc" / "shop"
-    (own / "secrets").mkdir(parents=True)
-    assert claims.foreign("shop", tmp_path)
-    (own / "environment").touch()
-    assert claims.foreign("shop", tmp_path) == []
-
-
 @pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
 def test_a_claim_has_every_port_of_the_site(given):
     planned = variables_for(given)["__aroundtheworld_plan"]
@@ -192,10 +161,6 @@ def test_a_claim_has_every_port_of_the_site(given):
     if port := given.get("aroundtheworld_metrics_port"):
         ports += [port, port + 1]  # the second is nginx's, for its own numbers
     assert [one["port"] for one in planned["claim"]["sockets"]] == ports
-
-
-def test_role_and_modules_call_a_user_that_the_role_made_the_same():
-    assert load_yaml("vars/main.yml")["__aroundtheworld_made_by"] == claims.MADE_BY
 
 
 @pytest.mark.parametrize("name", NGINX_NAMES)

@@ -2,12 +2,16 @@
 
 import json
 import os
+import sys
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from tests.role_files import load_python
 
 layout = load_python("library/aroundtheworld_layout.py")
+belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
 
 
 CLAIM = {
@@ -21,16 +25,35 @@ CLAIM = {
 }
 
 
+class Users:
+    """The users of the host, with their ids."""
+
+    known: ClassVar[dict[str, int]] = {}
+
+    def find(self, name):
+        if name in self.known:
+            return SimpleNamespace(pw_name=name, pw_uid=self.known[name], pw_gid=os.getgid())
+        return None
+
+    @classmethod
+    def make(cls, name, home, run):
+        cls.known[name] = 997
+
+
 @pytest.fixture
 def run(tmp_path, run_module, monkeypatch):
     """Returns a function that runs the module below a directory of its own."""
-    for function in (layout.claim_path, layout.read_claims):
-        monkeypatch.setattr(function, "__defaults__", (tmp_path / "claims",))
-    (tmp_path / "claims").mkdir()
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "usr/local").mkdir(parents=True)
+    monkeypatch.setattr(layout.Layout.__init__, "__defaults__", (root,))
+    monkeypatch.setattr(layout, "find_user", Users().find)
+    monkeypatch.setattr(layout, "make_user", Users.make)
+    Users.known = {"shopkeeper": 998}
 
     def run(environment=None, secrets=None, *, mode="0755", **more):
         directories = [
-            {"path": str(tmp_path / name), "owner": os.getuid(), "group": os.getgid(), "mode": mode}
+            {"path": str(tmp_path / name), "owner": os.getuid(), "mode": mode}
             for name in ("home/site", "home/site/shared", "etc", "etc/secrets")
         ]
         return run_module(
@@ -41,6 +64,7 @@ def run(tmp_path, run_module, monkeypatch):
             environment=environment or {},
             secrets_directory=str(tmp_path / "etc" / "secrets"),
             secrets=secrets or {},
+            script="#!/bin/sh\n",
             **more,
         )
 
@@ -125,8 +149,8 @@ def test_no_value_is_in_the_result(run):
 
 def test_check_mode_changes_nothing(tmp_path, run):
     assert run({"A": "b"}, {"cookie_secret": "generate"}, check=True)["changed"]
-    assert names_in(tmp_path) == ["claims"]
-    assert names_in(tmp_path / "claims") == []
+    assert names_in(tmp_path) == ["root"]
+    assert names_in(tmp_path / "root/etc") == names_in(tmp_path / "root/usr/local") == []
     run({"A": "b"}, {"cookie_secret": "generate"})
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert run({"A": "c"}, {}, check=True, mode="0700")["changed"]
@@ -157,19 +181,95 @@ def test_the_order_of_the_inventory_does_not_matter():
     assert layout.environment_text({"B": 1, "A": 2}) == layout.environment_text({"A": 2, "B": 1})
 
 
+def claim_of(tmp_path, site="shop"):
+    return tmp_path / "root/etc" / site / "aroundtheworld.json"
+
+
 def test_the_claim_is_there_for_other_sites_to_see(tmp_path, run):
     run()
-    path = tmp_path / "claims" / "shop" / "aroundtheworld.json"
-    assert json.loads(path.read_text()) == CLAIM
+    path = claim_of(tmp_path)
+    claim = json.loads(path.read_text())
+    del claim["has"]
+    assert claim == CLAIM
     assert mode_of(path) == 0o644
     path.write_text("{}")
-    assert run()["diff"]["after"] == f"content of {path}\n"
+    assert run()["diff"]["after"].startswith(f"content of {path}\n")
 
 
 def test_nothing_is_made_when_another_site_was_faster(tmp_path, run):
-    other = tmp_path / "claims" / "game" / "aroundtheworld.json"
+    other = claim_of(tmp_path, "game")
     other.parent.mkdir()
     other.write_text(json.dumps(CLAIM | {"site": "game", "home": "/srv/game", "http_port": 81}))
     with pytest.raises(run.failed, match="aroundtheworld_user: 'shopkeeper' is the user of"):
         run()
-    assert names_in(tmp_path) == ["claims"]
+    assert names_in(tmp_path / "root/etc") == ["game"]
+    assert names_in(tmp_path) == ["root"]
+
+
+def has(tmp_path):
+    return belongings.has("shop", tmp_path / "root")
+
+
+def test_what_is_made_is_written_down(tmp_path, run):
+    Users.known = {}
+    result = run()
+    assert "user shopkeeper\n" in result["diff"]["after"]
+    root = tmp_path / "root"
+    assert has(tmp_path)["users"] == [{"name": "shopkeeper", "uid": 997}]
+    assert has(tmp_path)["files"] == [str(root / "usr/local/sbin/shop-run")]
+    made = ("root/etc/shop", "root/usr/local/sbin", "home", "home/site", "etc/secrets")
+    assert {str(tmp_path / path) for path in made} < set(has(tmp_path)["directories"])
+    assert str(tmp_path) not in has(tmp_path)["directories"]
+    assert not run()["changed"]
+
+
+def test_a_directory_is_written_down_before_it_is_made(tmp_path, run, monkeypatch):
+    made = layout.Path.mkdir
+
+    def cut_off(path, *arguments, **more):
+        if path == tmp_path / "home/site":
+            raise KeyboardInterrupt
+        made(path, *arguments, **more)
+
+    monkeypatch.setattr(layout.Path, "mkdir", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert {str(tmp_path / path) for path in ("home", "home/site")} < set(
+        has(tmp_path)["directories"]
+    )
+
+
+def test_a_user_who_is_there_stays_as_they_are(tmp_path, run):
+    Users.known = {"shopkeeper": 998}
+    run()
+    assert Users.known == {"shopkeeper": 998}
+    assert has(tmp_path)["users"] == []
+
+
+def test_a_home_that_somebody_made_for_the_site_keeps_owner_and_mode(tmp_path, run, monkeypatch):
+    home = tmp_path / "home/site"
+    home.mkdir(parents=True)
+    home.chmod(0o775)
+    monkeypatch.setitem(CLAIM, "home", str(home))
+    run()
+    assert mode_of(home) == 0o775
+    assert str(home) not in has(tmp_path)["directories"]
+    assert mode_of(home / "shared") == 0o755
+    assert not run()["changed"]
+
+
+def test_what_is_written_down_survives_a_change_of_the_claim(tmp_path, run, monkeypatch):
+    run()
+    before = has(tmp_path)
+    monkeypatch.setitem(CLAIM, "http_port", 8080)
+    assert run()["changed"]
+    assert has(tmp_path) == before
+
+
+def test_the_command_is_put_back(tmp_path, run):
+    run()
+    script = tmp_path / "root/usr/local/sbin/shop-run"
+    assert (script.read_text(), mode_of(script)) == ("#!/bin/sh\n", 0o755)
+    script.chmod(0o600)
+    assert run()["diff"]["after"] == f"content of {script}\n"
+    assert mode_of(script) == 0o755

@@ -2,15 +2,16 @@
 
 import fnmatch
 import json
-import re
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from tests.render import MODELS, render, variables_for
 from tests.role_files import load_python
 
 remove = load_python("library/aroundtheworld_remove.py")
+accounts = sys.modules["ansible.module_utils.aroundtheworld.accounts"]
+belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
 
 UNITS = "etc/systemd/system"
 # What a deployed site has on its host, beside what stays.
@@ -25,6 +26,7 @@ GOES = (
     f"{UNITS}/sockets.target.wants/shop-metrics.socket",
     f"{UNITS}/shop-public.slice",
     f"{UNITS}/shop@10001.service.d/pool.conf",
+    "etc/nginx/sites-available/shop.conf",
     f"{UNITS}/multi-user.target.wants/shop@10001.service",
     f"{UNITS}/sockets.target.wants/shop@10001.socket",
     "etc/shop/environment",
@@ -51,6 +53,18 @@ OTHERS = (
     f"{UNITS}/shopping-public.slice",
     f"{UNITS}/shop-backup.timer",
     f"{UNITS}/shop.service",
+    f"{UNITS}/shop-backup.service",
+    f"{UNITS}/shop-backup.slice",
+    f"{UNITS}/shop.slice.d/override.conf",
+    f"{UNITS}/shop-public.slice.d/override.conf",
+    f"{UNITS}/shop@.service.d/override.conf",
+    f"{UNITS}/shop@10001.service.d/override.conf",
+    f"{UNITS}/shop@10002.service.d/pool.conf",
+    f"{UNITS}/sockets.target.wants/shop-backup.timer",
+    "etc/systemd/system.control/shop.slice.d/50-CPUWeight.conf",
+    "etc/shop/backup.conf",
+    "etc/nginx/sites-available/shop-blog.conf",
+    "var/log/nginx/shop.access.log.report.html",
     "etc/shopping/environment",
     "usr/local/sbin/shopping-run",
     "var/log/nginx/shopping.access.log",
@@ -77,6 +91,7 @@ class Host:
         self.module = self
         self.users = {"shopkeeper": remove.MADE_BY, "tornado": ""}
         self.busy = False
+        self.properties = {}
         self.cut_off_at = None
 
     def call(self, *arguments, check=True):
@@ -84,6 +99,8 @@ class Host:
             patterns = [one for one in arguments[1:] if not one.startswith("-")]
             found = {n for one in patterns for n in fnmatch.filter(self.active, one)}
             return "".join(f"{n} loaded {self.active[n]} x Some text\n" for n in sorted(found))
+        if arguments[0] == "show":
+            return self.properties.get(arguments[-1], "")
         self._tell(" ".join(one for one in arguments if one != "--"))
         if arguments[0] == "stop":
             for name in arguments[1:]:
@@ -106,12 +123,21 @@ class Host:
         for name in paths:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("")
+            if ".wants/" in name:
+                file = path.name.replace("@10001.", "@.")
+                path.symlink_to(self.root / UNITS / file)
+            else:
+                path.write_text("")
 
-    def claim(self, site, home, user):
+    def claim(self, site, home, user, has=()):
         path = self.root / "etc" / site / "aroundtheworld.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        rest = {"http_port": 80, "server_names": ["_"], "pools": ["public"], "sockets": []}
+        sockets = [{"address": "127.0.0.1", "port": 10001, "variable": "aroundtheworld_pools"}]
+        rest = {"http_port": 80, "server_names": ["_"], "pools": ["public"], "sockets": sockets}
+        directories = [self.root / home, path.parent]
+        files = [self.root / file for file in has if file.startswith(("etc/sys", "usr", "etc/ngi"))]
+        listed = {"files": files, "directories": directories}
+        rest["has"] = {"users": [], **{kind: [*map(str, of)] for kind, of in listed.items()}}
         home = str(self.root / home)
         path.write_text(json.dumps({"site": site, "home": home, "user": user, **rest}))
 
@@ -128,14 +154,14 @@ class Host:
 def host(tmp_path, monkeypatch):
     host = Host(tmp_path / "host")
     host.make(*GOES, *DATA, *OTHERS)
-    host.claim("shop", "srv/shop", "shopkeeper")
+    host.claim("shop", "srv/shop", "shopkeeper", has=GOES)
     host.claim("shopping", "srv/shopping", "shopper")
     (host.root / "srv/shop/current").symlink_to("releases/111111111111")
 
     def user(name):
-        return SimpleNamespace(pw_gecos=host.users[name])
+        return SimpleNamespace(pw_gecos=host.users[name], pw_uid=999)
 
-    monkeypatch.setattr(remove.pwd, "getpwnam", user)
+    monkeypatch.setattr(accounts.pwd, "getpwnam", user)
     return host
 
 
@@ -153,7 +179,7 @@ def run(host, run_module, monkeypatch):
     return run
 
 
-EMPTIED = [f"{UNITS}/multi-user.target.wants", f"{UNITS}/sockets.target.wants", "run"]
+EMPTIED = [f"{UNITS}/multi-user.target.wants", "run"]
 OTHERS_LEFT = [*OTHERS, "etc/shopping/aroundtheworld.json", *EMPTIED]
 
 
@@ -172,7 +198,9 @@ def test_data_goes_too_when_that_is_wanted(host, run):
     result = run(data=True)
     assert host.left() == sorted(OTHERS_LEFT)
     assert host.users.keys() == {"tornado"}
-    assert result["kept"] == []
+    others = ("etc/shop/backup.conf", f"{UNITS}/shop@10001.service.d/override.conf")
+    stays = [f"{host.root / path} is not the role's, and stays." for path in others]
+    assert result["kept"] == stays
     assert run(data=True)["changed"] is False
 
 
@@ -235,7 +263,7 @@ def test_a_run_that_was_cut_off_anywhere_is_completed(host, run, data):
         assert run(data=data)["changed"] is False
         host.calls.clear()
         host.make(*GOES, *DATA)
-        host.claim("shop", "srv/shop", "shopkeeper")
+        host.claim("shop", "srv/shop", "shopkeeper", has=GOES)
         host.active |= {"shop@10001.socket": "active", "shop@10001.service": "active"}
         host.users["shopkeeper"] = remove.MADE_BY
 
@@ -244,6 +272,7 @@ def test_a_run_that_was_cut_off_anywhere_is_completed(host, run, data):
 def test_a_site_of_which_there_is_only_this_goes(tmp_path, host, run, path, monkeypatch):
     host.root = tmp_path / "half"
     host.make(path)
+    host.claim("shop", "srv/shop", "shopkeeper", has=GOES)
     host.active.clear()
     monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
     assert run(data=True)["changed"]
@@ -264,8 +293,11 @@ def test_where_there_never_was_a_site_nothing_is_done(tmp_path, host, run, monke
 def test_what_others_put_into_the_home_stays_and_so_does_the_user(host, run):
     host.make("srv/shop/notes.txt")
     result = run(data=True)
-    assert host.left() == sorted([*OTHERS_LEFT, "srv/shop/notes.txt"])
-    assert result["kept"] == [f"{host.root / 'srv/shop/notes.txt'} is not the role's, and stays."]
+    assert host.left() == sorted(
+        [*OTHERS_LEFT, "srv/shop/notes.txt", "etc/shop/aroundtheworld.json"]
+    )
+    assert run(data=True)["changed"] is False
+    assert f"{host.root / 'srv/shop/notes.txt'} is not the role's, and stays." in result["kept"]
     assert "shopkeeper" in host.users
     (host.root / "srv/shop/notes.txt").unlink()
     run(data=True)
@@ -302,15 +334,64 @@ def test_another_home_than_the_sites_is_refused(host, run):
     assert host.left() == before
 
 
-@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
-def test_every_unit_file_of_a_site_is_found_again(given):
-    variables = variables_for(given)
-    site = variables["aroundtheworld_site"]
-    paths = re.findall(r"^# /etc/systemd/system/(\S+)$", render("units.j2", variables), re.M)
-    assert paths
-    patterns = remove.file_patterns(site)
-    unit_patterns = [one for group in remove.unit_patterns(site) for one in group]
-    for path in paths:
-        unit = path.partition("/")[0].removesuffix(".d")
-        assert any(fnmatch.fnmatch(path.partition("/")[0], one) for one in patterns), path
-        assert any(fnmatch.fnmatch(unit, one) for one in unit_patterns), path
+def test_where_nothing_is_written_down_only_what_carries_the_mark_goes(host, run):
+    (host.root / "etc/shop/aroundtheworld.json").unlink()
+    (host.root / UNITS / "shop@.service").write_text(belongings.mark("shop") + "\n[Unit]\n")
+    run(data=True)
+    left = host.left()
+    assert f"{UNITS}/shop@.service" not in left
+    rest = {*GOES, *DATA, *OTHERS} - {f"{UNITS}/shop@.service"}
+    assert rest - set(left) == {
+        f"{UNITS}/multi-user.target.wants/shop@10001.service"  # led to it
+    }
+    assert "shopkeeper" in host.users
+
+
+def test_services_of_the_moment_go_that_have_the_sites_environment(host, run):
+    environment = f"EnvironmentFiles={host.root}/etc/shop/environment (ignore_errors=no)\n"
+    for name in ("shop-run-12.service", "shop-run-backup.service", "migration-check-7.service"):
+        host.active[name] = "active"
+    host.properties = {"shop-run-12.service": environment, "migration-check-7.service": environment}
+    run()
+    assert {"shop-run-12.service", "migration-check-7.service"}.isdisjoint(host.active)
+    assert "shop-run-backup.service" in host.active
+
+
+@pytest.mark.parametrize(
+    ("properties", "goes"),
+    [
+        ("FragmentPath=\nRequiredBy=shop-public.slice shop-metrics.service\n", True),
+        ("FragmentPath=\nRequiredBy=shop-public.slice shop-backup.service\n", False),
+        ("FragmentPath=/etc/systemd/system/shop.slice\nRequiredBy=shop-public.slice\n", False),
+    ],
+    ids=["of the site alone", "with an operator's service in it", "of the operator"],
+)
+def test_the_slice_around_the_site_stops_unless_it_is_somebodys(host, run, properties, goes):
+    host.active |= {"shop.slice": "active", "shop-backup.service": "active"}
+    host.properties = {"shop.slice": properties}
+    run()
+    assert ("shop.slice" not in host.active) is goes
+    assert "shop-backup.service" in host.active
+
+
+def test_operators_units_go_on(host, run):
+    names = ("shop-backup.slice", "shop-backup.service", "shop@10002.service", "shop@10002.socket")
+    host.active |= dict.fromkeys(names, "active")
+    run(data=True)
+    assert set(names) <= host.active.keys()
+
+
+def test_directories_that_the_role_made_on_the_way_go_when_they_are_empty(host, run):
+    for name in ("opt/sites", "opt"):
+        belongings.take("shop", directories=[host.root / name], root=host.root)
+    host.make("opt/tool")
+    (host.root / "opt/sites").mkdir()
+    run(data=True)
+    assert (host.root / "opt/tool").exists()
+    assert not (host.root / "opt/sites").exists()
+
+
+def test_a_home_that_somebody_made_for_the_site_stays(host, run):
+    belongings.give_up("shop", directories=[host.root / "srv/shop"], root=host.root)
+    run(data=True)
+    assert list((host.root / "srv/shop").iterdir()) == []

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.role_files import load_python
 
 workers = load_python("library/aroundtheworld_workers.py")
 lock = load_python("module_utils/aroundtheworld/lock.py")
+belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
+claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 
 FIRST, SECOND = "111111111111", "222222222222"
 LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}
@@ -35,6 +38,11 @@ class Host:
         for made in (self.units, self.home, self.secrets):
             made.mkdir()
         (self.secrets / "cookie_secret").write_text("x")
+        self.claim = claims.claim_path("aroundtheworld", directory / "etc")
+        self.claim.parent.mkdir(parents=True)
+        nothing = {"http_port": 80, "server_names": ["_"], "pools": [], "sockets": []}
+        about = {"site": "aroundtheworld", "home": str(self.home), "user": "tornado"}
+        self.claim.write_text(claims.claim_text(about | nothing | {"has": belongings.nothing()}))
         self.read = {}  # unit files as systemd knows them
         self.running = {}  # name of a service to what its process says and when it started
         self.listening = {}  # name of a socket to its address
@@ -242,7 +250,8 @@ def units_text(ports, address, secrets, kinds, metrics=0):
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     host = Host(tmp_path)
-    monkeypatch.setattr(workers, "Site", functools.partial(workers.Site, units=host.units))
+    site = functools.partial(workers.Site, units=host.units, root=tmp_path)
+    monkeypatch.setattr(workers, "Site", site)
     monkeypatch.setattr(workers, "Systemd", lambda module: host)
     monkeypatch.setattr(workers, "PrivateSockets", lambda: host)
     monkeypatch.setattr(workers, "time", Clock())
@@ -916,16 +925,79 @@ def test_a_removal_that_was_cut_off_anywhere_is_completed_by_the_next(host, run,
     assert not any(re.search(r"1000[234]|admin", path.name) for path in host.units.rglob("*"))
 
 
-def test_a_link_that_is_left_over_is_an_orphan(host, run):
+@pytest.fixture
+def former(host, run):
+    """Returns the drop-in of a worker that there was, as the site wrote down."""
     run()
+    drop_in = host.units / "aroundtheworld@10009.service.d" / "pool.conf"
+    belongings.take("aroundtheworld", [drop_in], root=host.units.parent)
+    return drop_in
+
+
+@pytest.mark.usefixtures("former")
+def test_a_link_that_is_left_over_is_an_orphan(host, run):
     host._enable("aroundtheworld@10009.service")
     assert run()["orphans"] == ["aroundtheworld@10009.service"]
 
 
+@pytest.mark.usefixtures("former")
 def test_a_unit_that_is_only_in_memory_is_an_orphan(host, run):
-    run()
     host.listening["aroundtheworld@10009.socket"] = "127.0.0.1:10009"
     assert run()["orphans"] == ["aroundtheworld@10009.socket"]
+
+
+# What an operator may have, with names that a pattern would take for the site's.
+OPERATORS = (
+    "aroundtheworld-backup.slice",
+    "aroundtheworld-backup.service",
+    "aroundtheworld-metrics.timer",
+    "aroundtheworld@10009.service",
+    "aroundtheworld@10010.service.d/pool.conf",
+    "aroundtheworld-handover@10010.service.d/pool.conf",
+    "aroundtheworld-admin.slice.d/override.conf",
+    "aroundtheworld@10004.service.d/override.conf",
+    "aroundtheworld-handover@10004.service.d/override.conf",
+    "aroundtheworld@.service.d/override.conf",
+)
+
+
+def test_what_an_operator_made_is_no_orphan_and_stays(host, run):
+    for name in OPERATORS:
+        path = host.units / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[Unit]\nDescription=of the operator\n")
+    run()
+    host.listening["aroundtheworld@10010.socket"] = "127.0.0.1:10010"
+    host.running["aroundtheworld@10009.service"] = ({}, 0)
+    host._enable("aroundtheworld@10010.service")
+    assert run()["orphans"] == []
+    run(SECOND)
+    fewer = run(SECOND, ports=FEWER)["orphans"]
+    assert not any("10009" in name or "10010" in name or "backup" in name for name in fewer)
+    run(SECOND, ports=FEWER, remove_orphans=True)
+    assert [name for name in OPERATORS if not (host.units / name).exists()] == []
+    assert "aroundtheworld@10010.socket" in host.listening
+    assert (host.units / "multi-user.target.wants/aroundtheworld@10010.service").is_symlink()
+
+
+def test_what_the_site_has_is_written_down_before_it_is_made(host, run):
+    host.cut_off_at = 0
+    with pytest.raises(CutOffError):
+        run()
+    host.cut_off_at = None
+    run()
+    listed = belongings.files("aroundtheworld", host.units.parent)
+    made = {path for path in host.units.rglob("*") if path.is_file() and not path.is_symlink()}
+    assert made
+    assert made <= listed
+
+
+def test_a_run_that_changes_nothing_writes_nothing_down(host, run):
+    run()
+    run(SECOND)
+    before = host.claim.stat().st_mtime_ns
+    run(SECOND)
+    assert host.claim.stat().st_mtime_ns == before
 
 
 # --- Check mode and what it shows -----------------------------------------------------------------

@@ -36,7 +36,7 @@ from aroundtheworld_controller.rules import check_variables, hook_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError, converted, load_spec, plain
 
 # What the other tasks need to know about the host.
-HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "user_exists")
+HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6")
 
 
 class ActionModule(ActionBase):

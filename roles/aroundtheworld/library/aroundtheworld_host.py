@@ -73,33 +73,31 @@ changing:
 memory: {description: The host's memory in bytes, type: int, returned: always}
 processes: {description: How many processes the kernel can have, type: int, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
-collisions:
-  description: Sentences about what is wanted and another site on the host has.
+unfit:
+  description: Sentences about what keeps the site from being deployed on the host.
   type: list
   returned: always
-foreign:
-  description: Files of the name of the site that no site of the role made.
-  type: list
-  returned: always
-user_exists: {description: Whether the workers' user is there, type: bool, returned: always}
 """
 
 import os
 import platform
-import pwd
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.accounts import user_problems
 from ansible.module_utils.aroundtheworld.claims import (
+    Claim,
     claimed_ports,
     collisions,
-    foreign,
     overlap,
     read_claims,
 )
 from ansible.module_utils.aroundtheworld.lock import last_good, lock_holder, refusal
+from ansible.module_utils.aroundtheworld.names import name_problems
+from ansible.module_utils.aroundtheworld.places import home_problems
 from ansible.module_utils.aroundtheworld.sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
 
@@ -161,13 +159,20 @@ def taken_ports(
     return taken
 
 
-def user_exists(name: str) -> bool:
-    """Tell whether the host has a user of this name."""
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+def unfit(module: AnsibleModule, claim: Claim, claims: Mapping[str, Claim]) -> list[str]:
+    """Return what keeps the site from being deployed on this host, each a sentence.
+
+    Each kind of problem is a function in a room of its own, which yields its sentences.
+    """
+    site, user = claim["site"], claim["user"]
+    own_user = claims.get(site, {}).get("user") == user
+    run = module.run_command
+    return [
+        *name_problems(claim),
+        *collisions(claim, claims),
+        *user_problems(user, site, own=own_user, run=run),
+        *home_problems(claim["home"], site, run),
+    ]
 
 
 def about_python() -> dict[str, Any]:
@@ -275,9 +280,7 @@ def main() -> None:
             for taken in taken_ports(listening, held, own_ports, wanted)
             if taken["port"] not in claimed
         ],
-        collisions=list(collisions(claim, claims)),
-        foreign=foreign(module.params["site"]),
-        user_exists=user_exists(claim["user"]),
+        unfit=unfit(module, claim, claims),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         processes=int(Path("/proc/sys/kernel/pid_max").read_text()),
         ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),

@@ -1,19 +1,23 @@
 #!/usr/bin/python
-"""Ansible module: the site's directories, environment and secrets, all in one task."""
+"""Ansible module: the site's user, directories, environment and secrets, all in one task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aroundtheworld_layout
-short_description: Make a site's directories, its environment file and its secrets
+short_description: Make a site's user, directories, environment file, secrets and command
 description:
   - Environment file and secrets are readable by root alone; systemd hands them to the workers.
   - Neither their values nor a generated secret appear in a result or a diff.
   - The site's claim comes first; nothing is made when another site on the host has what it wants.
+    It also lists what is made, before that is done.
+  - A user who is there already stays as they are.
 options:
   claim: {description: What the site has for itself on the host., type: dict, required: true}
   directories:
-    description: Each with C(path), C(owner), C(group) and C(mode), parents before children.
+    description:
+      - Each with C(path), C(owner) and C(mode), parents before children. Their group is the owner's
+        own. One that was there before the site was is left as it is.
     type: list
     elements: dict
     required: true
@@ -27,6 +31,10 @@ options:
     description: Names to values; C(generate) has one made, once.
     type: dict
     required: true
+  script:
+    description: Text of the command that runs what the app brings as its workers run.
+    type: str
+    required: true
 author: The Around The World authors
 """
 
@@ -34,11 +42,12 @@ EXAMPLES = r"""
 - name: The site has its directories, environment and secrets
   aroundtheworld_layout:
     claim: "{{ __aroundtheworld_plan.claim }}"
-    directories: [{path: /srv/site, owner: root, group: root, mode: "0755"}]
+    directories: [{path: /srv/site, owner: root, mode: "0755"}]
     environment_file: /etc/site/environment
     environment: {LANG: C.UTF-8}
     secrets_directory: /etc/site/secrets
     secrets: {cookie_secret: generate}
+    script: "{{ lookup('ansible.builtin.template', 'run.sh.j2') }}"
 """
 
 RETURN = r"""# """
@@ -50,6 +59,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.accounts import find_user, make_user
 from ansible.module_utils.aroundtheworld.claims import (
     claim_path,
     claim_text,
@@ -61,6 +72,7 @@ from ansible.module_utils.aroundtheworld.lock import only_site
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
+ROOT = Path("/")
 GENERATE = "generate"
 
 
@@ -83,14 +95,106 @@ def wanted_secrets(given: Mapping[str, str], directory: Path) -> dict[Path, str]
     return wanted
 
 
-def make_claim(claim: Mapping[str, Any]) -> None:
-    """Write the claim; raises `HostError` when another site was faster than the plan's look."""
-    with only_site():
-        if problems := list(collisions(claim, read_claims())):
-            raise HostError("Nothing was changed, because of this:\n" + "\n".join(problems))
-        path = claim_path(claim["site"])
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, claim_text(claim), 0o644)
+class Layout:
+    """Compares what a site has beside its units and releases with what it should, and makes it."""
+
+    def __init__(self, module: AnsibleModule, root: Path = ROOT) -> None:
+        """Take the module, with its parameters; nothing is touched yet."""
+        self.module, self.root = module, root
+        self.claim: dict[str, Any] = module.params["claim"]
+        self.site: str = self.claim["site"]
+        self.changes: list[str] = []
+
+    def changing(self, change: str) -> bool:
+        """Note a change; tell whether it is to be made."""
+        self.changes.append(change)
+        return not self.module.check_mode
+
+    def converge(self) -> None:
+        """Make what is missing, in this order; raises `HostError`."""
+        self.write_claim()
+        self.make_user()
+        for directory in self.module.params["directories"]:
+            self.make_directory(directory)
+        self.write_settings()
+        self.write_script()
+
+    def write_claim(self) -> None:
+        """Write the claim, unless another site was faster than the plan's look."""
+        path = claim_path(self.site, self.root / "etc")
+        listed = belongings.has(self.site, self.root)
+        if not path.parent.exists():
+            listed["directories"].append(str(path.parent))
+        text = claim_text({**self.claim, "has": listed})
+        before = path.read_text() if path.exists() else ""
+        if before == text or not self.changing(f"content of {path}"):
+            return
+        with only_site():
+            if problems := list(collisions(self.claim, read_claims(self.root / "etc"))):
+                raise HostError("Nothing was changed, because of this:\n" + "\n".join(problems))
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, text, 0o644)
+
+    def make_user(self) -> None:
+        """Make the workers' user, where there is none of that name."""
+        name = self.claim["user"]
+        user = find_user(name)
+        if user is None and self.changing(f"user {name}"):
+            make_user(name, self.claim["home"], self.module.run_command)
+            if made := find_user(name):
+                entry = {"name": name, "uid": made.pw_uid}
+                belongings.take(self.site, users=[entry], root=self.root)
+
+    def make_directory(self, directory: Mapping[str, Any]) -> None:
+        """Make a directory and those that lead to it, and put its owner and mode right."""
+        path = Path(directory["path"])
+        if not path.is_dir():
+            if not self.changing(f"directory {path}"):
+                return
+            missing = [one for one in (path, *path.parents) if not one.exists()]
+            belongings.take(self.site, directories=missing, root=self.root)
+            path.mkdir(parents=True)
+        elif path == Path(self.claim["home"]) and not self.has_made(path):
+            return  # somebody made it for the site, and the plan found it fit
+        owner = directory["owner"]
+        user = find_user(str(owner))
+        # A user who was there before may have another group than one of the same name.
+        own = {"group": str(user.pw_gid) if user else owner}
+        attributes = self.module.load_file_common_arguments(self.module.params | directory | own)
+        if self.module.set_fs_attributes_if_different(attributes, changed=False):
+            self.changes.append(f"owner and mode of {path}")
+
+    def has_made(self, path: Path) -> bool:
+        """Tell whether the role made a directory, by what was written down."""
+        return str(path) in belongings.has(self.site, self.root)["directories"]
+
+    def write_settings(self) -> None:
+        """Write environment and secrets, and remove secrets that there are no longer to be."""
+        parameters = self.module.params
+        directory = Path(parameters["secrets_directory"])
+        files = wanted_secrets(parameters["secrets"], directory)
+        files[Path(parameters["environment_file"])] = environment_text(parameters["environment"])
+        for path, text in files.items():
+            same = path.exists() and path.read_text() == text
+            if same and path.stat().st_mode & 0o777 == 0o600:
+                continue
+            if self.changing(f"content of {path} (not shown)"):
+                write_atomically(path, text, 0o600)
+        for path in sorted(set(directory.glob("*")) - set(files)):
+            if self.changing(f"no {path}"):
+                path.unlink()
+
+    def write_script(self) -> None:
+        """Write the command with which root runs what the app brings."""
+        path, text = belongings.script(self.site, self.root), self.module.params["script"]
+        same = path.exists() and path.read_text() == text
+        if same and path.stat().st_mode & 0o777 == 0o755:
+            return
+        if self.changing(f"content of {path}"):
+            missing = [one for one in path.parents if not one.exists()]
+            belongings.take(self.site, files=[path], directories=missing, root=self.root)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text, 0o755)
 
 
 def main() -> None:
@@ -103,49 +207,18 @@ def main() -> None:
             "environment": {"type": "dict", "required": True, "no_log": True},
             "secrets_directory": {"type": "path", "required": True},
             "secrets": {"type": "dict", "required": True, "no_log": True},
+            "script": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    given: dict[str, Any] = module.params
-    changes: list[str] = []
     os.umask(0o022)  # the workers enter the site by directories that may be made on the way
-
-    claim = claim_path(given["claim"]["site"])
-    if not claim.exists() or claim.read_text() != claim_text(given["claim"]):
-        changes.append(f"content of {claim}")
-        if not module.check_mode:
-            try:
-                make_claim(given["claim"])
-            except HostError as failure:
-                module.fail_json(msg=str(failure))
-    for directory in given["directories"]:
-        path = Path(directory["path"])
-        if not path.is_dir():
-            changes.append(f"directory {path}")
-            if module.check_mode:
-                continue
-            path.mkdir(parents=True)
-        attributes = module.load_file_common_arguments(module.params | directory)
-        if module.set_fs_attributes_if_different(attributes, changed=False):
-            changes.append(f"owner and mode of {path}")
-
-    secrets_directory = Path(given["secrets_directory"])
-    files = wanted_secrets(given["secrets"], secrets_directory)
-    files[Path(given["environment_file"])] = environment_text(given["environment"])
-    for path, text in files.items():
-        if not path.exists() or path.read_text() != text or path.stat().st_mode & 0o777 != 0o600:
-            changes.append(f"content of {path} (not shown)")
-            if not module.check_mode:
-                write_atomically(path, text, 0o600)
-    orphans = set(secrets_directory.glob("*")) - set(files)
-    for path in sorted(orphans):
-        changes.append(f"no {path}")
-        if not module.check_mode:
-            path.unlink()
-
-    module.exit_json(
-        changed=bool(changes), diff={"before": "", "after": "".join(f"{one}\n" for one in changes)}
-    )
+    layout = Layout(module)
+    try:
+        layout.converge()
+    except HostError as failure:
+        module.fail_json(msg=str(failure))
+    after = "".join(f"{change}\n" for change in layout.changes)
+    module.exit_json(changed=bool(layout.changes), diff={"before": "", "after": after})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/python
 """Ansible module: nothing of a site is left on the host but, unless that is asked for, its data.
 
-What is done follows from what is found, so a site that was made by half goes as well, and a run
-that was cut off is completed by the next one. The site's claim goes last: while it is there, the
-host knows that something is left.
+What goes is what the site wrote down that it has, so a site that was made by half goes as well, and
+a run that was cut off is completed by the next one. What only is called alike stays. The site's
+claim, which holds that list, goes last: while it is there, the host knows that something is left.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ module: aroundtheworld_remove
 short_description: Remove a site that nginx serves no more
 description:
   - Stops the workers, which finish what they have, and removes units, releases and settings.
+  - Only what the site's claim lists is removed.
   - Data stays unless it is asked for, and with it the secrets, the user, the logs and the claim.
 options:
   site: {description: Name of the site., type: str, required: true}
@@ -39,7 +40,7 @@ steps: {description: "What is done, in order, each a sentence", type: list, retu
 kept: {description: "What is left of the site, each a sentence", type: list, returned: always}
 """
 
-import pwd
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -47,6 +48,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.accounts import find_user, remove_user
 from ansible.module_utils.aroundtheworld.claims import (
     MADE_BY,
     claim_path,
@@ -69,27 +72,8 @@ ROOT = Path("/")
 # What the role makes in a site's home; whatever else is there is somebody else's.
 SHARED, LOG = "shared", log_path(Path()).name
 MADE = ("current", ".before", "releases", "environments", "assets", "maintenance.html", ".lock")
-
-
-def unit_patterns(site: str) -> list[list[str]]:
-    """Return how the names of the site's units look, in groups that stop at once, in order.
-
-    Sockets first, because a connection to one would start its service again.
-    """
-    names = ("-handover@*", "@*", "-prepare", "-run-*", "-metrics")
-    return [
-        [f"{site}@*.socket", f"{site}-metrics.socket"],
-        [f"{site}{name}.service" for name in names],
-        [f"{site}-*.slice"],
-        [f"{site}.slice"],
-    ]
-
-
-def file_patterns(site: str) -> list[str]:
-    """Return how the paths of the site's unit files look, from systemd's directory on."""
-    names = ("@*", "-handover@*", "-prepare.service", "-metrics.*", "-*.slice")
-    links = (f"*.wants/{site}{name}" for name in ("@*", "-metrics.socket"))
-    return [*(f"{site}{name}" for name in names), *links]
+# What it makes beside the claim.
+SETTINGS = ("environment", "secrets")
 
 
 class Removal:
@@ -105,46 +89,130 @@ class Removal:
         """
         self.systemd, self.site, self.home, self.root = systemd, site, home, root
         self.etc = root / "etc" / site
-        self.logs = root / "var" / "log" / "nginx"
         self.claim_path = claim_path(site, root / "etc")
         self.others = read_claims(root / "etc")
-        self.claim: dict[str, Any] = {"site": site, "home": str(home), "user": user}
-        self.claim |= self.others.pop(site, {})
+        self.others.pop(site, None)
+        self.claim = belongings.read_claim(site, root)
+        self.exists = bool(self.claim)
+        if not self.exists:  # what carries the mark goes all the same
+            marked = [str(path) for path in belongings.marked_files(site, root)]
+            self.claim = {"site": site, "home": str(home), "user": user}
+            self.claim["has"] = belongings.nothing() | {"files": marked}
         if self.claim["home"] != str(home):
             raise HostError(
                 f"aroundtheworld_home: {str(home)!r} is not where the site {site!r} is on this "
                 f"host, which is {self.claim['home']!r}; nothing was changed. Give that one."
             )
+        self.has = self.claim["has"]
+        self.files = [Path(path) for path in self.has["files"]]
         worth_keeping = (home / SHARED, self.etc / "secrets")
-        self.keeps = not data and any(path.exists() for path in worth_keeping)
-        self.running = [self._running(patterns) for patterns in unit_patterns(site)]
-        units = root / "etc" / "systemd" / "system"
-        found = {path for pattern in file_patterns(site) for path in units.glob(pattern)}
-        self.unit_files = sorted(found)
+        self.keeps = not data and self.exists and any(path.exists() for path in worth_keeping)
+        self.running = [self._running(names) for names in self._units()]
+        self.running.append(self._running_slice())
+        units = belongings.unit_directory(root)
+        found = [path for path in self.files if path.is_relative_to(units)]
+        present = [path for path in found if path.exists() or path.is_symlink()]
+        self.unit_files = sorted({*present, *belongings.links(found, units)})
+        self.directories: list[Path] = []
         self.paths = list(self._paths())
 
-    def _running(self, patterns: Sequence[str]) -> list[str]:
+    def _units(self) -> list[list[str]]:
+        """Return the names of the site's units, in groups that stop at once, in order.
+
+        Sockets first, because a connection to one would start its service again.
+        """
+        site, units = self.site, belongings.unit_directory(self.root)
+        names = {path.name for path in self.files if path.parent == units}
+        names |= {path.parent.name.removesuffix(".d") for path in self.files
+                  if path.name == belongings.DROP_IN}  # fmt: skip
+        # Of each worker there is a socket and maybe a stand-in.
+        for name in list(names):
+            prefix, _, port = name.removesuffix(".service").partition("@")
+            if prefix == site and port:
+                names |= {f"{site}@{port}.socket", f"{site}-handover@{port}.service"}
+        names = {name for name in names if "@." not in name}
+        sockets, services, slices = (
+            sorted(name for name in names if name.endswith(kind))
+            for kind in (".socket", ".service", ".slice")
+        )
+        return [sockets, [*services, *self._transient()], slices]
+
+    def _transient(self) -> list[str]:
+        """Return the services without a file that run what the app brings, for the moment.
+
+        They are the site's when they have its environment.
+        """
+        found = self._listed([f"{self.site}-run-*.service", "migration-check-*.service"])
+        environment = f"{self.root / 'etc' / self.site / 'environment'}"
+        return [
+            name
+            for name in found
+            if environment
+            in self.systemd.call("show", "--property=EnvironmentFiles", "--", name, check=False)
+        ]
+
+    def _listed(self, patterns: Sequence[str]) -> list[str]:
         """Return the units that are not simply inactive."""
+        if not patterns:
+            return []
         out = self.systemd.call("list-units", "--all", "--plain", "--no-legend", *patterns)
         units = (line.split() for line in out.splitlines() if line.strip())
         return [name for name, _, active, *_ in units if active != "inactive"]
 
+    def _running(self, names: Sequence[str]) -> list[str]:
+        """Return those of the site's units that run."""
+        return self._listed(names) if names else []
+
+    def _running_slice(self) -> list[str]:
+        """Return the slice around all pools, which has no file, unless somebody else is in it."""
+        name = f"{self.site}.slice"
+        if not self.files or not self._listed([name]):
+            return []
+        about = self.systemd.call("show", "--property=FragmentPath,RequiredBy", "--", name)
+        values = dict(line.partition("=")[::2] for line in about.splitlines())
+        own = {unit for names in self._units() for unit in names}
+        inside = set(values.get("RequiredBy", "").split()) - own
+        return [] if values.get("FragmentPath") or self._listed(sorted(inside)) else [name]
+
     def _paths(self) -> Iterator[Path]:
         """Yield what goes beside the units, and keeps nothing of what the app keeps."""
-        beside = [self.root / "run" / self.site]
-        beside.append(self.root / "usr" / "local" / "sbin" / f"{self.site}-run")
-        yield from (path for path in beside if path.exists())
+        units = belongings.unit_directory(self.root)
+        logs = self.root / "var" / "log" / "nginx"
+        beside = [
+            path
+            for path in self.files
+            if not path.is_relative_to(units) and not path.is_relative_to(logs)
+        ]
+        if self.exists:
+            beside.append(self.root / "run" / self.site)
+        yield from (path for path in beside if path.exists() or path.is_symlink())
+        if not self.exists:
+            return
         own = [path for path in self._children(self.home) if self._made(path.name)]
-        settings = self._children(self.etc)
+        settings = [path for path in self._children(self.etc) if self._setting(path.name)]
         if self.keeps:
             yield from (path for path in own if path.name not in (SHARED, LOG))
-            kept = (self.etc / "secrets", self.claim_path)
-            yield from (path for path in settings if path not in kept)
+            yield from (path for path in settings if path.name != "secrets")
         else:
             yield from own
-            if self.home.is_dir() and not self.strangers():
-                yield self.home
-            yield from self.log_files()
+            yield from settings
+            yield from belongings.log_files(self.site, self.root)
+            self.directories = list(self._directories())
+            yield from self.directories
+
+    def _directories(self) -> Iterator[Path]:
+        """Yield the directories that the role made and that are empty when all else is gone."""
+        going = set(self.files)
+        for path in sorted(map(Path, self.has["directories"]), reverse=True):
+            if path == self.home:
+                stays = set(self.strangers_at_home())
+            elif path.is_relative_to(self.home) or path.is_relative_to(self.etc):
+                continue  # it goes with what it is in
+            else:
+                stays = set(self._children(path)) - going
+            if path.is_dir() and not stays:
+                going.add(path)
+                yield path
 
     @staticmethod
     def _children(directory: Path) -> list[Path]:
@@ -156,29 +224,49 @@ class Removal:
         whole = (*MADE, SHARED, LOG)
         return name in whole or any(name.startswith(f".{one.lstrip('.')}.") for one in whole)
 
-    def strangers(self) -> list[Path]:
-        """Return what is in the home and not the role's."""
-        return [path for path in self._children(self.home) if not self._made(path.name)]
+    @staticmethod
+    def _setting(name: str) -> bool:
+        """Tell whether the role makes this beside the claim, also by half."""
+        return name in SETTINGS or any(name.startswith(f".{one}.") for one in SETTINGS)
 
-    def log_files(self) -> list[Path]:
-        """Return nginx's logs of the site, those of former days included."""
-        kinds = ("access", "error")
-        return sorted(path for kind in kinds for path in self.logs.glob(f"{self.site}.{kind}.log*"))
+    def strangers_at_home(self) -> list[Path]:
+        """Return what is in the home and not the role's."""
+        home = self._children(self.home) if self.exists else []
+        return [path for path in home if not self._made(path.name)]
+
+    def strangers(self) -> list[Path]:
+        """Return what is in the site's directories and not the role's."""
+        settings = self._children(self.etc) if self.exists else []
+        claim = self.claim_path.name
+        beside = [
+            path
+            for file in self.unit_files
+            if file.name == belongings.DROP_IN
+            for path in self._children(file.parent)
+            if path != file
+        ]
+        return [
+            *self.strangers_at_home(),
+            *(path for path in settings if not self._setting(path.name) and claim not in path.name),
+            *beside,
+        ]
 
     def user_goes(self) -> bool:
         """Tell whether the user was made by the role, and nothing of it stays."""
-        try:
-            made_by = pwd.getpwnam(self.claim["user"]).pw_gecos
-        except KeyError:
+        name = self.claim["user"]
+        user = find_user(name)
+        if user is None or not self.exists:
             return False
-        shared = any(other["user"] == self.claim["user"] for other in self.others.values())
-        return made_by == MADE_BY and not (self.keeps or shared or self.strangers())
+        made = user.pw_gecos == MADE_BY or {"name": name, "uid": user.pw_uid} in self.has["users"]
+        shared = any(other["user"] == name for other in self.others.values())
+        return made and not (self.keeps or shared or self.strangers_at_home())
 
     def kept(self) -> list[str]:
         """Return what is left of the site afterwards, each a sentence."""
         said = [f"{path} is not the role's, and stays." for path in self.strangers()]
         if self.keeps:
-            paths = [self.home / SHARED, self.home / LOG, self.etc / "secrets", *self.log_files()]
+            logs = belongings.log_files(self.site, self.root)
+            paths = [self.home / SHARED, self.home / LOG, self.etc / "secrets", *logs]
             said += [f"{path} stays." for path in paths if path.exists()]
             said.append(
                 f"The user {self.claim['user']} stays with its files. To remove all of that too: "
@@ -193,18 +281,23 @@ class Removal:
             for names in self.running
             if names
         ]
-        plan += [(f"remove {path}", partial(remove, path)) for path in self.unit_files]
+        plan += [
+            (f"remove {path}", partial(belongings.remove_file, path)) for path in self.unit_files
+        ]
         if self.unit_files:
             plan.append(("have systemd forget them", partial(self.systemd.call, "daemon-reload")))
         for path in self.paths:
-            way = self._remove_home if path == self.home else partial(remove, path)
+            own = path in self.directories
+            way = partial(self._remove_directory, path) if own else partial(remove, path)
             plan.append((f"remove {path}", way))
         if self.user_goes():
-            plan.append((f"remove the user {self.claim['user']}", self._remove_user))
+            user, run = self.claim["user"], self.systemd.module.run_command
+            plan.append((f"remove the user {user}", partial(remove_user, user, run)))
         text = claim_text(removed(self.claim))
-        if not self.keeps and self.etc.is_dir():
-            plan.append((f"remove {self.etc}", partial(remove, self.etc)))
-        elif self.keeps and text_of(self.claim_path) != text:
+        stays = self.keeps or bool(self.strangers_at_home())
+        if self.exists and not stays:
+            plan.append((f"remove {self.claim_path}", self._remove_claim))
+        elif stays and self.claim_path.read_text() != text:
             write = partial(write_atomically, self.claim_path, text, 0o644)
             plan.append((f"keep the site's name for its data, in {self.claim_path}", write))
         return plan
@@ -213,22 +306,30 @@ class Removal:
         self.systemd.call("stop", "--", *names)
         self.systemd.call("reset-failed", "--", *names, check=False)
 
-    def _remove_home(self) -> None:
-        lock_path(self.home).unlink(missing_ok=True)
-        self.home.rmdir()
+    def _remove_directory(self, path: Path) -> None:
+        if path == self.home:
+            lock_path(self.home).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody put something there meanwhile
+            path.rmdir()
 
-    def _remove_user(self) -> None:
-        user = self.claim["user"]
-        code, out, error = self.systemd.module.run_command(["userdel", user])
-        if code:
-            raise HostError(
-                f"The user {user} could not be removed; mend the cause and run again. userdel "
-                f"said: {(error or out).strip()}"
-            )
+    def _remove_claim(self) -> None:
+        """Remove the claim, and its directory with it unless there are others' files in it."""
+        own = str(self.etc) in self.has["directories"]
+        for name, other in self.others.items():  # what leads to its home goes with the last site
+            leads = [one for one in map(Path, self.has["directories"]) if one.is_dir()]
+            leads = [one for one in leads if Path(other["home"]).is_relative_to(one)]
+            belongings.take(name, directories=leads, root=self.root)
+        self.claim_path.unlink(missing_ok=True)
+        for left in self.etc.glob(f".{self.claim_path.name}.*"):  # from a run that was killed
+            left.unlink()
+        if own:
+            with contextlib.suppress(OSError):
+                self.etc.rmdir()
 
     def carry_out(self, plan: Sequence[tuple[str, Callable[[], object]]], who: str) -> None:
         """Do what there is to do, as the only change of the site; raises `HostError`."""
-        with only_change(self.home, who, "removal") if self.home.is_dir() else nullcontext():
+        own = self.exists and self.home.is_dir()
+        with only_change(self.home, who, "removal") if own else nullcontext():
             current = self.home / "current"
             release = current.readlink().name if current.is_symlink() else ""
             for _, way in plan:
@@ -237,7 +338,8 @@ class Removal:
                 entry = {"time": now(), "who": who, "verb": "remove", "from": release}
                 end = {"to": "nothing", "phases": [], "outcome": "done", "cause": ""}
                 append_log(self.home, entry | end)
-            lock_path(self.home).unlink(missing_ok=True)
+            if own:
+                lock_path(self.home).unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
@@ -246,11 +348,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def text_of(path: Path) -> str:
-    """Return the content of a file, or an empty text when there is none."""
-    return path.read_text() if path.exists() else ""
 
 
 def main() -> None:

@@ -108,6 +108,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
 from ansible.module_utils.aroundtheworld.lock import append_log, last_good, now, only_change
@@ -401,6 +402,7 @@ class Site:
     canary_seconds: float = 0.0
     units: Path = UNIT_DIRECTORY
     run: Path = Path("/run")
+    root: Path = belongings.ROOT
 
     def service(self, port: int | str) -> str:
         """Return the name of a worker's service unit."""
@@ -488,7 +490,9 @@ class Workers:
         self.unread = [n for n in self.unread if n not in unused]
         self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
         self.restart_metrics = self._why_restart_metrics()
-        self.leftover = sorted(systemd.loaded(f"{site.name}-handover@*"))
+        # What the site wrote down that it has; what only is called alike is somebody else's.
+        self.own = belongings.files(site.name, site.root)
+        self.leftover = self._loaded_stand_ins()
         self.orphans = self._find_orphans()
 
     def _why_restart(self, one: Wanted) -> str:
@@ -530,27 +534,48 @@ class Workers:
             return f"nothing listens on {where}"
         return "its unit files changed" if self._older(service, paths) else ""
 
+    def _ports(self) -> set[str]:
+        """Return the ports of the workers that there are or were."""
+        own = {path.parent.name for path in self.own if path.name == belongings.DROP_IN}
+        prefix = f"{self.site.name}@"
+        return {
+            *(str(one.port) for one in self.wanted),
+            *(
+                name.removeprefix(prefix).removesuffix(".service.d")
+                for name in own
+                if name.startswith(prefix)
+            ),
+        }
+
+    def _loaded_stand_ins(self) -> list[str]:
+        """Return the stand-ins in memory."""
+        own = {self.site.stand_in(port) for port in self._ports()}
+        return sorted(own & self.systemd.loaded(f"{self.site.name}-handover@*"))
+
     def _find_orphans(self) -> dict[str, list[Path]]:
-        """Return the units that are on the host but not wanted, each with its files."""
-        site, ports = self.site, {str(one.port) for one in self.wanted}
+        """Return the site's units that are on the host but not wanted, each with its files."""
+        site = self.site
         orphans: dict[str, list[Path]] = {}
-        for name in self.systemd.loaded(f"{site.name}@*"):
-            if name not in self.units:
-                orphans.setdefault(name, [])
-        for directory in site.units.glob(f"{site.name}@?*.service.d"):
-            port = directory.name.partition("@")[2].removesuffix(".service.d")
-            if port not in ports:
-                orphans.setdefault(site.service(port), []).append(directory)
-                orphans.setdefault(site.socket(port), [])
-        for link in site.units.glob(f"*.wants/{site.name}@*"):
-            if link.name not in self.units:
-                orphans.setdefault(link.name, []).append(link)
-        metrics = f"{site.name}-metrics.*"
-        for unit in (*site.units.glob(f"{site.name}-*.slice"), *site.units.glob(metrics)):
-            if unit not in self.files:
-                orphans.setdefault(unit.name, []).append(unit)
-        for link in site.units.glob(f"*.wants/{metrics}"):
-            if site.units / link.name not in self.files:
+        loaded = self.systemd.loaded(f"{site.name}@*")
+        for port in self._ports() - {str(one.port) for one in self.wanted}:
+            drop_in = site.drop_in(site.service(port))
+            for name in (site.service(port), site.socket(port)):
+                if drop_in.exists() or name in loaded:
+                    orphans.setdefault(name, [])
+            if drop_in.exists():
+                orphans[site.service(port)].append(drop_in)
+        for one in self.wanted:
+            if one.kind == "binds" and site.socket(one.port) in loaded:
+                orphans.setdefault(site.socket(one.port), [])
+        for path in sorted(self.own - self.files.keys()):
+            if path.parent == site.units and path.exists():
+                orphans.setdefault(path.name, []).append(path)
+        ports = self._ports()
+        for link in belongings.links(self.own | self.files.keys(), site.units):
+            port = link.stem.partition("@")[2]
+            if link.name in self.units or site.units / link.name in self.files:
+                continue
+            if not port or port in ports:  # else an operator started a worker of their own
                 orphans.setdefault(link.name, []).append(link)
         return orphans
 
@@ -654,7 +679,9 @@ class Workers:
             unfinished.rename(before)
 
     def _write(self, paths: Iterable[Path]) -> None:
-        for path in list(paths):
+        changed = [path for path in paths if text_of(path) != self.files[path]]
+        belongings.take(self.site.name, changed, root=self.site.root)
+        for path in changed:
             if text_of(path) != self.files[path]:
                 path.parent.mkdir(mode=0o755, exist_ok=True)
                 write_atomically(path, self.files[path], 0o644)
@@ -927,14 +954,16 @@ class Workers:
 
     def _stop_stand_ins(self) -> None:
         """Wait for the stand-ins to finish what they have, and leave nothing of them behind."""
-        names = sorted(self.systemd.loaded(f"{self.site.name}-handover@*"))
+        names = self._loaded_stand_ins()
         if names:
             with self._phase("let stand-ins finish"):
                 self.systemd.call("stop", "--", *names)
             self.systemd.call("reset-failed", "--", *names, check=False)
-        for directory in self.site.units.glob(f"{self.site.name}-handover@?*.service.d"):
-            shutil.rmtree(directory)
-            self.unread.append(directory.name)
+        for port in sorted(self._ports()):
+            drop_in = self.site.drop_in(self.site.stand_in(port))
+            if drop_in.exists():
+                belongings.remove_file(drop_in)
+                self.unread.append(drop_in.parent.name)
 
     def _revert(self, touched: Sequence[Wanted]) -> str:
         """Put the unit files and every touched worker back; return what to say about it."""
@@ -985,7 +1014,7 @@ class Workers:
         units = [self.site.socket(one.port), self.site.service(one.port)]
         self.systemd.call("stop", "--", *units)
         self.systemd.call("disable", "--quiet", "--", *units)
-        shutil.rmtree(self.site.drop_in(units[1]).parent)
+        belongings.remove_file(self.site.drop_in(units[1]))
 
     def remove_orphans(self) -> None:
         """Stop and remove the units that no pool lists any more."""
@@ -999,13 +1028,18 @@ class Workers:
                 self.systemd.call("stop", "--", *names)
         if kinds[0] or kinds[1]:
             self.systemd.call("disable", "--quiet", "--", *kinds[0], *kinds[1])
-        for path in (path for paths in self.orphans.values() for path in paths):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        paths = [path for paths in self.orphans.values() for path in paths]
+        for path in paths:
+            belongings.remove_file(path)
         self.systemd.call("daemon-reload")
         self.systemd.call("reset-failed", "--", *self.orphans, check=False)
+        # Of a stand-in, too, there is nothing any more.
+        stand_ins = [
+            self.site.drop_in(name.replace("@", "-handover@", 1))
+            for name in self.orphans
+            if name.endswith(".service")
+        ]
+        belongings.give_up(self.site.name, [*paths, *stand_ins], root=self.site.root)
 
 
 def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
@@ -1083,6 +1117,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
+    os.umask(0o022)  # systemd and nginx read what root writes here
     site = Site(
         given["site"],
         Path(given["home"]),

@@ -33,7 +33,10 @@ def claim_text(claim: Claim) -> str:
 def removed(claim: Claim) -> dict[str, Any]:
     """Return what a removed site still claims, because its data stays."""
     kept = {key: claim[key] for key in ("site", "home", "user")}
-    return {**kept, "http_port": 0, "pools": [], "server_names": [], "sockets": []}
+    # Its units and files are gone; who made the directories and the user is still to be known.
+    has = {**claim.get("has", {}), "files": []}
+    nothing = {"http_port": 0, "pools": [], "server_names": [], "sockets": []}
+    return {**kept, **nothing, **({"has": has} if "has" in claim else {})}
 
 
 def read_claims(etc: Path = ETC) -> dict[str, dict[str, Any]]:
@@ -121,24 +124,3 @@ def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:
 def _prefixes(claim: Claim) -> set[str]:
     """Return what names of nginx begin with that belong to the site."""
     return {claim["site"], *(f"{claim['site']}_{pool}" for pool in claim["pools"])}
-
-
-def foreign(site: str, root: Path = Path("/")) -> list[str]:
-    """Return files of the host that the site would overwrite though no site of the role made them.
-
-    So `ssh`, `nginx` or `getty` cannot be the name of a site.
-    """
-    etc = root / "etc"
-    own = etc / site
-    ours = claim_path(site, etc).exists() or (
-        # A site from before there were claims.
-        (own / "secrets").is_dir() and (own / "environment").is_file()
-    )
-    units = [f"{site}@.service", f"{site}@.socket"]
-    paths = [root / "usr" / "lib" / "systemd" / "system" / unit for unit in units]
-    if not ours:
-        paths += [etc / "systemd" / "system" / unit for unit in units]
-        paths += [etc / "nginx" / "sites-available" / f"{site}.conf", root / "run" / site]
-        if own.is_dir():
-            paths += sorted(own.iterdir())[:1]
-    return [str(path) for path in paths if path.exists()]

@@ -18,7 +18,7 @@ def host_problems(
             f"allowed: {', '.join(distributions)}."
         )
     yield from occupied_problems(host, name)
-    yield from host["collisions"]
+    yield from host["unfit"]
     for taken in host["taken_ports"]:
         yield (
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
@@ -28,14 +28,9 @@ def host_problems(
 
 
 def occupied_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Yield why nothing called as the site may be changed on the host `name`."""
+    """Yield why the site may not be changed on the host `name` right now."""
     if host["changing"]:
         yield f"{name}: {host['changing']}"
-    if host["foreign"]:
-        yield (
-            f"aroundtheworld_site: {name} has {', '.join(host['foreign'])}, which is no site's of "
-            "this role; give the site another name."
-        )
 
 
 def release_to_go_back_to(wanted: str, host: Mapping[str, Any], name: str) -> str:

@@ -32,6 +32,8 @@ HOST_NAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What useradd and systemd both accept.
+USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 # nginx has variables of its own that begin so and end as those of a site do.
 NGINX_NAMES = ("proxy", "remote", "server")
 MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
@@ -142,12 +144,17 @@ def metrics_problems(given: Mapping[str, Any]) -> Iterator[str]:
 
 def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with variables whose types are right."""
-    for key in ("aroundtheworld_site", "aroundtheworld_user"):
-        if not NAME.fullmatch(given[key]):
-            yield (
-                f"{key}: {given[key]!r} is not allowed; it begins with a lower-case letter and "
-                "goes on with at most 30 lower-case letters, digits and '_'."
-            )
+    site, user = given["aroundtheworld_site"], given["aroundtheworld_user"]
+    if not NAME.fullmatch(site):
+        yield (
+            f"aroundtheworld_site: {site!r} is not allowed; it begins with a lower-case letter and "
+            "goes on with at most 30 lower-case letters, digits and '_'."
+        )
+    if not USER_NAME.fullmatch(user):
+        yield (
+            f"aroundtheworld_user: {user!r} is not allowed; it begins with a lower-case letter or "
+            "'_' and goes on with at most 30 lower-case letters, digits, '_' and '-'."
+        )
     if given["aroundtheworld_site"] in NGINX_NAMES:
         yield (
             f"aroundtheworld_site: {given['aroundtheworld_site']!r} is not allowed; nginx has "

@@ -1,0 +1,223 @@
+"""Who may be the user that a site's workers run as, and how one is made.
+
+A user who exists stays exactly as they are. They may run a site when the role made them for it, or
+when they are a system user that nobody and nothing else is.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ansible.module_utils.aroundtheworld.claims import MADE_BY
+from ansible.module_utils.aroundtheworld.systemd import HostError
+
+ROOT = Path("/")
+NO_LOGIN = ("nologin", "false")
+UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
+SYSUSERS = ("etc/sysusers.d", "usr/lib/sysusers.d")
+# Another program that changes the user database is done in a moment.
+LOCKED_SECONDS = 30.0
+
+Run = Callable[[list[str]], tuple[int, str, str]]
+"""Runs a command; returns its exit status and what it printed to each of its outputs."""
+
+
+def find_user(name: str) -> pwd.struct_passwd | None:
+    """Return the user of this name, wherever the host knows its users from."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def user_problems(name: str, site: str, *, own: bool, run: Run, root: Path = ROOT) -> Iterator[str]:
+    """Yield why the user `name` cannot run the site, each a sentence.
+
+    Args:
+        name: As the variable gives it.
+        site: Name of the site, whose own units may have this user.
+        own: Whether the site's claim says that this is its user already.
+        run: Runs a command on the host.
+        root: Where the host's files are.
+    """
+    user = find_user(name)
+    if user is None:
+        if not own and (members := _group(name)) is not None:
+            yield (
+                f"aroundtheworld_user: {name!r} is not a user of this host, but a group is called "
+                f"so already{f' (its members: {members})' if members else ''}, and the user's own "
+                "group would need that name. Choose another name, or remove the group if nobody "
+                f"needs it (groupdel {name})."
+            )
+        return
+    if user.pw_uid == 0:
+        yield (
+            f"aroundtheworld_user: {name!r} is root, and workers must not be. Name a user who does "
+            "not exist, and the role makes one."
+        )
+    elif not own and user.pw_gecos != MADE_BY and (reasons := list(against(user, site, run, root))):
+        yield (
+            f"aroundtheworld_user: {name!r} exists on this host and is somebody else: "
+            f"{'; '.join(reasons)}. Name a user who does not exist, and the role makes one; or a "
+            "system user without a login shell, keys, a password or processes."
+        )
+
+
+def _group(name: str) -> str | None:
+    """Return the members of a group, or nothing when there is no such group."""
+    try:
+        return ", ".join(grp.getgrnam(name).gr_mem)
+    except KeyError:
+        return None
+
+
+def against(user: pwd.struct_passwd, site: str, run: Run, root: Path = ROOT) -> Iterator[str]:
+    """Yield what shows that a user is a person or belongs to another program."""
+    first = first_person(root)
+    if user.pw_uid >= first:
+        yield (
+            f"the user id is {user.pw_uid}, and those of system users are below {first} "
+            "(UID_MIN of /etc/login.defs)"
+        )
+    if logs_in(user.pw_shell, root):
+        yield f"the login shell is {user.pw_shell or '/bin/sh'}"
+    if keys := key_files(user, run, root):
+        yield f"{', '.join(map(str, keys))} lets somebody log in"
+    if has_password(user.pw_name, run):
+        yield "there is a password"
+    if processes := running(user.pw_uid, root):
+        shown = ", ".join(f"{name} ({process})" for process, name in processes[:3])
+        more = f" and {len(processes) - 3} more" if len(processes) > 3 else ""
+        yield f"processes run as that user: {shown}{more}"
+    if owner := owner_of(user, site, root):
+        yield owner
+
+
+def first_person(root: Path = ROOT) -> int:
+    """Return the first user id of a person, as login.defs(5) says."""
+    path = root / "etc" / "login.defs"
+    text = path.read_text() if path.exists() else ""
+    found = re.search(r"^\s*UID_MIN\s+(\w+)", text, re.M)
+    return int(found[1], 0) if found else 1000
+
+
+def logs_in(shell: str, root: Path = ROOT) -> bool:
+    """Tell whether a shell lets its user work; an empty one is /bin/sh."""
+    if Path(shell).name in NO_LOGIN:
+        return False
+    path = root / "etc" / "shells"
+    return not shell or not path.exists() or shell in path.read_text().split("\n")
+
+
+def key_files(user: pwd.struct_passwd, run: Run, root: Path = ROOT) -> list[Path]:
+    """Return the files with keys by which sshd lets the user in."""
+    names = ["%h/.ssh/authorized_keys", "%h/.ssh/authorized_keys2"]
+    if (root / "usr" / "sbin" / "sshd").exists():
+        about = f"user={user.pw_name},host=localhost,addr=127.0.0.1"
+        _, out, _ = run(["/usr/sbin/sshd", "-T", "-C", about])
+        if found := re.search(r"^authorizedkeysfile (.*)$", out, re.M):
+            names += found[1].split()
+    values = {"h": user.pw_dir, "u": user.pw_name, "U": str(user.pw_uid), "%": "%"}
+    files = []
+    for name in dict.fromkeys(names):
+        path = re.sub(r"%([huU%])", lambda token: values[token[1]], name)
+        file = root / Path(user.pw_dir, path).relative_to("/")
+        try:
+            if file.is_file() and file.stat().st_size:
+                files.append(Path(user.pw_dir, path))
+        except OSError:  # below something that is no directory
+            continue
+    return list(dict.fromkeys(files))
+
+
+def has_password(name: str, run: Run) -> bool:
+    """Tell whether a password opens the account; an empty one does."""
+    code, out, _ = run(["getent", "shadow", name])
+    fields = out.strip().split(":")
+    return code == 0 and len(fields) > 1 and not fields[1].startswith(("!", "*"))
+
+
+def running(uid: int, root: Path = ROOT) -> list[tuple[int, str]]:
+    """Return the processes of a user, each with its name."""
+    found = []
+    for entry in (root / "proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if entry.stat().st_uid == uid:
+                    found.append((int(entry.name), (entry / "comm").read_text().strip()))
+            except OSError:  # it ended meanwhile
+                continue
+    return sorted(found)
+
+
+def owner_of(user: pwd.struct_passwd, site: str, root: Path = ROOT) -> str:
+    """Return which program a user without processes belongs to, or an empty text."""
+    name = user.pw_name
+    master = root / "usr" / "share" / "base-passwd" / "passwd.master"
+    if master.exists() and any(
+        line.partition(":")[0] == name for line in master.read_text().splitlines()
+    ):
+        return "it is a user that every Debian has, for programs of its own"
+    nginx = root / "etc" / "nginx" / "nginx.conf"
+    if nginx.exists() and re.search(
+        rf"^\s*user\s+['\"]?{re.escape(name)}['\"]?[\s;]", nginx.read_text(), re.M
+    ):
+        return "nginx runs as that user"
+    passwd = root / "etc" / "passwd"
+    for line in passwd.read_text().splitlines() if passwd.exists() else []:
+        fields = line.split(":")
+        if len(fields) > 2 and fields[2] == str(user.pw_uid) and fields[0] != name:
+            return f"{fields[0]} has the same user id"
+    declares = re.compile(rf"^\s*u!?\s+\"?{re.escape(name)}\"?\s", re.M)
+    for place in SYSUSERS:
+        for file in sorted((root / place).glob("*.conf")):
+            if declares.search(_text(file)):
+                return f"{_shown(file, root)} declares it for another program"
+    runs_as = re.compile(rf"^User={re.escape(name)}\s*$", re.M)
+    for place in UNITS:
+        units = [*(root / place).glob("*.service"), *(root / place).glob("*.service.d/*.conf")]
+        for file in sorted(units):
+            unit = file.relative_to(root / place).parts[0]
+            if not unit.startswith((f"{site}@", f"{site}-")) and runs_as.search(_text(file)):
+                return f"{_shown(file, root)} runs as that user"
+    return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _shown(path: Path, root: Path) -> str:
+    return f"/{path.relative_to(root)}"
+
+
+def make_user(name: str, home: str, run: Run) -> None:
+    """Make a system user of the role; raises `HostError` when that does not come about."""
+    command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]
+    command += ["--shell", "/usr/sbin/nologin", "--comment", MADE_BY, name]
+    _change(command, run, f"The user {name} could not be made")
+
+
+def remove_user(name: str, run: Run) -> None:
+    """Remove a user and its own group; raises `HostError` when that does not come about."""
+    _change(["userdel", name], run, f"The user {name} could not be removed")
+
+
+def _change(command: Sequence[str], run: Run, problem: str) -> None:
+    deadline = time.monotonic() + LOCKED_SECONDS
+    while True:
+        code, out, error = run(list(command))
+        if code == 0:
+            return
+        said = (error or out).strip()
+        if "cannot lock" not in said or time.monotonic() > deadline:
+            raise HostError(f"{problem}; mend the cause and run again. {command[0]} said: {said}")
+        time.sleep(0.5)

@@ -1,0 +1,265 @@
+"""What a site has on its host: written down before it is made, and removed by that list alone.
+
+The list is the part ``has`` of the site's claim. A site from before there were such lists gets one
+from the files that its claim says it has and from those that carry the role's mark.
+
+Whatever writes a file outside the site's home calls `take` with its path first, so that a run that
+was cut off leaves nothing that nobody knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.claims import Claim, claim_path, claim_text
+from ansible.module_utils.aroundtheworld.files import write_atomically
+
+ROOT = Path("/")
+POOLS, METRICS = "aroundtheworld_pools", "aroundtheworld_metrics_port"
+DROP_IN = "pool.conf"
+
+Has = dict[str, list[Any]]
+"""``files`` and ``directories`` by their paths, ``users`` each with ``name`` and ``uid``."""
+
+
+def mark(site: str) -> str:
+    """Return the line by which files of the role are known, as comments have it."""
+    return f"# Made by the aroundtheworld role for the site {site}. A run puts it back."
+
+
+# --- Which files there are ------------------------------------------------------------------------
+
+
+def unit_directory(root: Path = ROOT) -> Path:
+    """Return where the role writes unit files."""
+    return root / "etc" / "systemd" / "system"
+
+
+def drop_in(site: str, port: int | str, units: Path, infix: str = "") -> Path:
+    """Return where the release and the pool's settings of a worker are."""
+    return units / f"{site}{infix}@{port}.service.d" / DROP_IN
+
+
+def ports(claim: Claim, variable: str) -> list[int]:
+    """Return the ports that a claim has because of a variable."""
+    return [entry["port"] for entry in claim["sockets"] if entry["variable"] == variable]
+
+
+def unit_files(claim: Claim, units: Path) -> list[Path]:
+    """Return the unit files of a site with this claim."""
+    site = claim["site"]
+    names = [f"{site}@.service", f"{site}@.socket"]
+    names += [f"{site}-handover@.service", f"{site}-prepare.service"]
+    if ports(claim, METRICS):
+        names += [f"{site}-metrics.socket", f"{site}-metrics.service"]
+    names += [f"{site}-{pool}.slice" for pool in claim["pools"]]
+    return [
+        *(units / name for name in names),
+        *(drop_in(site, port, units) for port in ports(claim, POOLS)),
+    ]
+
+
+def script(site: str, root: Path = ROOT) -> Path:
+    """Return the command that runs what the app brings as its workers run."""
+    return root / "usr" / "local" / "sbin" / f"{site}-run"
+
+
+def nginx_files(site: str, root: Path = ROOT) -> list[Path]:
+    """Return the site's configuration in Debian's layout of nginx, and the link to it."""
+    nginx = root / "etc" / "nginx"
+    return [nginx / name / f"{site}.conf" for name in ("sites-available", "sites-enabled")]
+
+
+def log_files(site: str, root: Path = ROOT) -> list[Path]:
+    """Return nginx's logs of the site, those of former days included, however they are named."""
+    name = re.compile(rf"{site}\.(access|error)\.log([.-]\d+)*(\.(gz|xz|bz2|zst))?")
+    logs = root / "var" / "log" / "nginx"
+    found = logs.glob(f"{site}.*") if logs.is_dir() else []
+    return sorted(path for path in found if name.fullmatch(path.name))
+
+
+def planned_files(claim: Claim, root: Path = ROOT) -> list[Path]:
+    """Return every file outside its home and ``/etc/SITE`` that a site with this claim has."""
+    units = unit_files(claim, unit_directory(root))
+    return [*units, script(claim["site"], root), *nginx_files(claim["site"], root)]
+
+
+# --- What is known by its content -----------------------------------------------------------------
+
+
+def old_marks(site: str) -> list[tuple[re.Pattern[str], str]]:
+    """Return what the files had in them before they had the mark: how they are called, and that."""
+    worker, name = "Environment=AROUNDTHEWORLD_PORT=%i", re.escape(site)
+    return [
+        (re.compile(rf"{name}(-handover)?@\.service"), worker),
+        (re.compile(rf"{name}@\.socket"), f"Description={site}: listening socket of the worker"),
+        (
+            re.compile(rf"{name}-prepare\.service"),
+            f"Description={site}: what a release needs before any worker runs it",
+        ),
+        (
+            re.compile(rf"{name}-metrics\.(socket|service)"),
+            "/runner/aroundtheworld_exporter.py",
+        ),
+        (re.compile(rf"{name}-[a-z0-9_]+\.slice"), f"Description={site}: all workers of the "),
+        (re.compile(rf"{name}(-handover)?@\d+\.service\.d/pool\.conf"), "AROUNDTHEWORLD_POOL="),
+        (
+            re.compile(rf"{name}-run"),
+            "# Runs a command the way the workers of the current release run",
+        ),
+        (re.compile(rf"{name}\.conf"), f"log_format {site} escape=json"),
+    ]
+
+
+def is_marked(path: Path, site: str) -> bool:
+    """Tell whether the role made a file for the site, by what is in it."""
+    try:
+        text = path.read_text()
+    except (OSError, ValueError):
+        return False
+    if mark(site) in text.splitlines()[:3]:
+        return True
+    name = f"{path.parent.name}/{path.name}" if path.name == DROP_IN else path.name
+    return any(pattern.fullmatch(name) and phrase in text for pattern, phrase in old_marks(site))
+
+
+def marked_files(site: str, root: Path = ROOT) -> list[Path]:
+    """Return the files that carry the role's mark for the site, where the role writes any."""
+    units = unit_directory(root)
+    candidates = [
+        path
+        for pattern in (f"{site}@.*", f"{site}-*.*", f"{site}@*.d/*", f"{site}-handover@*.d/*")
+        for path in units.glob(pattern)
+    ]
+    candidates += [script(site, root), *nginx_files(site, root)]
+    return sorted({path for path in candidates if path.is_file() and is_marked(path, site)})
+
+
+# --- The list -------------------------------------------------------------------------------------
+
+
+def nothing() -> Has:
+    """Return the list of a site that has nothing yet."""
+    return {"files": [], "directories": [], "users": []}
+
+
+def adopted(claim: Claim, root: Path = ROOT) -> Has:
+    """Return what a site from before there were lists has.
+
+    That is what its claim says, if that is there, and what carries the mark: a worker that was
+    listed earlier may be left from a run that was cut off.
+    """
+    site = claim["site"]
+    known = set(marked_files(site, root))
+    if claim["sockets"]:  # else it was removed, and only its data is left
+        # Of a worker also what is missing: its units may still be in memory.
+        known.update(
+            path
+            for path in planned_files(claim, root)
+            if path.name == DROP_IN or path.exists() or path.is_symlink()
+        )
+    directories = (Path(claim["home"]), root / "etc" / site)
+    return {
+        "files": sorted(map(str, known)),
+        "directories": [str(path) for path in directories if path.is_dir()],
+        "users": [],
+    }
+
+
+def read_claim(site: str, root: Path = ROOT) -> dict[str, Any]:
+    """Return a site's claim with the list of what it has, or nothing when it has none."""
+    try:
+        claim: dict[str, Any] = json.loads(claim_path(site, root / "etc").read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(claim, dict) or not {"home", "sockets", "pools"} <= claim.keys():
+        return {}
+    claim.setdefault("has", adopted(claim, root))
+    return claim
+
+
+def has(site: str, root: Path = ROOT) -> Has:
+    """Return what the site has."""
+    found: Has = read_claim(site, root).get("has", nothing())
+    return found
+
+
+def files(site: str, root: Path = ROOT) -> set[Path]:
+    """Return the files that the site has outside its home; not all need to be there."""
+    return {Path(path) for path in has(site, root)["files"]}
+
+
+def take(
+    site: str,
+    files: Iterable[Path] = (),
+    directories: Iterable[Path] = (),
+    users: Iterable[Mapping[str, Any]] = (),
+    root: Path = ROOT,
+) -> None:
+    """Write down what the site is about to have; call it before it is made.
+
+    Nothing is written where all of it is known. Without a claim there is nowhere to write, because
+    the claim comes first of all.
+    """
+    _change(site, root, more=(files, directories, users))
+
+
+def give_up(
+    site: str,
+    files: Iterable[Path] = (),
+    directories: Iterable[Path] = (),
+    users: Iterable[Mapping[str, Any]] = (),
+    root: Path = ROOT,
+) -> None:
+    """Write down what the site has no longer; call it after it was removed."""
+    _change(site, root, less=(files, directories, users))
+
+
+def _change(
+    site: str,
+    root: Path,
+    more: tuple[Iterable[Any], ...] = ((), (), ()),
+    less: tuple[Iterable[Any], ...] = ((), (), ()),
+) -> None:
+    claim = read_claim(site, root)
+    if not claim:
+        return
+    listed: Has = {}
+    for kind, added, dropped in zip(nothing(), more, less, strict=True):
+        gone = [plain(entry) for entry in dropped]
+        entries = [entry for entry in claim["has"].get(kind, []) if entry not in gone]
+        entries += [entry for entry in map(plain, added) if entry not in entries]
+        listed[kind] = sorted(entries, key=str)
+    path = claim_path(site, root / "etc")
+    text = claim_text({**claim, "has": listed})
+    if path.read_text() != text:
+        write_atomically(path, text, 0o644)
+
+
+def plain(entry: object) -> Any:  # noqa: ANN401 - a path as text, a user as a mapping
+    """Return an entry of the list as JSON has it."""
+    return dict(entry) if isinstance(entry, Mapping) else str(entry)
+
+
+def links(files: Iterable[Path], units: Path) -> Iterator[Path]:
+    """Yield the links by which systemd starts the site's units at boot: they lead to its files."""
+    own = set(files)
+    for link in sorted(units.glob("*.wants/*")):
+        if link.is_symlink():
+            with contextlib.suppress(OSError):
+                target = Path(link.parent, link.readlink())
+                if target in own or units / target.name in own:
+                    yield link
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, and the directory of a drop-in with it unless there are others' in it."""
+    path.unlink(missing_ok=True)
+    if path.name == DROP_IN:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()

@@ -1,0 +1,99 @@
+"""Which names a site cannot have on a host, because something else there goes by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible.module_utils.aroundtheworld.belongings import (
+    ROOT,
+    marked_files,
+    planned_files,
+    read_claim,
+    unit_directory,
+)
+from ansible.module_utils.aroundtheworld.claims import Claim
+
+# Names that systemd gives units and slices itself, on every host or as soon as they are needed.
+SYSTEMD = (
+    *("app", "background", "capsule", "dbus", "getty", "init", "machine", "root", "session"),
+    *("system", "systemd", "user"),
+)
+# Where units come from that are not the operator's, each below the root.
+PACKAGED = ("usr/lib/systemd/system", "lib/systemd/system", "run/systemd/generator.late")
+# Where systemd finds units, beside the directory that the role writes to.
+UNIT_DIRECTORIES = (
+    *PACKAGED,
+    "etc/systemd/system.control",
+    "run/systemd/transient",
+    "etc/systemd/system.attached",
+    "run/systemd/system",
+    "run/systemd/generator",
+    "usr/local/lib/systemd/system",
+)
+
+
+def name_problems(claim: Claim, root: Path = ROOT) -> Iterator[str]:
+    """Yield why the site cannot be called as it is, each a sentence."""
+    site = claim["site"]
+    if site in SYSTEMD:
+        yield (
+            f"aroundtheworld_site: {site!r} is not allowed; systemd has units of its own whose "
+            f"names begin with it, as {site}.slice would. Give the site another name."
+        )
+    elif not read_claim(site, root) and (units := packaged_units(site, root)):
+        yield (
+            f"aroundtheworld_site: {site!r} is not allowed; this host has {units[0].name} from a "
+            "Debian package, and the site's own units would be called alike. Give the site "
+            "another name."
+        )
+    if others := foreign(claim, root):
+        yield (
+            f"aroundtheworld_site: this host has {', '.join(others)}, which the site {site!r} did "
+            "not make and would overwrite or hide. Give the site or its pool another name, or move "
+            "that away."
+        )
+
+
+def packaged_units(site: str, root: Path = ROOT) -> list[Path]:
+    """Return units of packages, and directories of drop-ins for them, that are called like ours."""
+    like = re.compile(rf"{re.escape(site)}([@-].*)?\.[a-z]+(\.d)?")
+    return [
+        path
+        for place in PACKAGED
+        if (root / place).is_dir()
+        for path in sorted((root / place).iterdir())
+        if like.fullmatch(path.name)
+    ]
+
+
+def foreign(claim: Claim, root: Path = ROOT) -> list[str]:
+    """Return files of the host that the site would write, or hide, and has not made."""
+    site, etc, units = claim["site"], root / "etc", unit_directory(root)
+    before = read_claim(site, root)
+    own = {Path(path) for path in before["has"]["files"]} if before else set()
+    directory = etc / site
+    # A site from before there were claims.
+    old = not before and (directory / "secrets").is_dir() and (directory / "environment").is_file()
+    if old:
+        own = set(marked_files(site, root))
+    planned = planned_files(claim, root)
+    paths = [path for path in planned if path not in own]
+    names = {path.name for path in planned if path.parent == units}
+    if not before:
+        # Later an operator may say of it how the site as a whole yields to the rest of the host.
+        names.add(f"{site}.slice")
+        paths.append(units / f"{site}.slice")
+    paths += [root / place / name for place in UNIT_DIRECTORIES for name in sorted(names)]
+    if not before and not old:
+        paths.append(root / "run" / site)
+        if directory.is_dir():
+            paths += sorted(directory.iterdir())[:1]
+    found = [path for path in paths if path.exists() or path.is_symlink()]
+    # /lib is a link to /usr/lib, and one file is named once.
+    return [str(path) for path in dict.fromkeys(map(_real, found))]
+
+
+def _real(path: Path) -> Path:
+    return path.parent.resolve() / path.name
