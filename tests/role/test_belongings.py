@@ -238,6 +238,16 @@ def test_a_site_of_an_older_role_is_in_nobodys_way(tmp_path):
     assert list(names.name_problems(claim(), tmp_path)) == []
 
 
+def test_a_file_with_the_sites_mark_is_its_own_though_nobody_wrote_it_down(tmp_path):
+    write_claim(tmp_path, has=belongings.nothing())
+    path = "etc/nginx/sites-available/shop.conf"
+    make(tmp_path, {path: f"{belongings.mark('shop')}\nserver {{}}\n"})
+    assert list(names.name_problems(claim(), tmp_path)) == []
+    make(tmp_path, {path: f"{belongings.mark('shopping')}\nserver {{}}\n"})
+    (problem,) = names.name_problems(claim(), tmp_path)
+    assert path in problem
+
+
 def test_a_new_pool_of_a_site_does_not_take_an_operators_slice(tmp_path):
     make(tmp_path, OLD | OPERATORS)
     write_claim(tmp_path)

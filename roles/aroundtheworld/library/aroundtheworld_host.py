@@ -87,6 +87,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import user_problems
 from ansible.module_utils.aroundtheworld.claims import (
     Claim,
@@ -249,8 +250,13 @@ def main() -> None:
             f"{module.params['site']}@*.service",
         ]
     )
+    # An operator may have a worker of their own that is called alike.
+    known = {path.parent.name for path in belongings.files(module.params["site"])}
+    instances = {
+        line.split()[0].partition("@")[2].rpartition(".")[0] for line in units.splitlines()
+    }
     own_ports = {
-        int(line.split()[0].partition("@")[2].rpartition(".")[0]) for line in units.splitlines()
+        int(port) for port in instances if f"{module.params['site']}@{port}.service.d" in known
     }
     claim, claims = module.params["claim"], read_claims()
     # Of a port that another site has, its claim tells more than who listens there.

@@ -46,6 +46,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
 from ansible.module_utils.aroundtheworld.lock import only_site
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -80,7 +81,7 @@ class Nginx:
         etc: Path = ETC,
     ) -> None:
         """Read the state; nothing is changed yet."""
-        self.module, self.content, self.etc = module, content, etc
+        self.module, self.site, self.content, self.etc = module, site, content, etc
         self.available = etc / "sites-available" / f"{site}.conf"
         self.enabled = etc / "sites-enabled" / f"{site}.conf"
         self.default = etc / "sites-enabled" / "default"
@@ -180,6 +181,7 @@ class Nginx:
         default_target = self.default.readlink() if self.stale_default else None
         link_before = self.enabled.readlink() if self.enabled.is_symlink() else None
         if self.content:
+            belongings.take(self.site, [self.available, self.enabled])
             write_atomically(self.available, self.content, 0o644)
             if self.stale_link:
                 link_atomically(self.enabled, self.available)

@@ -72,12 +72,11 @@ def foreign(claim: Claim, root: Path = ROOT) -> list[str]:
     """Return files of the host that the site would write, or hide, and has not made."""
     site, etc, units = claim["site"], root / "etc", unit_directory(root)
     before = read_claim(site, root)
-    own = {Path(path) for path in before["has"]["files"]} if before else set()
+    listed = before["has"]["files"] if before else []
+    own = {*marked_files(site, root), *map(Path, listed)}
     directory = etc / site
     # A site from before there were claims.
     old = not before and (directory / "secrets").is_dir() and (directory / "environment").is_file()
-    if old:
-        own = set(marked_files(site, root))
     planned = planned_files(claim, root)
     paths = [path for path in planned if path not in own]
     names = {path.name for path in planned if path.parent == units}
