@@ -1,0 +1,207 @@
+"""What the tests of a server in use share: what was there before the role came, and what is now."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from testinfra.host import Host
+
+SCENARIO = Path(__file__).resolve().parents[1]
+CHECKOUT = SCENARIO.parents[1]
+SITE = "site.example.org"
+NEIGHBOUR = "neighbour.example.org"
+HOME = "/var/lib/tornado/aroundtheworld"
+# Files whose lines are each somebody's; those of others are compared one by one.
+ACCOUNTS = {f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow")}
+# What they were before the last change of them, whoever made it.
+FORMER_ACCOUNTS = {f"{path}-" for path in ACCOUNTS}
+
+Look = dict[str, Any]
+Difference = dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request."""
+
+    status: int
+    text: str
+    headers: http.client.HTTPMessage
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out tests on other hosts than their module's `HOSTS`, if it names some.
+
+    A test with the marker `once` runs on one of the hosts: what it shows is the plan's answer.
+    """
+
+    def host_of(item: pytest.Item) -> str:
+        host = item.callspec.params["_testinfra_host"]  # type: ignore[attr-defined]
+        return str(host.backend.get_pytest_id()).removeprefix("ssh://")
+
+    elsewhere = []
+    count = 0
+    for item in items:
+        if not isinstance(item, pytest.Function) or not item.path.is_relative_to(SCENARIO):
+            continue
+        hosts = getattr(item.module, "HOSTS", None)
+        if hosts and host_of(item) not in hosts:
+            elsewhere.append(item)
+        elif item.get_closest_marker("once"):
+            count += 1
+            # Each test comes twice, once for each host, and goes to one of them in turn.
+            if host_of(item) != ("debian12", "debian13")[(count // 2) % 2]:
+                elsewhere.append(item)
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marker that the hook above reads."""
+    config.addinivalue_line("markers", "once: shows the same on every host, so it runs on one")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Returns the directory of the project."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="module")
+def ask(published: Callable[[int], str]) -> Callable[..., Answer]:
+    """Returns a function that asks a site by its name; the path goes over the wire as it is."""
+
+    def ask(path: str, name: str = SITE, port: int = 80) -> Answer:
+        connection = http.client.HTTPConnection(urlsplit(published(port)).netloc, timeout=20)
+        try:
+            connection.request("GET", path, headers={"Host": name})
+            response = connection.getresponse()
+            return Answer(response.status, response.read().decode(), response.msg)
+        finally:
+            connection.close()
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def before(name: str, inventory_path: Path) -> Look:
+    """Returns what `look.py` told before the role came."""
+    looked: Look = json.loads((inventory_path.parent / f"before-{name}.json").read_text())
+    return looked
+
+
+@pytest.fixture(scope="module")
+def look(host: Host) -> Callable[[], Look]:
+    """Returns a function that tells what is on the host now, in the same form."""
+    program = (SCENARIO / "look.py").read_text()
+
+    def look() -> Look:
+        looked: Look = json.loads(host.check_output("python3 -c %s", program))
+        return looked
+
+    return look
+
+
+@pytest.fixture(scope="module")
+def difference(before: Look) -> Callable[[Look], Difference]:
+    """Returns a function that tells which files are not as before: what each was, and is now.
+
+    An empty text stands for a file that is not there.
+    """
+
+    def difference(now: Look) -> Difference:
+        was, is_now = before["files"], now["files"]
+        return {
+            path: (was.get(path, ""), is_now.get(path, ""))
+            for path in sorted(was.keys() | is_now.keys())
+            if path not in FORMER_ACCOUNTS and was.get(path) != is_now.get(path)
+        }
+
+    return difference
+
+
+@pytest.fixture(scope="module")
+def neighbours_are_well(
+    before: Look,
+    look: Callable[[], Look],
+    difference: Callable[[Look], Difference],
+    ask: Callable[..., Answer],
+) -> Callable[..., None]:
+    """Returns a function that asks everybody else on the host whether they are as before.
+
+    Units need not be the same processes after a reboot, so `restarted=True` compares less.
+    """
+
+    def check(*, restarted: bool = False) -> None:
+        now = look()
+        for file, lines in before["accounts"].items():
+            assert [line for line in lines if line not in now["accounts"][file]] == [], file
+        left_out = {"InvocationID"} if restarted else set()
+        for name, unit in before["units"].items():
+            changed = {key for key in unit if now["units"][name][key] != unit[key]} - left_out
+            assert (name, changed) == (name, set())
+        assert now["firewall"] == before["firewall"]
+        for path, text in before["nginx"].items():
+            assert now["nginx"].get(path) == text, path
+        touched = {path for path, (was, _) in difference(now).items() if was}
+        assert touched - ACCOUNTS == set()
+        assert ask("//x", NEIGHBOUR).text == "the neighbour answers //x\n"
+        assert ask("/", "anything", port=8081).text == "the operator's own page\n"
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def log_in(name: str, inventory_path: Path) -> Callable[..., str]:
+    """Returns a function that runs a command as a person who logs in with their own key."""
+
+    def log_in(person: str, command: str) -> str:
+        config = inventory_path.parent / "ssh_config"
+        # A connection of its own: a login that was made before proves nothing now.
+        ssh = ["ssh", "-F", str(config), "-o", "ControlPath=none", f"{person}@{name}", command]
+        return subprocess.run(ssh, check=True, capture_output=True, text=True).stdout
+
+    return log_in
+
+
+@pytest.fixture(scope="module")
+def restart_nginx(host: Host, ask: Callable[..., Answer]) -> Callable[[], None]:
+    """Returns a function that restarts nginx and sees that every site comes up again.
+
+    What nginx runs may not be what is on disk, and that shows at the next boot otherwise.
+    """
+
+    def restart() -> None:
+        assert host.run("systemctl restart nginx").rc == 0
+        assert ask("/").status == 200
+        assert ask("/", NEIGHBOUR).status == 200
+        assert ask("/", port=8081).status == 200
+
+    return restart
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[str], str]:
+    """Returns a function that writes a playbook of the operator's own, and returns its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "own.yml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def sentences() -> Callable[[str], str]:
+    """Returns a function that takes the line breaks out of what Ansible printed."""
+    return lambda output: re.sub(r"\s+", " ", output)

@@ -1,0 +1,94 @@
+"""Whatever fails, what is on disk is what runs: nginx and systemd start with it again."""
+
+import contextlib
+import shutil
+
+import pytest
+
+UNITS = "/etc/systemd/system"
+TAKES_A_PORT = "python3 -m http.server --bind 127.0.0.1 8099"
+
+
+@contextlib.contextmanager
+def another_configuration(host, text):
+    """A neighbour's file that nginx has not read yet."""
+    path = "/etc/nginx/conf.d/careless.conf"
+    host.check_output("printf %%s %s >%s", text, path)
+    try:
+        yield
+    finally:
+        host.check_output("rm %s", path)
+
+
+@contextlib.contextmanager
+def small_disk(host, directory, spare):
+    """A file system over a directory, with as many kibibytes to spare as given."""
+    host.check_output(
+        f"mkdir /run/copy && cp -a {directory}/. /run/copy && mount -t tmpfs tmpfs {directory}"
+        f" && cp -a /run/copy/. {directory} && used=$(df --output=used {directory} | tail -1)"
+        f" && mount -o remount,size=$((used + {spare}))k {directory}"
+    )
+    try:
+        yield
+    finally:
+        host.check_output(f"umount {directory} && rm -r /run/copy && systemctl daemon-reload")
+
+
+@pytest.fixture
+def site_file(host):
+    return lambda: host.check_output("nginx -T 2>&1 | grep -A200 'nginx/.*/aroundtheworld.conf:'")
+
+
+def test_a_neighbours_mistake_is_told_and_the_site_stays(
+    host, ansible_playbook, ask, site_file, restart_nginx
+):
+    before = site_file()
+    with another_configuration(host, "server { listen 8098; no_such_directive; }"):
+        run = ansible_playbook("-earoundtheworld_max_body_size=17m")
+    assert run.returncode == 2
+    assert "no_such_directive" in run.output
+    assert (ask("/").status, site_file()) == (200, before)
+    restart_nginx()
+
+
+def test_a_reload_that_fails_puts_the_former_file_back(
+    host, ansible_playbook, ask, site_file, restart_nginx
+):
+    # nginx -t passes, because somebody else's socket is no matter of syntax.
+    before = site_file()
+    host.check_output(f"systemd-run --quiet --unit=takes-a-port {TAKES_A_PORT}")
+    try:
+        host.check_output("until ss --no-header -ltn | grep -q :8099; do sleep 0.1; done")
+        with another_configuration(host, "server { listen 8099; }"):
+            run = ansible_playbook("-earoundtheworld_max_body_size=18m")
+    finally:
+        host.check_output("systemctl stop takes-a-port")
+    assert run.returncode == 2
+    assert "8099" in run.output
+    assert (ask("/").status, site_file()) == (200, before)
+    restart_nginx()
+
+
+def test_a_full_disk_below_the_units_reverts_the_rollout(
+    host, ansible_playbook, ask, restart_nginx, tmp_path, checkout
+):
+    units = host.check_output(f"cd {UNITS} && grep -r . . | sort | sha256sum")
+    app = shutil.copytree(checkout / "molecule/rollout/app", tmp_path / "app")
+    (app / "atlas.py").write_text((app / "atlas.py").read_text().replace('"first"', '"second"'))
+    with small_disk(host, UNITS, spare=4):
+        run = ansible_playbook(f"-earoundtheworld_app_dir={app}")
+        assert run.returncode == 2
+        assert "No space left on device" in run.output
+        assert {ask("/").text for _ in range(12)} == {"edition first\n"}
+        assert ask("/admin").text == "administration of edition first\n"
+    assert host.check_output(f"cd {UNITS} && grep -r . . | sort | sha256sum") == units
+    stand_ins = "systemctl list-units --plain --no-legend 'aroundtheworld-handover@*'"
+    assert host.check_output(stand_ins) == ""
+    restart_nginx()
+    # With room again, the same release goes out.
+    assert ansible_playbook(f"-earoundtheworld_app_dir={app}").returncode == 0
+    assert {ask("/").text for _ in range(12)} == {"edition second\n"}
+
+
+def test_nobody_else_was_touched_by_all_that(neighbours_are_well):
+    neighbours_are_well()

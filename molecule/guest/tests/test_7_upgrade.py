@@ -1,0 +1,123 @@
+"""A host that an earlier role deployed meets this one, and loses nothing.
+
+The earlier role knows neither the neighbour's socket nor nginx.org's layout, so the site is on a
+port of its own, on the host with Debian's layout.
+"""
+
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+HOSTS = ("debian12",)
+EARLIER = "9b2a007"
+PORT = "-earoundtheworld_http_port=8080"
+HOME = "/var/lib/tornado/aroundtheworld"
+UNITS = "/etc/systemd/system"
+
+
+@pytest.fixture(scope="module")
+def earlier(checkout, tmp_path_factory):
+    """The project as it was then; its own role, playbook and configuration."""
+    directory = tmp_path_factory.mktemp("earlier")
+    archive = directory / "archive.tar"
+    command = ["git", "archive", f"--output={archive}", EARLIER, "--"]
+    command += ["ansible.cfg", "site.yml", "playbooks", "roles", "molecule/rollout"]
+    made = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, (
+        f"this clone does not have the commit {EARLIER}, so the upgrade from it cannot be shown: "
+        f"`git fetch --unshallow` gets it. git said: {made.stderr}"
+    )
+    with tarfile.open(archive) as tar:
+        tar.extractall(directory, filter="data")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def deploy_earlier(earlier, name, inventory_path):
+    """Deploys with the earlier role."""
+
+    def deploy(*arguments):
+        command = ["ansible-playbook", "site.yml", "-i", str(inventory_path), "--limit", name, PORT]
+        done = subprocess.run(
+            [*command, *arguments], cwd=earlier, capture_output=True, text=True, check=False
+        )
+        print(done.stdout, done.stderr, file=sys.stderr)
+        assert done.returncode == 0
+
+    return deploy
+
+
+@pytest.fixture(scope="module")
+def kept(host):
+    """What a host must not lose: data, secrets, releases and the log of changes."""
+
+    def kept():
+        return {
+            "data": host.check_output(f"cat {HOME}/shared/diary"),
+            "secret": host.check_output("sha256sum /etc/aroundtheworld/secrets/cookie_secret"),
+            "releases": set(host.check_output(f"ls {HOME}/releases").split()),
+            "log": host.check_output(f"head --lines=2 {HOME}/deploys.jsonl"),
+            "user": host.check_output("getent passwd tornado; getent group tornado"),
+        }
+
+    return kept
+
+
+@pytest.fixture(scope="module")
+def upgraded(host, deploy_earlier, kept, ansible_playbook, ask, keep_asking, earlier):
+    """Deploys two releases with the earlier role, then one with this; what was there, and runs."""
+    # The earlier role took an operator's slices for its own.
+    host.check_output(f"cp -a {UNITS} /run/units")
+    deploy_earlier()
+    app = earlier / "molecule/rollout/app/atlas.py"
+    app.write_text(app.read_text().replace('"first"', '"second"'))
+    deploy_earlier()
+    host.check_output(f"cp -a --no-clobber /run/units/. {UNITS}/ && systemctl daemon-reload")
+    host.check_output("systemctl start aroundtheworld-batch.slice aroundtheworld-backup.service")
+    host.check_output(f"echo years of work >{HOME}/shared/diary")
+    before = kept()
+    with keep_asking(lambda: ask("/", port=8080).status) as statuses:
+        run = ansible_playbook(PORT)
+    assert run.returncode == 0
+    return before, statuses
+
+
+def test_no_visitor_notices(upgraded):
+    _, statuses = upgraded
+    assert set(statuses) == {200}
+
+
+def test_nothing_is_lost(upgraded, kept, ask):
+    before, _ = upgraded
+    after = kept()
+    assert after.pop("releases") >= before.pop("releases")
+    assert after == before
+    assert ask("/", port=8080).text == "edition first\n"
+
+
+def test_the_next_run_has_nothing_to_do(upgraded, ansible_playbook):
+    run = ansible_playbook(PORT)
+    assert (run.returncode, run.changed) == (0, 0)
+
+
+def test_the_way_back_to_its_releases_is_open(upgraded, ansible_playbook, ask):
+    assert ansible_playbook(PORT, "--tags", "rollback").returncode == 0
+    assert ask("/", port=8080).text == "edition second\n"
+
+
+def test_an_operators_units_are_still_theirs(upgraded, host, before):
+    for name in ("aroundtheworld-batch.slice", "aroundtheworld-backup.service", "system-own.slice"):
+        assert host.file(f"{UNITS}/{name}").exists
+        assert host.service(name).is_running
+    override = "aroundtheworld-admin.slice.d/override.conf"
+    assert host.file(f"{UNITS}/{override}").exists
+
+
+def test_all_of_it_goes_again(upgraded, ansible_playbook, before, look, difference):
+    run = ansible_playbook(PORT, "--tags", "remove", "-earoundtheworld_remove_data=true")
+    assert run.returncode == 0
+    now = look()
+    assert difference(now) == {}
+    assert now["accounts"] == before["accounts"]
