@@ -40,7 +40,9 @@ def make_wheel(directory: Path, mark: Path, name: str = "evil") -> Path:
     wheel = directory / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in files.items():
-            archive.writestr(path, text)
+            member = zipfile.ZipInfo(path)
+            member.external_attr = (0o100755 if "/scripts/" in path else 0o100644) << 16
+            archive.writestr(member, text)
     return wheel
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import subprocess
 import tarfile
 import threading
@@ -13,8 +14,15 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from aroundtheworld_controller.content import app_files, content_id, describe_release
+from aroundtheworld_controller import content as content_room
+from aroundtheworld_controller.content import (
+    app_files,
+    content_id,
+    describe_release,
+    release_name,
+)
 from aroundtheworld_controller.lockfile import environment_for, lock_for, read_lock
+from aroundtheworld_controller.variables import BadInputError
 from tests.role_files import CHECKOUT, load_python
 
 action = load_python("action_plugins/aroundtheworld_release.py")
@@ -51,11 +59,10 @@ def test_the_same_content_is_the_same_release_wherever_and_whenever(app, tmp_pat
     [
         lambda app: (app / "shop" / "web.py").write_text("# other\n"),
         lambda app: (app / "shop" / "web.py").rename(app / "shop" / "site.py"),
-        lambda app: (app / "run.sh").chmod(0o755),
         lambda app: (app / "new.py").touch(),
         lambda app: (app / "run.sh").unlink(),
     ],
-    ids=["content", "name", "executable", "new file", "file gone"],
+    ids=["content", "name", "new file", "file gone"],
 )
 def test_other_content_is_another_release(app, change):
     before = content(app)
@@ -63,10 +70,119 @@ def test_other_content_is_another_release(app, change):
     assert content(app) != before
 
 
-def test_who_else_may_write_a_file_does_not_matter(app):
+@pytest.mark.parametrize("mode", [0o600, 0o666, 0o755, 0o777])
+def test_the_id_does_not_depend_on_modes(app, mode):
+    """A file system of Windows gives all files one mode, and a umask takes bits away."""
     before = content(app)
-    (app / "run.sh").chmod(0o660)
+    for path in app.rglob("*.*"):
+        path.chmod(mode)
     assert content(app) == before
+
+
+def test_the_id_of_a_release_is_the_one_that_it_has_had(tmp_path):
+    for name, text in {"run": "#!/bin/sh\n", "shop/web.py": "x = 1\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert content(tmp_path) == "7c8ae210a4f0"  # as commit 9b2a007 had it, for a script of mode 755
+
+
+@pytest.mark.parametrize(
+    ("head", "program"),
+    [
+        (b"#!/bin/sh\n", True),
+        (b"\x7fELF\x02", True),
+        (b"import os\n", False),
+        (b"", False),
+        (b" #!", False),
+    ],
+)
+def test_what_begins_as_a_program_is_executable_on_the_host(tmp_path, head, program):
+    (tmp_path / "file").write_bytes(head)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        action.add_tree(archive, "app", tmp_path, ["file"])
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        assert archive.getmember("app/file").mode == (0o755 if program else 0o644)
+
+
+def test_on_macos_an_accent_has_one_name():
+    composed, decomposed = "caf\u00e9.html", "cafe\u0301.html"
+    assert release_name(decomposed, "darwin") == composed
+    assert release_name(decomposed, "linux") == decomposed
+
+
+# --- What can be in no release --------------------------------------------------------------------
+
+
+def refused_files(app, exclude=()):
+    with pytest.raises(BadInputError) as caught:
+        app_files(app, exclude)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("target", [".", "..", "/", "shop", "../static/../shop", "up"])
+def test_a_link_in_a_circle_is_refused_with_its_path(app, target):
+    (app / "shop" / "up").symlink_to(target if target != "shop" else "../shop")
+    (problem,) = refused_files(app)
+    assert problem.startswith(f"aroundtheworld_app_dir: '{app}/shop/up' is a link in a circle")
+    assert problem.endswith("remove it, or name it in aroundtheworld_app_exclude.")
+    assert app_files(app, ["up"])
+
+
+def test_two_directories_that_lead_to_each_other_are_refused(app):
+    (app / "shop" / "other").symlink_to("../static")
+    (app / "static" / "other").symlink_to("../shop")
+    assert {problem.split("'")[1] for problem in refused_files(app)} == {
+        f"{app}/shop/other/other",
+        f"{app}/static/other/other",
+    }
+
+
+def test_what_is_no_file_is_refused_and_not_read(app):
+    os.mkfifo(app / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        before = Path.cwd()
+        os.chdir(app)
+        listening.bind("gunicorn.sock")
+        os.chdir(before)
+        (app / "null").symlink_to("/dev/null")
+        (app / "gone").symlink_to("nowhere")
+        problems = refused_files(app)
+    assert [problem.split("'")[1] for problem in problems] == [
+        f"{app}/{name}" for name in ("gone", "gunicorn.sock", "null", "pipe")
+    ]
+    assert "is a link to 'nowhere', which is not there" in problems[0]
+    assert "is no file, directory or link, but a socket, pipe or device" in problems[1]
+    assert app_files(app, ["gone", "*.sock", "null", "pipe"])
+
+
+def test_a_name_that_is_not_utf8_is_refused(app):
+    Path(os.fsdecode(os.fsencode(app) + b"/caf\xe9")).mkdir()
+    (problem,) = refused_files(app)
+    assert "has a name that is not UTF-8" in problem
+    problem.encode()  # so it can be printed
+
+
+def test_more_files_than_a_release_may_have_are_refused(app, monkeypatch):
+    monkeypatch.setattr(content_room, "MOST_FILES", 2)
+    (problem,) = refused_files(app)
+    assert "is one file more than a release may have (2)" in problem
+
+
+def test_what_git_lfs_put_in_place_of_a_file_is_refused(app):
+    (app / "requirements.txt").touch()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    (app / "static" / "photo.jpg").write_text(pointer)
+    given = {
+        "aroundtheworld_app_dir": str(app),
+        "aroundtheworld_make_app": "shop.web:make_app",
+        "aroundtheworld_requirements": "requirements.txt",
+        "aroundtheworld_app_exclude": [],
+        "aroundtheworld_static": [],
+    }
+    with pytest.raises(BadInputError, match=r"static/photo\.jpg' is not the file itself, but what"):
+        describe_release(given)
+    given["aroundtheworld_app_exclude"] = ["*.jpg"]
+    assert describe_release(given)["id"]
 
 
 def test_excluded_names_are_in_no_release(app):
@@ -250,6 +366,7 @@ def test_wheels_that_cannot_be_had_are_explained_and_not_kept(pip, tmp_path):
 
 
 def test_an_archive_belongs_to_root_and_nobody_else_may_write(app, tmp_path):
+    (app / "run.sh").write_text("#!/bin/sh\n")
     (app / "run.sh").chmod(0o775)
     (app / "shop" / "web.py").chmod(0o666)
     with tarfile.open(tmp_path / "a.tar", "w") as archive:

@@ -25,6 +25,7 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.cache import cache_directory, only_one
+from aroundtheworld_controller.content import executable
 
 MODULE = "aroundtheworld_release"
 display = Display()
@@ -95,7 +96,7 @@ def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str])
     def released(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = "root"
-        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+        entry.mode = 0o755 if executable(root / file) else 0o644
         # nginx tells versions of a file apart by time and size, but the files of an archive or a
         # reproducible build may all be of one time.
         entry.mtime = now

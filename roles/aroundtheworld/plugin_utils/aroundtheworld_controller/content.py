@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import os
+import stat
+import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,27 +17,111 @@ from aroundtheworld_controller.lockfile import read_lock
 from aroundtheworld_controller.variables import ROLE, BadInputError
 
 RUNNER = ROLE / "files" / "runner"
+MOST_FILES = 100_000
+MOST_PROBLEMS = 10  # that are named at once
+POINTER = b"version https://git-lfs.github.com/spec/"  # begins what stands for a file there
 
 
 def app_files(root: Path, exclude: Sequence[str]) -> list[Path]:
-    """Return the files below `root` and behind links, relative to it, sorted, without `exclude`."""
-    files = []
-    for directory, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not _excluded(name, exclude)]
-        files += [
-            (Path(directory) / name).relative_to(root)
-            for name in names
-            if not _excluded(name, exclude)
-        ]
-    return sorted(files)
+    """Return the files below `root` and behind links, relative to it, sorted, without `exclude`.
+
+    Raises:
+        BadInputError: Something there can be in no release; each is named, up to ten.
+    """
+    walk = _Walk(root, exclude)
+    walk.enter(Path(), [root.resolve()])
+    if walk.problems:
+        raise BadInputError(*dict.fromkeys(walk.problems))
+    return sorted(walk.files)
+
+
+class _Walk:
+    """Goes through an app's directory; keeps its files, and what is wrong with the others."""
+
+    def __init__(self, root: Path, exclude: Sequence[str]) -> None:
+        self.root, self.exclude = root, exclude
+        self.files: list[Path] = []
+        self.problems: list[str] = []
+
+    def enter(self, below: Path, through: Sequence[Path]) -> None:
+        """Look at all that is in the directory `below`.
+
+        Args:
+            below: A directory, relative to the app's.
+            through: The directories on the way here, without links, this one last.
+        """
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.root / below))
+        except OSError as error:
+            return self._refuse(below, f"cannot be read ({error.strerror})")
+        for name in names:
+            if _excluded(name, self.exclude):
+                continue
+            if len(self.problems) >= MOST_PROBLEMS:
+                return None
+            try:
+                name.encode()
+                self._look(below / name, through)
+            except UnicodeEncodeError:
+                self._refuse(below / name, "has a name that is not UTF-8")
+            except FileNotFoundError:
+                target = (self.root / below / name).readlink()
+                self._refuse(below / name, f"is a link to {str(target)!r}, which is not there")
+            except OSError as error:
+                circle = error.errno == errno.ELOOP
+                why = "is a link in a circle" if circle else f"cannot be read ({error.strerror})"
+                self._refuse(below / name, why)
+        return None
+
+    def _look(self, entry: Path, through: Sequence[Path]) -> None:
+        path = self.root / entry
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            place = path.resolve()
+            if any(directory.is_relative_to(place) for directory in through):
+                self._refuse(entry, f"is a link in a circle: it leads back to {str(place)!r}")
+            else:
+                self.enter(entry, [*through, place])
+        elif not stat.S_ISREG(mode):
+            self._refuse(entry, "is no file, directory or link, but a socket, pipe or device")
+        elif len(self.files) >= MOST_FILES:
+            self._refuse(entry, f"is one file more than a release may have ({MOST_FILES})")
+            self.problems = self.problems[-1:] * MOST_PROBLEMS  # look no further
+        else:
+            self.files.append(entry.with_name(release_name(entry.name)))
+
+    def _refuse(self, entry: Path, why: str) -> None:
+        self.problems.append(
+            f"aroundtheworld_app_dir: {str(self.root / entry)!r} {why}; remove it, or name it in "
+            "aroundtheworld_app_exclude."
+        )
+
+
+def release_name(name: str, platform: str = sys.platform) -> str:
+    """Return what a file is called in a release.
+
+    macOS takes both ways to write an accent for one name, and gives either; git and Linux mean the
+    composed one.
+    """
+    return unicodedata.normalize("NFC", name) if platform == "darwin" else name
 
 
 def _excluded(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
+def executable(path: Path) -> bool:
+    """Tell whether a file is a program: whether it begins as a script or an ELF file does.
+
+    The mode does not count. On a file system of Windows every file may be executed, in a checkout
+    there none, and then one commit would be two releases.
+    """
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"#!", b"\x7fELF"))
+
+
 def content_id(trees: Mapping[str, tuple[Path, Sequence[Path]]]) -> str:
-    """Return 12 hexadecimal digits that stand for the names, contents and executability of files.
+    """Return 12 hexadecimal digits that stand for the names and contents of files.
 
     Args:
         trees: What each tree is called in the release, to its root and the files below it.
@@ -42,10 +130,21 @@ def content_id(trees: Mapping[str, tuple[Path, Sequence[Path]]]) -> str:
     for label, (root, files) in sorted(trees.items()):
         for file in files:
             path = root / file
-            executable = bool(path.stat().st_mode & 0o100)
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{label}/{file.as_posix()}\0{executable}\0{content}\n".encode())
+            with path.open("rb") as opened:
+                content = hashlib.file_digest(opened, "sha256").hexdigest()
+            # Follows from the content, and is here because it was before that.
+            program = executable(path)
+            digest.update(f"{label}/{file.as_posix()}\0{program}\0{content}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def pointers(root: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the files that Git LFS put in place of others."""
+    return [
+        file
+        for file in files
+        if (root / file).stat().st_size < 1024 and (root / file).read_bytes().startswith(POINTER)
+    ]
 
 
 def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,10 +189,20 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
         for label, (top, names) in files.items()
     }
     try:
+        left_out = pointers(*files["app"])
         identity = content_id(files)
     except OSError as error:
         raise BadInputError(
             f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
             "remove it, or name it in aroundtheworld_app_exclude."
         ) from None
+    if left_out:
+        raise BadInputError(
+            *(
+                f"aroundtheworld_app_dir: {str(root / file)!r} is not the file itself, but what "
+                "Git LFS puts in its place; give a directory after `git lfs pull`, or an archive "
+                "of it, or name it in aroundtheworld_app_exclude."
+                for file in left_out[:MOST_PROBLEMS]
+            )
+        )
     return {"id": identity, "trees": trees, "requirements": requirements}
