@@ -11,6 +11,8 @@ import pytest
 from ansible.module_utils.aroundtheworld import lock
 from ansible.module_utils.testing import patch_module_args
 
+from tests.role.repositories import Repository
+
 
 class FailedError(Exception):
     """The module ended with `fail_json`; the message is its own."""
@@ -51,3 +53,18 @@ def host_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     path = tmp_path_factory.mktemp("run") / "host.lock"
     monkeypatch.setattr(lock, "HOST_LOCK", path)
     return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Return where the controller's cache will be."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """Return a git repository, in whose operator's name this process runs git from now on."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XDG_CONFIG_HOME", "GIT_DIR", "GIT_CONFIG_GLOBAL"):
+        monkeypatch.delenv(name, raising=False)
+    return Repository(tmp_path / "home", tmp_path / "repository")

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from aroundtheworld_controller.addresses import shown
+
 ROLE = Path(__file__).resolve().parents[2]
 PREFIX = "aroundtheworld_"
 # What the types of meta/argument_specs.yml accept, and how a person would say it.
@@ -97,8 +99,9 @@ def type_problems(value: object, spec: Mapping[str, Any], name: str) -> Iterator
     """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
     accepted, words = TYPES[spec["type"]]
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        shown = f"a value of type {type(value).__name__}" if spec.get("no_log") else repr(value)
-        yield f"{name}: {shown} is not allowed; it must be {words}."
+        hidden = spec.get("no_log")
+        text = f"a value of type {type(value).__name__}" if hidden else shown(repr(value))
+        yield f"{name}: {text} is not allowed; it must be {words}."
         return
     if "choices" in spec and value not in spec["choices"]:
         yield f"{name}: {value!r} is not allowed; allowed: {', '.join(map(str, spec['choices']))}."

@@ -1,0 +1,155 @@
+"""The app from a tar file, on the controller or at an http(s) URL."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import tarfile
+import tempfile
+import urllib.error
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+from ansible.module_utils import urls
+from ansible.utils.display import Display
+
+from aroundtheworld_controller.addresses import shown, shown_with
+from aroundtheworld_controller.cache import only_one
+from aroundtheworld_controller.source_tree import MOST_BYTES, BadSourceError, SourceTree
+
+ARCHIVE = "aroundtheworld_app_archive"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+CHUNK = 1 << 20  # bytes
+
+display = Display()
+
+
+def unpack(archive: Path, directory: Path) -> None:
+    """Unpack a tar file into the empty directory `directory`.
+
+    `SourceTree` decides what belongs there. Python's own ``data`` filter is asked too, where there
+    is one: Debian 12's Python has none.
+
+    Raises:
+        BadSourceError: It is no tar file, or not all of it belongs below `directory`.
+    """
+    tree = SourceTree(directory)
+    try:
+        with tarfile.open(archive) as tar:
+            doubts = [doubt for member in tar for doubt in _unpack_member(tar, member, tree)]
+        tree.finish()
+    except BadSourceError:
+        raise
+    except Exception as error:
+        raise BadSourceError(f"it is no whole tar file, compressed or not ({error})") from None
+    if doubts:
+        raise BadSourceError(f"Python's own filter says: {doubts[0]}")
+
+
+def _unpack_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, tree: SourceTree
+) -> Iterator[tarfile.TarError]:
+    """Write a member, and yield what Python's own filter has against it."""
+    name = member.name
+    tree.parts(name)
+    if member.size < 0:
+        raise BadSourceError(f"it holds {name!r}, whose size is {member.size}")
+    if member.isdir():
+        tree.add_directory(name)
+    elif member.issym():
+        tree.add_link(name, member.linkname)
+    elif member.islnk():
+        tree.add_copy(name, member.linkname)
+    elif member.isfile():
+        content = cast(IO[bytes], tar.extractfile(member))
+        tree.add_file(name, iter(lambda: content.read(CHUNK), b""), member.size)
+    else:
+        raise BadSourceError(f"it holds {name!r}, which is no file, directory or link")
+    if data_filter := getattr(tarfile, "data_filter", None):
+        try:
+            data_filter(member, str(tree.directory))
+        except tarfile.TarError as error:
+            yield error
+
+
+def keep(archive: Path, source: Path) -> None:
+    """Unpack `archive` as the directory `source`, which is there when it is whole."""
+    with tempfile.TemporaryDirectory(dir=source.parent, prefix=".new-") as work:
+        tree = Path(work, "tree")
+        tree.mkdir()
+        unpack(archive, tree)
+        tree.rename(source)
+
+
+def download(url: str, into: Path) -> None:
+    """Write what is at an http(s) URL into a file; raises `BadSourceError`."""
+    display.display(f"Fetching {shown(url)} on the controller")
+    problem = f"{ARCHIVE}.path: {shown(url)} cannot be fetched on the controller: "
+    try:
+        with urls.open_url(url, timeout=30) as response, into.open("wb") as file:
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                if file.tell() > MOST_BYTES:
+                    raise BadSourceError(f"{problem}it is larger than {MOST_BYTES >> 30} GiB")
+    except http.client.InvalidURL:  # its message repeats a part of the password
+        raise BadSourceError(
+            f"{problem}it is no address. In user and password, '/' is written as %2F and '@' as %40"
+        ) from None
+    except (OSError, http.client.HTTPException, urls.ConnectionError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the server's answer
+        raise BadSourceError(problem + shown_with(url, str(error))) from None
+
+
+def check(archive: Path, path: str, expected: str) -> None:
+    """Raise `BadSourceError` unless `archive`, given as `path`, has the checksum `expected`."""
+    try:
+        with archive.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadSourceError(
+            f"{ARCHIVE}.path: {shown(path)!r} cannot be read on the controller: {error.strerror}. "
+            "It must be a tar file there, or an http(s) URL."
+        ) from None
+    if found != expected:
+        raise BadSourceError(
+            f"{ARCHIVE}.sha256: {expected} was given, but {shown(path)} has {found}; it is another "
+            "archive than the one that was meant."
+        )
+
+
+def from_archive(given: Mapping[str, Any], cache: Path) -> Path:
+    """Return the directory with the files of an archive.
+
+    Raises:
+        BadSourceError: The archive cannot be had, or is not the one with this checksum.
+    """
+    path, expected = given.get("path") or "", str(given.get("sha256") or "").lower()
+    if not path:
+        raise BadSourceError(
+            f"{ARCHIVE}.path: is missing; give a file on the controller or an http(s) URL."
+        )
+    if not SHA256.fullmatch(expected):
+        raise BadSourceError(
+            f"{ARCHIVE}.sha256: {given.get('sha256')!r} is not allowed; it must be the 64 "
+            "hexadecimal digits that `sha256sum` prints for the archive."
+        )
+    source = cache / "trees" / expected
+    remote = re.match(r"https?://", path, re.I) is not None
+    with only_one(cache / "trees" / f".{expected}.lock"), tempfile.TemporaryDirectory() as work:
+        # A file is looked at also when it is in the cache: it may have been replaced since.
+        if not (remote and source.is_dir()):
+            archive = Path(work, "archive") if remote else Path(path).expanduser()
+            if remote:
+                download(path, archive)
+            check(archive, path, expected)
+            if not source.is_dir():
+                try:
+                    keep(archive, source)
+                except BadSourceError as bad:
+                    raise BadSourceError(
+                        f"{ARCHIVE}.path: {shown(path)} cannot be used: {bad}."
+                    ) from None
+    return source

@@ -1,0 +1,79 @@
+"""A git repository of somebody with a key, for the tests of sources."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.role_files import load_python
+
+source = load_python("action_plugins/aroundtheworld_source.py")
+
+FILES = {
+    "app/shop/web.py": "def make_app(): ...\n",
+    "app/requirements.txt": "",
+    "README": "A shop.",
+}
+
+
+class Repository:
+    """A new repository with one commit; called, it runs git there and returns what that prints."""
+
+    def __init__(self, home: Path, repository: Path) -> None:
+        """Make it, and a key and a configuration for its operator in `home`."""
+        self.repository = repository
+        for directory in (home, repository):
+            directory.mkdir()
+        key = home / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        (home / "allowed").write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+        self("init", "--quiet", "--initial-branch=main")
+        for name, value in {
+            "user.name": "Ada",
+            "user.email": "ada@example.org",
+            "gpg.format": "ssh",
+            "user.signingKey": str(key),
+            "gpg.ssh.allowedSignersFile": str(home / "allowed"),
+        }.items():
+            self("config", "--global", name, value)
+        commit(self, FILES)
+
+    def __call__(self, *arguments: str) -> str:
+        """Run git."""
+        command = ["git", "-C", str(self.repository), *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+
+def write(directory: Path, files: Mapping[str, str]) -> None:
+    """Write files, names to texts."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def commit(git: Repository, files: Mapping[str, str]) -> str:
+    """Commit files, and return the commit."""
+    write(git.repository, files)
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "More")
+    return git("rev-parse", "HEAD")
+
+
+def from_git(git: Repository, cache: Path, revision: str = "main", **more: object) -> Path:
+    """Return the app's directory of a revision."""
+    given = {"repository": str(git.repository), "revision": revision, **more}
+    app: Path = source.find_app("", given, {}, cache)
+    return app
+
+
+def refusal(find: Callable[..., object], *arguments: Any, **more: Any) -> str:
+    """Return why a source cannot be used."""
+    with pytest.raises(source.BadSourceError) as refused:
+        find(*arguments, **more)
+    return str(refused.value)
