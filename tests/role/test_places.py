@@ -88,6 +88,7 @@ def test_a_directory_of_its_own_is_a_home(root, home):
         ("/var/log/shop", "logs are there"),
         ("/var/cache/shop", "what is there may be removed at any time"),
         ("/var/spool/shop", "other programs' queues are there"),
+        ("/var/www/html/shop", "a web server of this host may show everybody what is there"),
         ("/var/shop", "/var/shop is not for what programs keep"),
         ("/var/lib/dpkg", "there is"),
         ("/var/lib/dpkg/shop", "/var/lib/dpkg belongs to Debian's package dpkg"),

@@ -64,7 +64,8 @@ def user_problems(name: str, site: str, *, own: bool, run: Run, root: Path = ROO
         yield (
             f"aroundtheworld_user: {name!r} exists on this host and is somebody else: "
             f"{'; '.join(reasons)}. Name a user who does not exist, and the role makes one; or a "
-            "system user without a login shell, keys, a password or processes."
+            "system user without a login shell, keys, a password or processes. (One made by "
+            f"'useradd --system' has a shell until 'usermod --shell /usr/sbin/nologin {name}'.)"
         )
 
 

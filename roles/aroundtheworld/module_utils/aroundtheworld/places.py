@@ -27,6 +27,7 @@ TAKEN = {
     "/dev": "the kernel's devices are there",
     "/proc": "the kernel shows its processes there",
     "/sys": "the kernel shows its devices there",
+    "/var/www/html": "a web server of this host may show everybody what is there",
     "/var/log": "logs are there, which are rotated and removed",
     "/var/cache": "what is there may be removed at any time",
     "/var/spool": "other programs' queues are there",
