@@ -15,6 +15,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from aroundtheworld_controller import content as content_room
+from aroundtheworld_controller import wheels
 from aroundtheworld_controller.content import (
     app_files,
     content_id,
@@ -292,18 +293,18 @@ def test_an_environment_is_named_by_its_lock_and_its_python(requirements):
 
 
 def test_wheels_for_the_hosts_c_library_or_an_older_one_will_do():
-    tags = action.platforms(PYTHON)
+    tags = wheels.platforms(PYTHON)
     assert tags[0] == "manylinux_2_36_x86_64"
     assert "manylinux_2_17_x86_64" in tags
     assert "manylinux2014_x86_64" in tags
     assert "manylinux_2_37_x86_64" not in tags
     assert all(
-        tag.endswith("_aarch64") for tag in action.platforms(PYTHON | {"machine": "aarch64"})
+        tag.endswith("_aarch64") for tag in wheels.platforms(PYTHON | {"machine": "aarch64"})
     )
 
 
 def test_wheels_are_asked_for_by_hash_and_for_the_hosts_python(tmp_path):
-    command = action.download_command(tmp_path / "lock", tmp_path / "into", PYTHON)
+    command = wheels.download_command(tmp_path / "lock", tmp_path / "into", PYTHON)
     for option in ("--require-hashes", "--only-binary=:all:", "--no-deps"):
         assert option in command
     options = list(itertools.pairwise(command))
@@ -324,24 +325,24 @@ def pip(monkeypatch):
     def run(command, **_):
         pip.calls.append(command)
         into = command[command.index("--dest") + 1]
-        (action.Path(into) / "tornado.whl").touch()
+        (Path(into) / "tornado.whl").touch()
         threading.Event().wait(0.05)
         return types.SimpleNamespace(returncode=bool(pip.fails), stderr=pip.fails)
 
-    monkeypatch.setattr(action.subprocess, "run", run)
+    monkeypatch.setattr(wheels.subprocess, "run", run)
     return pip
 
 
 def test_wheels_are_fetched_once(pip, tmp_path):
-    wheels = action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
-    assert [wheel.name for wheel in wheels.iterdir()] == ["tornado.whl"]
-    assert action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path) == wheels
+    fetched = wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
+    assert [wheel.name for wheel in fetched.iterdir()] == ["tornado.whl"]
+    assert wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path) == fetched
     assert len(pip.calls) == 1
 
 
 def test_hosts_that_want_the_same_wheels_at_once_share_one_fetch(pip, tmp_path):
     threads = [
-        threading.Thread(target=action.fetch_wheels, args=(ENVIRONMENT, PYTHON, tmp_path))
+        threading.Thread(target=wheels.fetch_wheels, args=(ENVIRONMENT, PYTHON, tmp_path))
         for _ in range(4)
     ]
     for thread in threads:
@@ -354,14 +355,14 @@ def test_hosts_that_want_the_same_wheels_at_once_share_one_fetch(pip, tmp_path):
 def test_wheels_that_cannot_be_had_are_explained_and_not_kept(pip, tmp_path):
     pip.fails = "\n".join([*(f"line {number}" for number in range(20)), "No matching distribution"])
     with pytest.raises(AnsibleActionFail) as caught:
-        action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
+        wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
     said = str(caught.value)
     assert "aroundtheworld_requirements: the locked wheels could not be fetched" in said
     assert "for Python 3.11 on x86_64-glibc2.36" in said
     assert "No matching distribution" in said
     assert "line 1\n" not in said
     pip.fails = ""
-    assert action.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path).is_dir()
+    assert wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path).is_dir()
     assert len(pip.calls) == 2
 
 
