@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.aroundtheworld.assets import Assets
+from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from tornado.web import StaticFileHandler
 
 from aroundtheworld_controller.content import describe_release
@@ -14,9 +15,6 @@ from aroundtheworld_controller.rules import static_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for
 from tests.role.test_templates import find, site_of
-from tests.role_files import load_python
-
-workers = load_python("library/aroundtheworld_workers.py")
 
 STATIC = [{"url": "/static/", "directory": "shop/static"}]
 
@@ -183,7 +181,7 @@ def test_pruning_removes_files_of_releases_with_them(home):
         release(home, name, {"shop/static/a.js": str(number)}, current=True)
         (home / "environments").mkdir(exist_ok=True)
     Assets(home, STATIC).update()
-    assert "release 000000000001" in workers.prune(home, 2, [])
+    assert "release 000000000001" in prune(home, 2, [])
     assert served(home, "static/a.js", sha512("1")) == "3"
     assert served(home, "static/a.js", sha512("2")) == "2"
     assert not Assets(home, STATIC).stale()
@@ -193,7 +191,7 @@ def test_pruning_a_site_without_static_files_makes_none(home):
     for number in (1, 2):
         release(home, f"{number:012x}", {"shop/web.py": str(number)}, current=True)
     (home / "environments").mkdir()
-    workers.prune(home, 1, [])
+    prune(home, 1, [])
     assert not (home / "assets").exists()
 
 

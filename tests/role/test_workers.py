@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.aroundtheworld.lock import last_good, only_change
+from ansible.module_utils.aroundtheworld.rollout import canary, handover, observed, rollout
+from ansible.module_utils.aroundtheworld.systemd import health
 
 from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role_files import load_python
@@ -253,9 +256,11 @@ def host(tmp_path, monkeypatch):
     site = functools.partial(workers.Site, units=host.units, root=tmp_path)
     monkeypatch.setattr(workers, "Site", site)
     monkeypatch.setattr(workers, "Systemd", lambda module: host)
-    monkeypatch.setattr(workers, "PrivateSockets", lambda: host)
-    monkeypatch.setattr(workers, "time", Clock())
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(observed, "PrivateSockets", lambda: host)
+    clock = Clock()
+    for room in (observed, handover, rollout):
+        monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     return host
 
 
@@ -452,7 +457,7 @@ def test_as_many_at_once_as_there_are_processors(host, run, monkeypatch):
         (1, (10004, 10001, 10002, 10003, 10005, 10006)),
         (3, (10004, 10001, (10002, 10003, 10005), 10006)),
     ):
-        monkeypatch.setattr(workers.os, "cpu_count", lambda processors=processors: processors)
+        monkeypatch.setattr(os, "cpu_count", lambda processors=processors: processors)
         run(FIRST, ports=ports)
         run(SECOND, ports=ports)
         assert host.restarts()[1:] == exchange(*batches)
@@ -654,7 +659,7 @@ def test_a_second_change_meets_the_story_of_the_first(host, run):
     run()
     before = host.snapshot()
     with (
-        workers.only_change(host.home, "ada on desk", "deploy of release x"),
+        only_change(host.home, "ada on desk", "deploy of release x"),
         pytest.raises(run.failed) as caught,
     ):
         run(SECOND)
@@ -693,14 +698,14 @@ def test_every_change_is_logged_with_its_phases(host, run):
         *(f"exchange {which}" for which in ("10004", "10001", "10002, 10003")),
     ]
     assert (entry["who"], entry["from"], entry["to"]) == ("ada on desk", FIRST, SECOND)
-    assert workers.last_good(host.home, SECOND) == [FIRST]
+    assert last_good(host.home, SECOND) == [FIRST]
 
 
 def test_a_rollback_is_not_undone_by_the_next(host, run):
     run()
     run(SECOND)
     run(FIRST, verb="rollback")
-    assert workers.last_good(host.home, FIRST) == []
+    assert last_good(host.home, FIRST) == []
 
 
 def test_old_releases_go_but_never_the_current_or_the_one_before(host, run):
@@ -724,16 +729,16 @@ def test_a_canary_is_compared_over_the_time_of_the_watch():
         }
 
     sibling = [(said(1000, 500, 500), said(1100, 500, 500))]
-    assert workers.canary_problem(said(0), said(100), sibling) == ""
-    assert "10% of its 111 answers" in workers.canary_problem(said(0), said(100, 11), sibling)
-    assert workers.canary_problem(said(0), said(30, 2), sibling) == ""  # may be chance
+    assert canary.canary_problem(said(0), said(100), sibling) == ""
+    assert "10% of its 111 answers" in canary.canary_problem(said(0), said(100, 11), sibling)
+    assert canary.canary_problem(said(0), said(30, 2), sibling) == ""  # may be chance
     few_slow = said(80, 0, 20) | {"responses": {"2xx": 100}}
-    assert workers.canary_problem(said(0), few_slow, sibling) == ""
-    assert "took 2000 ms or more, of its siblings' 10 ms" in workers.canary_problem(
+    assert canary.canary_problem(said(0), few_slow, sibling) == ""
+    assert "took 2000 ms or more, of its siblings' 10 ms" in canary.canary_problem(
         said(0), said(70, 0, 30) | {"responses": {"2xx": 100}}, sibling
     )
-    assert workers.canary_problem(said(0), said(5, 5), sibling) == ""  # too few to judge
-    assert "any more" in workers.canary_problem(said(0), {}, sibling)
+    assert canary.canary_problem(said(0), said(5, 5), sibling) == ""  # too few to judge
+    assert "any more" in canary.canary_problem(said(0), {}, sibling)
 
 
 CHANGES = {
@@ -862,13 +867,13 @@ def test_a_command_has_no_canary(host, run):
 
 def test_what_a_command_runs_is_read_from_its_note(tmp_path):
     (tmp_path / "runs").write_text("0123456789ab c0ffee admin\n")
-    assert workers.health(tmp_path / "control.sock") == {
+    assert health(tmp_path / "control.sock") == {
         "release": "0123456789ab",
         "config": "c0ffee",
         "pool": "admin",
     }
     (tmp_path / "runs").write_text("")  # the unit is just starting
-    assert workers.health(tmp_path / "control.sock") == {}
+    assert health(tmp_path / "control.sock") == {}
 
 
 # --- Orphans --------------------------------------------------------------------------------------
@@ -1034,7 +1039,7 @@ def test_units_are_split_at_their_paths():
 
 
 def test_a_private_socket_that_is_not_there_says_nothing(tmp_path):
-    assert workers.health(tmp_path / "control.sock") == {}
+    assert health(tmp_path / "control.sock") == {}
 
 
 def test_systemctl_that_fails_is_quoted():

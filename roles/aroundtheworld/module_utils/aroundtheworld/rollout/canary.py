@@ -1,0 +1,118 @@
+"""What speaks against a worker that runs a new release, from what workers say of themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# The canary is given up when, over at least so many requests, …
+CANARY_REQUESTS = 20
+# … so many failed, and a share that is so much above that of its siblings, …
+CANARY_FAILURES, CANARY_ERRORS = 3, 0.02
+# … or a quarter of them took so many times as long as theirs, and by so many seconds. (A higher
+# percentile of so few requests is the one slow page that somebody happened to ask for.)
+CANARY_QUARTER, CANARY_SLOWER, CANARY_SECONDS = 0.75, 3.0, 0.25
+# It is given up at once when its event loop was blocked for so many seconds longer than theirs.
+CANARY_BLOCKED = 1.0
+
+
+def slowest(pairs: Sequence[tuple[Any, Any]], fraction: float) -> float:
+    """Return the percentile of the answers that workers gave between two words of theirs.
+
+    Args:
+        pairs: What each worker said of itself before and after, with the counts of its buckets.
+        fraction: Which percentile, 0 to 1.
+
+    Returns:
+        The upper bound in seconds of the bucket that it falls into; 0 without an answer.
+    """
+    counts: dict[float, int] = {}
+    for sooner, later in pairs:
+        for sign, said in ((-1, sooner), (1, later)):
+            for bound, count in said["latency_seconds"]["buckets"]:
+                counts[bound] = counts.get(bound, 0) + sign * count
+    rank = math.ceil(fraction * sum(counts.values()))
+    for bound, count in sorted(counts.items()):
+        rank -= count
+        if count and rank <= 0:
+            return bound
+    return 0.0
+
+
+Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""What workers said of themselves at some moment, each with what it said later."""
+
+# What a worker has said that has not begun yet.
+NOTHING: Mapping[str, Any] = {"responses": {}}
+
+
+def comparable(pairs: Pairs) -> Pairs:
+    """Return those that can be compared.
+
+    One that runs an older runner, does not answer right now, or was restarted in between cannot.
+    """
+    return [
+        (sooner, later)
+        for sooner, later in pairs
+        if "responses" in sooner
+        and "responses" in later
+        and sooner.get("pid", later.get("pid")) == later.get("pid")
+    ]
+
+
+def answers(pairs: Pairs, *kinds: str) -> int:
+    """Return how many answers of some kinds, or of all, were given in between."""
+    return sum(
+        int(later["responses"].get(kind, 0)) - int(sooner["responses"].get(kind, 0))
+        for sooner, later in pairs
+        for kind in kinds or later["responses"]
+    )
+
+
+def failed_share(pairs: Pairs) -> float:
+    """Return which share of the answers that were given in between are errors."""
+    return answers(pairs, "5xx") / max(answers(pairs), 1)
+
+
+def errors_problem(mine: Pairs, usual: float) -> str:
+    """Return what speaks against a worker that fails more often than is usual, or nothing."""
+    requests, failed = answers(mine), failed_share(mine)
+    if requests < CANARY_REQUESTS or answers(mine, "5xx") < CANARY_FAILURES:
+        return ""
+    if failed <= usual + CANARY_ERRORS:
+        return ""
+    return f"{failed:.0%} of its {requests} answers are errors, where {usual:.0%} are usual"
+
+
+def canary_problem(before: Mapping[str, Any], after: Mapping[str, Any], siblings: Pairs) -> str:
+    """Return what speaks against the canary, or an empty text.
+
+    Args:
+        before: What it said of itself when the watch began.
+        after: What it says now.
+        siblings: The same two of each worker of its pool that still runs the release before.
+    """
+    siblings = comparable(siblings)
+    if not after:
+        return "it does not answer on its private socket any more"
+    if after.get("state") != "ready":
+        return f"it is {after.get('state')} and not ready"
+    blocked = max(after["busy_seconds"], after["loop_lag_seconds"]["max"])
+    usual = max((later["loop_lag_seconds"]["max"] for _, later in siblings), default=0.0)
+    if blocked > usual + CANARY_BLOCKED:
+        where = f" in {after['busy_in']}" if after.get("busy_in") else ""
+        return f"its event loop was blocked for {blocked:.1f} s{where}"
+    mine = [(before, after)]
+    if answers(mine) < CANARY_REQUESTS:
+        return ""
+    if problem := errors_problem(mine, failed_share(siblings)):
+        return problem
+    slow = slowest(mine, CANARY_QUARTER)
+    slow_there = slowest(siblings, CANARY_QUARTER) if siblings else slow
+    if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
+        return (
+            f"a quarter of its answers took {slow * 1000:.0f} ms or more, "
+            f"of its siblings' {slow_there * 1000:.0f} ms"
+        )
+    return ""

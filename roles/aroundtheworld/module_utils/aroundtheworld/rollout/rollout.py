@@ -1,0 +1,200 @@
+"""A rollout: the release is tried, brought to all workers, watched meanwhile, and logged."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.files import link_atomically
+from ansible.module_utils.aroundtheworld.lock import append_log, now, only_change
+from ansible.module_utils.aroundtheworld.rollout.canary import (
+    NOTHING,
+    canary_problem,
+    comparable,
+    errors_problem,
+    failed_share,
+)
+from ansible.module_utils.aroundtheworld.rollout.prune import prune
+from ansible.module_utils.aroundtheworld.rollout.revert import Revert
+from ansible.module_utils.aroundtheworld.rollout.workers import Wanted, batches
+from ansible.module_utils.aroundtheworld.systemd import HostError
+
+
+class Workers(Revert):
+    """Makes a site's workers what they should be."""
+
+    meanwhile: float
+
+    def converge(self) -> None:
+        """Carry out the steps; raises `HostError` when they were reverted."""
+        self._keep_before()
+        touched: list[Wanted] = []
+        try:
+            if self.restart:
+                with self._phase("prepare"):
+                    self._prepare()
+            self._write(path for path in self.outdated if not self._is_running_drop_in(path))
+            self._reload()
+            if self.disabled:
+                self.systemd.call("enable", "--quiet", "--", *self.disabled)
+            if self.restart_metrics:
+                # Before any worker: when it cannot be, the site is as it was.
+                listening, service = (self.site.metrics(kind) for kind in ("socket", "service"))
+                self.systemd.call("stop", "--", service, listening)
+                self.systemd.call("start", "--", listening)
+            self._start_stopped(touched)
+            self._exchange_running(touched)
+            self._write(self.outdated)
+            self._stop_stand_ins()
+            self._reload()
+            for one in touched:
+                if one.kind == "takes":  # until now its stand-in may have answered for it
+                    self._gate(one, self.site.service(one.port), "it was restarted")
+            self._compare_errors(touched)
+        except HostError as failure:
+            raise HostError(f"{failure}{self._revert(touched)}") from None
+        if self.stale_current():
+            link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
+        shutil.rmtree(self.site.before, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        """Have the release tried and the database migrated.
+
+        Its own unit is the only one that is written before: a worker that dies meanwhile comes back
+        as it was.
+        """
+        unit = f"{self.site.name}-prepare.service"
+        self._write([self.site.units / unit])
+        self._reload()
+        try:
+            self.systemd.call("start", unit)
+        except HostError:
+            said = self.systemd.journal(unit)
+            # The site goes on as it was, so nothing on the host is left marked as failed.
+            self.systemd.call("reset-failed", "--", unit, check=False)
+            raise HostError(
+                f"The release {self.wanted[0].release} cannot be run, so no worker was restarted. "
+                f"{unit} said:\n{said}"
+            ) from None
+
+    def _start_stopped(self, touched: list[Wanted]) -> None:
+        """Start all that do not run at once, since nobody waits for one another."""
+        stopped = [one for one in self.restart if one not in self._running()]
+        if not stopped:
+            return
+        with self._phase(f"start {len(stopped)} workers"):
+            touched += stopped
+            self._write(self.site.drop_in(self.site.service(one.port)) for one in stopped)
+            self._reload()
+            # A socket on the right address keeps what it has queued; any other is made anew.
+            for verb, right in (("start", True), ("restart", False)):
+                names = [
+                    self.site.socket(one.port)
+                    for one in stopped
+                    if one.kind != "binds" and (one.listen in self.addresses) is right
+                ]
+                if names:
+                    self.systemd.call(verb, "--", *names)
+            if names := [self.site.socket(one.port) for one in stopped if one.kind == "binds"]:
+                self.systemd.call("stop", "--", *names)
+            services = [self.site.service(one.port) for one in stopped]
+            failure = "it was started"
+            try:
+                self.systemd.call("start", "--", *services)
+            except HostError as problem:
+                failure = str(problem)
+            for one in stopped:
+                self._gate(one, self.site.service(one.port), failure)
+
+    def _exchange_running(self, touched: list[Wanted]) -> None:
+        """Exchange the workers that serve, batch by batch, and watch the first public one."""
+        running = self._running()
+        if not running:
+            return
+        for one in running:
+            path = self.site.drop_in(self.site.stand_in(one.port))
+            self.files[path] = self.files[self.site.drop_in(self.site.service(one.port))]
+            self._write([path])
+        self._reload()
+        self.earlier = self._said(running)
+        public = [one for one in running if one.is_public_runner]
+        canary, siblings = public[:1], public[1:] if self.site.canary_seconds else []
+        for batch in batches(running):
+            touched += batch
+            earlier = self._said(siblings) if batch == canary else {}
+            with self._phase(f"exchange {', '.join(str(one.port) for one in batch)}"):
+                self._exchange(batch)
+            self._compare_errors(touched)
+            if earlier:
+                with self._phase(f"watch {batch[0].port}"):
+                    self._watch(batch[0], earlier)
+
+    def _compare_errors(self, touched: Sequence[Wanted]) -> None:
+        """Raise `HostError` when a worker that was exchanged fails more often than is usual.
+
+        That is how often its pool failed before the rollout, or how often any worker did meanwhile
+        that still ran the release before: a database that is down is not the new release's fault.
+        """
+        said = self._said(list(self.earlier))
+        still = [(self.earlier[one], said[one]) for one in self.earlier if one not in touched]
+        self.meanwhile = max(self.meanwhile, failed_share(comparable(still)))
+        for one in (one for one in touched if one in self.earlier):
+            pool = [(NOTHING, self.earlier[two]) for two in self.earlier if two.pool == one.pool]
+            usual = max(self.meanwhile, failed_share(comparable(pool)))
+            if problem := errors_problem(comparable([(NOTHING, said[one])]), usual):
+                raise self._not_ready(one, self.site.service(one.port), problem)
+
+    def _watch(self, one: Wanted, earlier: Mapping[Wanted, Mapping[str, Any]]) -> None:
+        """Raise `HostError` as soon as something speaks against the canary."""
+        service = self.site.service(one.port)
+        begun = self._health(service)
+        deadline = time.monotonic() + self.site.canary_seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            siblings = [
+                (sooner, self._health(self.site.service(other.port)))
+                for other, sooner in earlier.items()
+            ]
+            if problem := canary_problem(begun, self._canary(one), siblings):
+                raise self._not_ready(one, service, f"as the canary, {problem}")
+
+    def _canary(self, one: Wanted) -> Mapping[str, Any]:
+        """Return what a worker says, blocked for as long as its stand-in if that is longer.
+
+        The stand-in runs the same release and finishes what it has. To nginx both are one server,
+        so while the stand-in is blocked, the worker gets no requests that could show anything.
+        """
+        worker, stand_in = (
+            self._health(unit)
+            for unit in (self.site.service(one.port), self.site.stand_in(one.port))
+        )
+        if worker and stand_in.get("busy_seconds", 0.0) > worker["busy_seconds"]:
+            return {**worker, **{key: stand_in[key] for key in ("busy_seconds", "busy_in")}}
+        return worker
+
+
+def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Carry out the steps under the site's lock, and log them; raises `HostError`."""
+    site = workers.site
+    was, to = site.current_release(), given["release"]
+    entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
+    doing = f"{given['verb']} of release {to}"
+    with only_change(site.home, given["who"], doing, given["run"]) as workers.tell:
+        outcome, cause = "failed", "the run was cut off"
+        try:
+            workers.converge()
+            outcome, cause = "done", ""
+        except HostError as failure:
+            outcome, cause = "reverted", str(failure)
+            raise
+        finally:
+            append_log(
+                site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause}
+            )
+        running = {
+            str(workers._health(site.service(one.port)).get("release")) for one in workers.wanted
+        }
+        prune(site.home, given["keep_releases"], running)
+    return workers.phases

@@ -1,0 +1,116 @@
+"""One worker as it should be, and how a rollout speaks with workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ansible.module_utils.aroundtheworld.sockets import listeners
+from ansible.module_utils.aroundtheworld.systemd import accept, health, probe
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A worker as it should be.
+
+    Attributes:
+        kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket or
+            C(binds) its port itself.
+    """
+
+    port: int
+    pool: str
+    blocking: bool
+    release: str
+    config: str
+    listen: str
+    kind: str = "runner"
+    health_path: str = "/"
+    start_timeout: float = 30.0
+
+    @property
+    def is_public_runner(self) -> bool:
+        """Whether it has visitors, and can say how they fare."""
+        return self.kind == "runner" and not self.blocking
+
+    def why_restart(
+        self,
+        service: Mapping[str, str],
+        listening: Mapping[str, str],
+        addresses: Collection[str],
+        said: Mapping[str, Any],
+    ) -> str:
+        """Return why the worker has to be exchanged, or an empty text when it runs what it should.
+
+        Args:
+            service: Properties of its service unit.
+            listening: Properties of its socket unit.
+            addresses: Where the host listens, each as ``address:port``.
+            said: Its answer on the private socket.
+        """
+        listens = listening.get("ActiveState") == "active"
+        if service.get("ActiveState") != "active" or listens is (self.kind == "binds"):
+            return "it is not running"
+        if self.kind == "binds":  # on whatever address it was told to
+            addresses = {address.rpartition(":")[2] for address in addresses}
+        if self.listen not in addresses and str(self.port) not in addresses:
+            return f"nothing listens on {self.listen}"
+        if not said:
+            return (
+                "it does not answer on its private socket"
+                if self.kind == "runner"
+                else "nothing says what it was started with"
+            )
+        if said.get("release") != self.release:
+            return f"it runs release {said.get('release')}"
+        if said.get("config") != self.config:
+            return "its settings changed"
+        return ""
+
+
+def batches(workers: Sequence[Wanted]) -> list[list[Wanted]]:
+    """Return in which groups workers are exchanged, those of a group at once.
+
+    One after the other, until a public one runs the release. Of the other public ones as many at
+    once as there are processors, since starting a process keeps one busy. A command is always
+    alone: one that binds its port is missing meanwhile.
+    """
+    together = os.cpu_count() or 1
+    rest = [one for one in workers if one.is_public_runner][1:]
+    alone = [[one] for one in workers if one not in rest]
+    return alone + [rest[first : first + together] for first in range(0, len(rest), together)]
+
+
+class Talk(Protocol):
+    """How a rollout speaks with workers; tests put their own here."""
+
+    def health(self, control: Path) -> Mapping[str, Any]:
+        """Return what the worker at the private socket says of itself."""
+
+    def accept(self, control: Path) -> None:
+        """Tell a worker that holds to take connections."""
+
+    def probe(self, app: Path | str, url: str, *, timeout: float) -> str:
+        """Return what is wrong with the app's answer, or an empty text."""
+
+    def addresses(self) -> Collection[str]:
+        """Return where the host listens, each as ``address:port``."""
+
+
+class PrivateSockets:
+    """Speaks with workers on their private sockets."""
+
+    health = staticmethod(health)
+    accept = staticmethod(accept)
+    probe = staticmethod(probe)
+
+    def addresses(self) -> Collection[str]:
+        """Return where the host listens, as the kernel says.
+
+        Of a socket unit whose file was changed, systemd says that it listens on the new address
+        while it no longer listens at all.
+        """
+        return set(map(str, listeners()))
