@@ -96,7 +96,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, Any]:
+def variables_for(
+    given: Mapping[str, Any], *, ipv6: bool = True, dual_stack: bool = False
+) -> dict[str, Any]:
     """Return all variables of a run with `given` ones, its plan included, templates untouched.
 
     Raises:
@@ -129,7 +131,7 @@ def variables_for(given: Mapping[str, Any], *, ipv6: bool = True) -> dict[str, A
         "claim": derive_claim(public, pools),
         "release": {"id": RELEASE_ID},
         "environment": {"id": ENVIRONMENT_ID},
-        "host": {"ipv6": ipv6},
+        "host": {"ipv6": ipv6, "nginx": {"dual_stack": dual_stack}},
     }
     return variables
 

@@ -807,6 +807,7 @@ HOST = {
     "taken_ports": [],
     "changing": "",
     "unfit": [],
+    "nginx": {"there": False, "problems": [], "warnings": [], "dual_stack": False},
 }
 TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
 

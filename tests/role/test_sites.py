@@ -1,24 +1,15 @@
 """A real nginx accepts every site that the role may render, alone and beside another one."""
 
-import os
 import re
-import shutil
 import subprocess
 
 import pytest
+from ansible.module_utils.aroundtheworld.nginx.change import ALONE
 
 from tests.render import MODELS, render, variables_for
-from tests.role_files import CHECKOUT, load_python
+from tests.role.nginx_process import NGINX, needs_nginx
 
-module = load_python("library/aroundtheworld_nginx.py")
-
-# Unpacked there by scripts/bootstrap; a machine that has one installed uses that.
-UNPACKED = CHECKOUT / ".cache" / "nginx" / "usr" / "sbin" / "nginx"
-NGINX = str(UNPACKED) if UNPACKED.exists() else shutil.which("nginx", path="/usr/sbin:/usr/bin")
-
-pytestmark = pytest.mark.skipif(
-    NGINX is None and "CI" not in os.environ, reason="there is no nginx; `make unit` unpacks one"
-)
+pytestmark = needs_nginx
 
 
 def verdict(directory, *models):
@@ -36,9 +27,7 @@ def verdict(directory, *models):
     text += "".join(f"{kind}_temp_path {directory};\n" for kind in kinds)
     (directory / "site.conf").write_text(text)
     main = directory / "nginx.conf"
-    main.write_text(
-        module.ALONE.format(directory=directory, etc=directory, site=directory / "site.conf")
-    )
+    main.write_text(ALONE.format(directory=directory, etc=directory, site=directory / "site.conf"))
     done = subprocess.run(
         [NGINX, "-t", "-q", "-p", directory, "-e", directory / "error.log", "-c", main],
         capture_output=True,

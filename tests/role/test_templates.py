@@ -333,9 +333,11 @@ def test_no_location_matches_more_than_its_path():
     assert sorted(one[:-1] for one in server_locations(server)) == [
         ["/"],
         ["/admin/"],
+        ["=", "/.aroundtheworld/nginx"],
         ["=", "/.maintenance"],
         ["=", "/admin"],
         ["@admin_busy"],
+        ["~", "//"],
     ]
 
 
@@ -363,15 +365,18 @@ def test_a_closed_site_says_when_to_come_back_and_is_not_kept():
 
 
 @pytest.mark.parametrize(
-    ("names", "ipv6", "listen"),
+    ("names", "host", "listen"),
     [
-        (["_"], True, [["80", "default_server"], ["[::]:80", "default_server"]]),
-        (["_"], False, [["80", "default_server"]]),
-        (["a.example", "b.example"], True, [["80"], ["[::]:80"]]),
+        (["_"], {"ipv6": True}, [["80", "default_server"], ["[::]:80", "default_server"]]),
+        (["_"], {"ipv6": False}, [["80", "default_server"]]),
+        (["a.example", "b.example"], {"ipv6": True}, [["80"], ["[::]:80"]]),
+        # A neighbour has all of IPv4 and IPv6 in one socket, beside which there is no other.
+        (["_"], {"dual_stack": True}, [["[::]:80", "default_server"]]),
+        (["a.example"], {"ipv6": False, "dual_stack": True}, [["[::]:80"]]),
     ],
 )
-def test_only_a_site_for_every_name_is_the_default_server(names, ipv6, listen):
-    _, _, server = site_of({"aroundtheworld_server_names": names}, ipv6=ipv6)
+def test_only_a_site_for_every_name_is_the_default_server(names, host, listen):
+    _, _, server = site_of({"aroundtheworld_server_names": names}, **host)
     assert find(server, "listen") == listen
     assert find(server, "server_name") == [names]
 

@@ -36,7 +36,7 @@ from aroundtheworld_controller.rules import check_variables, hook_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError, converted, load_spec, plain
 
 # What the other tasks need to know about the host.
-HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6")
+HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx")
 
 
 class ActionModule(ActionBase):
@@ -89,6 +89,7 @@ class ActionModule(ActionBase):
                     "address": given["aroundtheworld_metrics_address"],
                     "port": given["aroundtheworld_metrics_port"],
                 },
+                "remove_default": given["aroundtheworld_remove_default_site"],
                 "packages": self._value("__aroundtheworld_packages", task_vars),
             },
             task_vars=task_vars,
@@ -124,6 +125,8 @@ class ActionModule(ActionBase):
             host={key: host[key] for key in HOST_FACTS},
             who=who,
         )
+        if host["nginx"]["warnings"] and not back_to:
+            result["warnings"] = [f"{name}: {line}" for line in host["nginx"]["warnings"]]
         return result
 
     def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:  # noqa: ANN401

@@ -25,6 +25,10 @@ options:
     description: C(address) and C(port) of the metrics; nginx has the port after it. 0 is none.
     type: dict
     default: {address: 127.0.0.1, port: 0}
+  remove_default:
+    description: Whether Debian's welcome page is to be switched off.
+    type: bool
+    default: true
   packages:
     description: Debian packages that the site needs.
     type: list
@@ -77,6 +81,12 @@ unfit:
   description: Sentences about what keeps the site from being deployed on the host.
   type: list
   returned: always
+nginx:
+  description: >-
+    Whether an nginx is C(there), C(problems) and C(warnings) of its configuration as sentences, and
+    whether the site has to share a C(dual_stack) socket.
+  type: dict
+  returned: always
 """
 
 import os
@@ -98,6 +108,7 @@ from ansible.module_utils.aroundtheworld.claims import (
 )
 from ansible.module_utils.aroundtheworld.lock import last_good, lock_holder, refusal
 from ansible.module_utils.aroundtheworld.names import name_problems
+from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, examine
 from ansible.module_utils.aroundtheworld.places import home_problems
 from ansible.module_utils.aroundtheworld.sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
@@ -218,6 +229,7 @@ def main() -> None:
             "http_port": {"type": "int", "required": True},
             "claim": {"type": "dict", "required": True},
             "metrics": {"type": "dict", "default": {"address": "127.0.0.1", "port": 0}},
+            "remove_default": {"type": "bool", "default": True},
             "packages": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
@@ -268,6 +280,19 @@ def main() -> None:
         ]
     )
     own_ports.update(int(port) for port in re.findall(r":(\d+) \(Stream\)", listens))
+    has_ipv6 = Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text())
+    nginx = examine(
+        module.run_command,
+        Intent(
+            module.params["site"],
+            module.params["http_port"],
+            tuple(claim["server_names"]),
+            has_ipv6,
+            module.params["remove_default"],
+        ),
+    )
+    if nginx["there"]:  # nginx.org's, or another: Debian's must not be installed over it
+        packages.add("nginx")
     held = holders({listener.inode for listener in listening if listener.port in wanted})
     module.exit_json(
         changed=False,
@@ -289,7 +314,8 @@ def main() -> None:
         unfit=unfit(module, claim, claims),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         processes=int(Path("/proc/sys/kernel/pid_max").read_text()),
-        ipv6=Path("/proc/net/if_inet6").exists() and bool(Path("/proc/net/if_inet6").read_text()),
+        ipv6=has_ipv6,
+        nginx=nginx,
     )
 
 

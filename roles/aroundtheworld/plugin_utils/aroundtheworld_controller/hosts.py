@@ -19,6 +19,7 @@ def host_problems(
         )
     yield from occupied_problems(host, name)
     yield from host["unfit"]
+    yield from host["nginx"]["problems"]
     for taken in host["taken_ports"]:
         yield (
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "

@@ -1,0 +1,235 @@
+"""The nginx of the host as a service: what it runs, and how it comes to run something else."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration, Run, complaint
+from ansible.module_utils.aroundtheworld.nginx.site import ID, Questions
+from ansible.module_utils.aroundtheworld.sockets import listeners
+from ansible.module_utils.aroundtheworld.systemd import HostError
+
+UNIT = "nginx.service"
+LOG = "/var/log/nginx/error.log"
+RELOAD_SECONDS = 30.0  # a reload takes as long as nginx reads, certificates of all sites included
+REFUSED_SECONDS = 1.0  # until an [emerg] in the log counts, since nginx binds again and again
+ANSWER_SECONDS = 5.0
+ANSWER_BYTES = 256
+
+
+class Answer(NamedTuple):
+    """What came back from an address for a host name: a status and its text, or an error."""
+
+    address: str
+    name: str
+    status: int
+    text: str
+    error: str = ""
+
+
+class Service:
+    """nginx, as systemd, the kernel and visitors see it."""
+
+    def __init__(self, run: Run) -> None:
+        """Keep `run` for commands, and read the unit's state."""
+        self.run = run
+        names = "ActiveState,UnitFileState,MainPID"
+        out = run(["systemctl", "show", UNIT, f"--property={names}"])[1]
+        self.state = dict(line.partition("=")[::2] for line in out.splitlines())
+
+    @property
+    def active(self) -> bool:
+        """Tell whether nginx ran when this was made."""
+        return self.state.get("ActiveState") == "active"
+
+    @property
+    def enabled(self) -> bool:
+        """Tell whether nginx came with a boot when this was made."""
+        return self.state.get("UnitFileState") == "enabled"
+
+    def call(self, verb: str) -> None:
+        """Have systemd do this with nginx; raises `HostError` when that fails."""
+        code, out, error = self.run(["systemctl", verb, "--quiet", UNIT])
+        if code:
+            raise HostError(f"systemctl {verb} {UNIT} failed: {(error or out).strip()}")
+
+    def try_all(self) -> str:
+        """Return what nginx has against its whole configuration, or an empty text."""
+        code, out, error = self.run(["nginx", "-t", "-q"])
+        return complaint(error or out) if code else ""
+
+    def workers(self) -> set[int]:
+        """Return the process ids of the nginx workers that serve and are not shutting down."""
+        out = self.run(["systemctl", "show", UNIT, "--property=MainPID", "--value"])[1]
+        main = out.strip() or "0"
+        children = Path("/proc", main, "task", main, "children")
+        found = set()
+        for child in children.read_text().split() if children.exists() else []:
+            try:
+                title = Path("/proc", child, "cmdline").read_text()
+            except OSError:
+                continue
+            if "worker process" in title and "shutting down" not in title:
+                found.add(int(child))
+        return found
+
+    def reload(self, configuration: Configuration | None, seconds: float = RELOAD_SECONDS) -> None:
+        """Have nginx read its configuration again, and return when it serves with that.
+
+        Raises:
+            HostError: It goes on with what it read before.
+        """
+        before, log = self.workers(), ErrorLog(configuration)
+        self.call("reload")
+        began = time.monotonic()
+        while not (serving := self.workers()) or serving & before:
+            waited = time.monotonic() - began
+            refused = log.emergencies() if waited > REFUSED_SECONDS else ""
+            if refused or waited > seconds:
+                raise HostError(
+                    "nginx did not take its new configuration. Its log says:\n"
+                    f"{refused or log.last()}"
+                )
+            time.sleep(0.02)
+
+
+class ErrorLog:
+    """nginx's own log of errors, from a moment on."""
+
+    def __init__(self, configuration: Configuration | None) -> None:
+        """Remember where the log ends now."""
+        logs = [one.args[0] for one in configuration.top if one.name == "error_log" and one.args] \
+            if configuration else []  # fmt: skip
+        self.path = Path(logs[0] if logs and logs[0].startswith("/") else LOG)
+        self.start = self.path.stat().st_size if self.path.is_file() else 0
+
+    def lines(self) -> list[str]:
+        """Return what was written since."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.start)
+                return file.read(65536).decode(errors="replace").splitlines()
+        except OSError:
+            return []
+
+    def emergencies(self) -> str:
+        """Return the lines by which nginx says that it goes on as before."""
+        return "\n".join(line for line in self.lines() if "[emerg]" in line)
+
+    def last(self) -> str:
+        """Return the last lines, also those from before."""
+        with contextlib.suppress(OSError):
+            return "\n".join(self.path.read_text(errors="replace").splitlines()[-5:])
+        return "(nothing)"
+
+
+# --- What nginx runs ------------------------------------------------------------------------------
+
+
+def own_addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:
+    """Yield the host's own addresses, the loopback ones first of each family (proc(5))."""
+    yield "127.0.0.1"
+    with contextlib.suppress(OSError):
+        text = (proc / "fib_trie").read_text()
+        yield from dict.fromkeys(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", text))
+    yield "::1"
+    with contextlib.suppress(OSError):
+        for line in (proc / "if_inet6").read_text().splitlines():
+            digits, _, _, scope, *_ = line.split()
+            if scope == "00":  # global; an address of a link alone would need the link's name
+                yield socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
+
+
+def ask(address: str, name: str, questions: Questions) -> Answer:
+    """Return what the host's address answers to a visitor of `name`."""
+    connection = http.client.HTTPConnection(address, questions.port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", questions.path, headers={"Host": name, "Connection": "close"})
+        response = connection.getresponse()
+        text = response.read(ANSWER_BYTES).decode(errors="replace").strip()
+        return Answer(address, name, response.status, text)
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(address, name, 0, "", str(error) or type(error).__name__)
+    finally:
+        connection.close()
+
+
+def wrong_answers(questions: Questions) -> list[Answer]:
+    """Return for each host name an answer that is not the site's, nothing when all are.
+
+    A neighbour may have an address of the host for itself, so of each family one address that
+    answers is enough.
+    """
+    addresses = dict.fromkeys(own_addresses())
+    families = [[one for one in addresses if ":" not in one]]
+    if questions.ipv6:
+        families.append([one for one in addresses if ":" in one])
+    wrong = []
+    for family in families:
+        for name in questions.names:
+            answers: list[Answer] = []
+            for address in family:
+                answers.append(ask(address, name, questions))
+                if answers[-1].status == 200 and answers[-1].text == questions.id:
+                    break
+            else:
+                wrong.append(next((one for one in answers if one.status), answers[0]))
+    return wrong
+
+
+def serves_any(questions: Questions) -> bool:
+    """Tell whether nginx serves the site, with whichever configuration."""
+    return any(
+        answer.status == 200 and ID.fullmatch(answer.text)
+        for name in questions.names
+        for address in dict.fromkeys(own_addresses())
+        if questions.ipv6 or ":" not in address
+        for answer in [ask(address, name, questions)]
+    )
+
+
+def explain(answer: Answer, questions: Questions, configuration: Configuration | None) -> str:
+    """Return the sentence about an answer that is not the site's, and about whose it is."""
+    at = f"[{answer.address}]" if ":" in answer.address else answer.address
+    asked = f"http://{answer.name}{questions.path} on {at}:{questions.port}"
+    if answer.error:
+        return f"Asked for {asked}, nobody answers ({answer.error})."
+    sentence = f"Asked for {asked}, the site does not answer, but with status {answer.status}"
+    if "nginx" not in (listening := {*holders(questions.port).values()}):
+        return f"{sentence} {', '.join(sorted(listening)) or 'an unknown process'}."
+    found = configuration and configuration.server_for(answer.name, at, questions.port)
+    if not found:
+        return f"{sentence} another server of nginx."
+    names = " ".join(found.names).strip() or "without a name"
+    return f"{sentence} the server of nginx that {found.directive.where} describes ({names})."
+
+
+def holders(port: int, proc: Path = Path("/proc")) -> dict[int, str]:
+    """Return the processes that listen on the port, id to name."""
+    inodes = {f"socket:[{one.inode}]" for one in listeners() if one.port == port}
+    found = {}
+    for process in proc.glob("[0-9]*") if inodes else ():
+        with contextlib.suppress(OSError):
+            if any(str(handle.readlink()) in inodes for handle in (process / "fd").iterdir()):
+                found[int(process.name)] = (process / "comm").read_text().strip()
+    return found
+
+
+def strangers(port: int, proc: Path = Path("/proc")) -> list[int]:
+    """Return the first process on the port that is an nginx and not of its unit, if there is one.
+
+    An nginx that somebody started by hand, or in a container, is told nothing by systemd.
+    """
+    for process, name in sorted(holders(port, proc).items()):
+        with contextlib.suppress(OSError):
+            groups = (proc / str(process) / "cgroup").read_text()
+            if name == "nginx" and f"/{UNIT}" not in groups:
+                return [process]
+    return []
