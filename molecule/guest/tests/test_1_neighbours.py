@@ -1,6 +1,7 @@
 """The site has come, and nobody else on the host notices."""
 
 import json
+import re
 
 import pytest
 
@@ -14,6 +15,32 @@ def test_the_site_answers_under_its_own_name(ask):
 
 def test_everybody_else_is_as_before(neighbours_are_well):
     neighbours_are_well()
+
+
+@pytest.fixture(scope="module")
+def promised(checkout):
+    """Patterns of the paths in the README's table; each covers what is below it, too."""
+    text = (checkout / "README.md").read_text()
+    _, heading, section = text.partition("What it makes on the host\n")
+    assert heading, "the README does not say what the role makes on the host"
+    rows = re.findall(r"^\| (`.*?) \|", section.partition("\n#")[0], re.MULTILINE)
+    return [path for row in rows for path in re.findall(r"`(/[^`]+)`", row)]
+
+
+def pattern(path):
+    """A path in which `<port>` and `*` stand for any name, as an expression."""
+    parts = re.split(r"<\w+>|\*", path.replace("<site>", "aroundtheworld").rstrip("/"))
+    return re.compile("[^/]+".join(map(re.escape, parts)) + "(/.*)?")
+
+
+def test_the_role_makes_what_the_readme_says_and_nothing_else(promised, look, difference):
+    made = difference(look())
+    unsaid = [path for path in made if not any(pattern(row).fullmatch(path) for row in promised)]
+    assert unsaid == []
+    # What is not listed here, because it changes by itself, cannot be missed here either.
+    listed = [row for row in promised if not row.startswith(("/run/", "/var/log/", "/var/cache/"))]
+    missing = [row for row in listed if not any(pattern(row).fullmatch(path) for path in made)]
+    assert missing == []
 
 
 @pytest.mark.parametrize("person", ["ada", "deploy"])

@@ -4,6 +4,7 @@ The earlier role knows neither the neighbour's socket nor nginx.org's layout, so
 port of its own, on the host with Debian's layout.
 """
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -24,7 +25,11 @@ def earlier(checkout, tmp_path_factory):
     archive = directory / "archive.tar"
     command = ["git", "archive", f"--output={archive}", EARLIER, "--"]
     command += ["ansible.cfg", "site.yml", "playbooks", "roles", "molecule/rollout"]
-    made = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    # Without the settings of whoever runs this: some change what is in files.
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
+    made = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
     assert made.returncode == 0, (
         f"this clone does not have the commit {EARLIER}, so the upgrade from it cannot be shown: "
         f"`git fetch --unshallow` gets it. git said: {made.stderr}"
