@@ -27,13 +27,16 @@ from ansible.plugins.action import ActionBase
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.hosts import host_problems, occupied_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.pool_rules import limit_problems
 from aroundtheworld_controller.pools import derive_claim, derive_pools, derive_static, restart_order
+from aroundtheworld_controller.room import Need, needs, room_problems
 from aroundtheworld_controller.rules import check_variables, hook_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError, converted, load_spec, plain
+from aroundtheworld_controller.wheels import fetch_wheels
 
 # What the other tasks need to know about the host.
 HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx")
@@ -91,6 +94,7 @@ class ActionModule(ActionBase):
                 },
                 "remove_default": given["aroundtheworld_remove_default_site"],
                 "packages": self._value("__aroundtheworld_packages", task_vars),
+                "temporary": self._connection._shell.get_option("remote_tmp"),
             },
             task_vars=task_vars,
         )
@@ -112,6 +116,10 @@ class ActionModule(ActionBase):
                 environment = {"id": host["releases"][release["id"]]}
             else:
                 environment = environment_for(release.pop("requirements"), host["python"])
+                static = given["aroundtheworld_static"]
+                taken = self._room_taken(release, environment, static, claim, host)
+                if problems := list(room_problems(taken, host["room"], name)):
+                    raise BadInputError(*problems)
         except BadInputError as bad:
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         result.update(
@@ -128,6 +136,26 @@ class ActionModule(ActionBase):
         if host["nginx"]["warnings"] and not back_to:
             result["warnings"] = [f"{name}: {line}" for line in host["nginx"]["warnings"]]
         return result
+
+    @staticmethod
+    def _room_taken(
+        release: Mapping[str, Any],
+        environment: Mapping[str, str],
+        static: Sequence[Mapping[str, str]],
+        claim: Mapping[str, Any],
+        host: Mapping[str, Any],
+    ) -> dict[str, dict[str, Need]]:
+        """Return what the deployment takes on the host; the wheels are fetched to know that."""
+        new = environment["id"] not in host["environments"]
+        wheels = fetch_wheels(environment, host["python"], cache_directory()) if new else None
+        units = 8 + len(claim["pools"]) + 4 * len(claim["sockets"])
+        return needs(
+            trees={} if release["id"] in host["releases"] else release["trees"],
+            static=static,
+            wheels=wheels,
+            settings=0 if host["current"] else units,
+            packages=bool(host["packages_missing"]),
+        )
 
     def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:  # noqa: ANN401
         return plain(self._templar.template(task_vars[name]))

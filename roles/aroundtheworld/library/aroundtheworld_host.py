@@ -29,6 +29,10 @@ options:
     description: Whether Debian's welcome page is to be switched off.
     type: bool
     default: true
+  temporary:
+    description: Where Ansible puts what it brings.
+    type: str
+    default: "~"
   packages:
     description: Debian packages that the site needs.
     type: list
@@ -77,6 +81,14 @@ changing:
 memory: {description: The host's memory in bytes, type: int, returned: always}
 processes: {description: How many processes the kernel can have, type: int, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
+environments:
+  description: Ids of the virtual environments on the host that are whole.
+  type: list
+  returned: always
+room:
+  description: What is left on the file systems that a deployment writes to.
+  type: dict
+  returned: always
 unfit:
   description: Sentences about what keeps the site from being deployed on the host.
   type: list
@@ -110,6 +122,7 @@ from ansible.module_utils.aroundtheworld.lock import last_good, lock_holder, ref
 from ansible.module_utils.aroundtheworld.names import name_problems
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, examine
 from ansible.module_utils.aroundtheworld.places import home_problems
+from ansible.module_utils.aroundtheworld.room import room
 from ansible.module_utils.aroundtheworld.sockets import Listener, listeners
 from ansible.module_utils.basic import AnsibleModule
 
@@ -230,6 +243,7 @@ def main() -> None:
             "claim": {"type": "dict", "required": True},
             "metrics": {"type": "dict", "default": {"address": "127.0.0.1", "port": 0}},
             "remove_default": {"type": "bool", "default": True},
+            "temporary": {"type": "str", "default": "~"},
             "packages": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
@@ -304,6 +318,7 @@ def main() -> None:
         releases={
             link.parent.name: link.readlink().name for link in home.glob("releases/[!.]*/venv")
         },
+        environments=[whole.parent.name for whole in home.glob("environments/*/.whole")],
         good_releases=last_good(home, current),
         changing=refusal(holder) if holder else "",
         taken_ports=[
@@ -312,6 +327,7 @@ def main() -> None:
             if taken["port"] not in claimed
         ],
         unfit=unfit(module, claim, claims),
+        room=room(home, Path(module.params["temporary"]).expanduser()),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         processes=int(Path("/proc/sys/kernel/pid_max").read_text()),
         ipv6=has_ipv6,

@@ -23,6 +23,9 @@ ROOT = Path("/")
 POOLS, METRICS = "aroundtheworld_pools", "aroundtheworld_metrics_port"
 DROP_IN = "pool.conf"
 
+# What leads to a home that no variable names.
+USUAL = Path("/var/lib/tornado")
+
 Has = dict[str, list[Any]]
 """``files`` and ``directories`` by their paths, ``users`` each with ``name`` and ``uid``."""
 
@@ -163,7 +166,10 @@ def adopted(claim: Claim, root: Path = ROOT) -> Has:
             for path in planned_files(claim, root)
             if path.name == DROP_IN or path.exists() or path.is_symlink()
         )
-    directories = (Path(claim["home"]), root / "etc" / site)
+    home = Path(claim["home"])
+    directories = [home, root / "etc" / site]
+    if home.parent == USUAL:  # made on the way to the usual home, and by nobody else
+        directories.append(USUAL)
     return {
         "files": sorted(map(str, known)),
         "directories": [str(path) for path in directories if path.is_dir()],
