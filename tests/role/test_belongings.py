@@ -84,6 +84,17 @@ def test_a_site_of_an_older_role_gets_its_list_from_its_claim_and_the_marks(tmp_
     assert str(tmp_path / "etc/shop") in belongings.has("shop", tmp_path)["directories"]
 
 
+def test_what_leads_to_the_usual_home_is_the_sites_and_to_another_it_is_not(tmp_path, monkeypatch):
+    usual = tmp_path / "var/lib/tornado"
+    monkeypatch.setattr(belongings, "USUAL", usual)
+    for home, own in ((usual / "shop", True), (tmp_path / "srv/sites/shop", False)):
+        home.mkdir(parents=True)
+        write_claim(tmp_path, home=str(home))
+        directories = belongings.has("shop", tmp_path)["directories"]
+        assert str(home) in directories
+        assert (str(home.parent) in directories) is own
+
+
 def test_without_a_claim_only_the_marks_tell(tmp_path):
     make(tmp_path, OLD | LEFT | OPERATORS)
     found = {str(path.relative_to(tmp_path)) for path in belongings.marked_files("shop", tmp_path)}
