@@ -16,7 +16,13 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from aroundtheworld_controller.pools import derive_claim, derive_pools, derive_static, restart_order
+from aroundtheworld_controller.pools import (
+    derive_claim,
+    derive_commands,
+    derive_pools,
+    derive_static,
+    restart_order,
+)
 from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.variables import PREFIX, converted, plain
 from tests.role_files import CHECKOUT, ROLE, load_options, load_yaml
@@ -126,6 +132,7 @@ def variables_for(
     )
     variables["__aroundtheworld_plan"] = {
         "pools": pools,
+        "commands": derive_commands(public),
         "workers": restart_order(pools),
         "static": derive_static(public, pools),
         "claim": derive_claim(public, pools),

@@ -245,9 +245,14 @@ ONE_PROBLEM = [
             f"command {value!r}",
             pools(admin={"command": value}),
             f"pools[1].command: {value!r} ",
-            "one line with one command, as in 'gunicorn shop.admin:app'",
+            said,
         )
-        for value in (" ", "gunicorn\nshop", "gunicorn ; rm", "a\0")
+        for value, said in (
+            (" ", "it must name a program"),
+            ("gunicorn\nshop", "it must be one line"),
+            ("gunicorn ; rm", "it has ';', which means something to a shell; there is no shell"),
+            ("a\0", "it must be one line, without control characters"),
+        )
     ),
     case(
         "command that binds an unknown port",
@@ -435,7 +440,7 @@ ONE_PROBLEM = [
         "migrate_check_command",
         {"aroundtheworld_migrate_check_command": "look 'here"},
         'aroundtheworld_migrate_check_command: "look \'here" ',
-        "No closing quotation",
+        "a ' opens a quotation that nothing closes",
     ),
     case(
         "migrate_command",

@@ -554,7 +554,7 @@ def test_check_mode_says_what_the_migration_would_do(host, run, there):
     result = run(
         archive="release" not in there,
         check=True,
-        migrate_check="migrate --check 'all of it'",
+        migrate_check=["migrate", "--check", "all of it"],
         process="User=tornado\n# Why.\n\nEnvironment=S_FILE=%d/s\n",
     )
     assert result["migration"] == "two tables more"
@@ -573,7 +573,7 @@ def test_check_mode_says_what_the_migration_would_do(host, run, there):
 def test_a_release_that_cannot_say_what_its_migration_would_do_fails_the_dry_run(host, run):
     host.fails = "systemd-run"
     with pytest.raises(run.failed, match="cannot say what its migration would do, because `look`"):
-        run(check=True, migrate_check="look")
+        run(check=True, migrate_check=["look"])
     assert list(host.release.parent.iterdir()) == []
 
 

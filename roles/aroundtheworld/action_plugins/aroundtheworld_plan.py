@@ -32,7 +32,13 @@ from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.hosts import host_problems, occupied_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.pool_rules import limit_problems
-from aroundtheworld_controller.pools import derive_claim, derive_pools, derive_static, restart_order
+from aroundtheworld_controller.pools import (
+    derive_claim,
+    derive_commands,
+    derive_pools,
+    derive_static,
+    restart_order,
+)
 from aroundtheworld_controller.room import Need, needs, room_problems
 from aroundtheworld_controller.rules import check_variables, hook_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError, converted, load_spec, plain
@@ -125,6 +131,7 @@ class ActionModule(ActionBase):
         result.update(
             changed=False,
             pools=pools,
+            commands=derive_commands(given),
             workers=restart_order(pools),
             static=derive_static(given, pools),
             release=release,

@@ -26,9 +26,10 @@ options:
     description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt).
     type: path
   migrate_check:
-    description: Command that says what the migration would do.
-    type: str
-    default: ""
+    description: Words of the command that says what the migration would do.
+    type: list
+    elements: str
+    default: []
   process:
     description: Lines of a unit's C([Service]) section that a process of the app runs with.
     type: str
@@ -56,7 +57,6 @@ migration: {description: What the migration would do, type: str, returned: in ch
 
 import json
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,7 +186,7 @@ class Installer:
             )
             yield source
 
-    def migration(self, archive: Path | None, command: str, process: str) -> str:
+    def migration(self, archive: Path | None, command: Sequence[str], process: str) -> str:
         """Return what the release says that its migration would do."""
         missing = self.missing()
         if not archive:
@@ -199,7 +199,9 @@ class Installer:
             release = source if "release" in missing else self.release
             return self.said_by(release, environment, command, process)
 
-    def said_by(self, release: Path, environment: Path, command: str, process: str) -> str:
+    def said_by(
+        self, release: Path, environment: Path, command: Sequence[str], process: str
+    ) -> str:
         """Run a command as a process of the release, and return what it prints.
 
         It could write what a worker can: SQLite does not open a database read-only whose log is
@@ -217,13 +219,13 @@ class Installer:
         properties = [f"--property={line.replace('%d', credentials)}" for line in lines]
         systemd_run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
         code, out, error = self.module.run_command(
-            [*systemd_run, *properties, "--", "/usr/bin/env", *shlex.split(command)]
+            [*systemd_run, *properties, "--", "/usr/bin/env", *command]
         )
         if code:
             last = "\n".join((out + error).strip().splitlines()[-20:])
             self.module.fail_json(
                 msg=f"The release {self.release.name} cannot say what its migration would do, "
-                f"because `{command}` failed:\n{last}"
+                f"because `{' '.join(command)}` failed:\n{last}"
             )
         return str(out).strip()
 
@@ -237,7 +239,7 @@ def main() -> None:
             "environment": {"type": "str", "required": True},
             "static": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
-            "migrate_check": {"type": "str", "default": ""},
+            "migrate_check": {"type": "list", "elements": "str", "default": []},
             "process": {"type": "str", "default": ""},
             "who": {"type": "str", "default": "somebody"},
         },

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aroundtheworld_controller.commands import command_problem
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
@@ -62,11 +64,7 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
                 "runner takes systemd's socket."
             )
         return
-    if re.search(r"[\n\r\0]", command) or not command.strip() or ";" in command.split():
-        yield (
-            f"{where}.command: {command!r} is not allowed; it must be one line with one command, "
-            "as in 'gunicorn shop.admin:app'."
-        )
+    yield from command_problem(command, f"{where}.command")
     if pool.get("binds") and "{port}" not in command:
         yield (
             f"{where}.command: {command!r} is not allowed in pool {name!r}; with binds: true it "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aroundtheworld_controller.commands import manager_words, unit_text
+
 
 def derive_pools(
     given: Mapping[str, Any],
@@ -14,7 +16,8 @@ def derive_pools(
 ) -> list[dict[str, Any]]:
     """Return the pools with every setting filled in, and with what units and nginx need of each.
 
-    Every pool gets an `upstream`, its name in nginx, and `servers`, its workers' ``address:port``.
+    Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``, and
+    `exec`, its own command as it stands in a unit.
     """
     site, address = given["aroundtheworld_site"], given["aroundtheworld_listen_address"]
     host = f"[{address}]" if ":" in address else address
@@ -35,11 +38,20 @@ def derive_pools(
                 **pool,
                 "paths": paths,
                 "health_path": pool.get("health_path") or given["aroundtheworld_health_path"],
+                "exec": unit_text(pool.get("command", "")),
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
             }
         )
     return pools
+
+
+def derive_commands(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the migration as it stands in a unit, and its check as words for systemd-run."""
+    return {
+        "migrate": unit_text(given["aroundtheworld_migrate_command"]),
+        "migrate_check": manager_words(given["aroundtheworld_migrate_check_command"]),
+    }
 
 
 def derive_static(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.errors import AnsibleError
 
+from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.pool_rules import (
     NAME,
     PATH,
@@ -209,15 +209,7 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
         if not 0 <= given[key] < float("inf"):
             yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 0."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
-        if re.search(r"[\n\r\0]", given[key]):
-            yield f"{key}: {given[key]!r} is not allowed; it must be one line."
-    try:
-        shlex.split(given["aroundtheworld_migrate_check_command"])
-    except ValueError as error:
-        yield (
-            "aroundtheworld_migrate_check_command: "
-            f"{given['aroundtheworld_migrate_check_command']!r} is not allowed: {error}."
-        )
+        yield from command_problem(given[key], key)
     # Whatever is wrong with a variable of the app or a secret, its value is not shown.
     for key, value in given["aroundtheworld_environment"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
