@@ -239,6 +239,15 @@ def test_a_directory_is_written_down_before_it_is_made(tmp_path, run, monkeypatc
     )
 
 
+def test_a_disk_that_is_full_is_told(run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(layout.Layout, "write_settings", full)
+    with pytest.raises(run.failed, match=r"could not be made: \[Errno 28\] No space left"):
+        run()
+
+
 def test_a_user_who_is_there_stays_as_they_are(tmp_path, run):
     Users.known = {"shopkeeper": 998}
     run()

@@ -170,9 +170,9 @@ def run(host, run_module, monkeypatch):
     monkeypatch.setattr(remove, "Systemd", lambda module: host)
     monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
 
-    def run(*, data=False, home="srv/shop", check=False):
+    def run(*, data=False, home="srv/shop", check=False, site="shop"):
         home = str(host.root / home)
-        arguments = {"site": "shop", "home": home, "user": "shopkeeper", "who": "ada"}
+        arguments = {"site": site, "home": home, "user": "shopkeeper", "who": "ada"}
         return run_module(remove, data=data, check=check, **arguments)
 
     run.failed = run_module.failed
@@ -372,6 +372,36 @@ def test_the_slice_around_the_site_stops_unless_it_is_somebodys(host, run, prope
     run()
     assert ("shop.slice" not in host.active) is goes
     assert "shop-backup.service" in host.active
+
+
+def test_a_pools_slice_with_an_operators_service_in_it_goes_on(host, run):
+    host.active |= {"shop-backup.service": "active"}
+    host.properties = {"shop-public.slice": "RequiredBy=shop@10001.service shop-backup.service\n"}
+    run()
+    assert {"shop-public.slice", "shop-backup.service"} <= host.active.keys()
+
+
+def test_a_site_that_an_older_role_called_system_leaves_the_system_alone(host, run, monkeypatch):
+    host.make(f"{UNITS}/system@.service", f"{UNITS}/system-public.slice", "etc/system/environment")
+    host.claim("system", "srv/system", "shopkeeper", has=[f"{UNITS}/system@.service"])
+    listed = [f"{UNITS}/system-public.slice", f"{UNITS}/system@10001.service.d/pool.conf"]
+    belongings.take("system", [host.root / path for path in listed], root=host.root)
+    systems = ["system.slice", "system-getty.slice", "dbus.service", "system-own.slice"]
+    host.active |= dict.fromkeys(
+        [*systems, "system-public.slice", "system@10001.service"], "active"
+    )
+    host.properties = {"system.slice": "FragmentPath=\nRequiredBy=dbus.service system-own.slice\n"}
+    run(site="system", home="srv/system")
+    assert set(systems) <= host.active.keys()
+    assert {"system-public.slice", "system@10001.service"}.isdisjoint(host.active)
+
+
+def test_a_user_of_the_site_from_before_goes_as_well(host, run):
+    host.users["seller"] = remove.MADE_BY
+    users = [{"name": "seller", "uid": 999}]
+    belongings.take("shop", users=users, root=host.root)
+    run(data=True)
+    assert host.users.keys() == {"tornado"}
 
 
 def test_operators_units_go_on(host, run):

@@ -131,7 +131,7 @@ class Layout:
             return
         with only_site():
             if problems := list(collisions(self.claim, read_claims(self.root / "etc"))):
-                raise HostError("Nothing was changed, because of this:\n" + "\n".join(problems))
+                raise HostError("nothing was changed, because of this:\n" + "\n".join(problems))
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, text, 0o644)
 
@@ -215,8 +215,8 @@ def main() -> None:
     layout = Layout(module)
     try:
         layout.converge()
-    except HostError as failure:
-        module.fail_json(msg=str(failure))
+    except (HostError, OSError) as failure:
+        module.fail_json(msg=f"What the site has beside its releases could not be made: {failure}")
     after = "".join(f"{change}\n" for change in layout.changes)
     module.exit_json(changed=bool(layout.changes), diff={"before": "", "after": after})
 

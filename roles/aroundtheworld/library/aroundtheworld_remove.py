@@ -65,6 +65,7 @@ from ansible.module_utils.aroundtheworld.lock import (
     now,
     only_change,
 )
+from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
 
@@ -107,72 +108,13 @@ class Removal:
         self.files = [Path(path) for path in self.has["files"]]
         worth_keeping = (home / SHARED, self.etc / "secrets")
         self.keeps = not data and self.exists and any(path.exists() for path in worth_keeping)
-        self.running = [self._running(names) for names in self._units()]
-        self.running.append(self._running_slice())
+        self.running = Running(systemd, site, self.files, root).groups()
         units = belongings.unit_directory(root)
         found = [path for path in self.files if path.is_relative_to(units)]
         present = [path for path in found if path.exists() or path.is_symlink()]
         self.unit_files = sorted({*present, *belongings.links(found, units)})
         self.directories: list[Path] = []
         self.paths = list(self._paths())
-
-    def _units(self) -> list[list[str]]:
-        """Return the names of the site's units, in groups that stop at once, in order.
-
-        Sockets first, because a connection to one would start its service again.
-        """
-        site, units = self.site, belongings.unit_directory(self.root)
-        names = {path.name for path in self.files if path.parent == units}
-        names |= {path.parent.name.removesuffix(".d") for path in self.files
-                  if path.name == belongings.DROP_IN}  # fmt: skip
-        # Of each worker there is a socket and maybe a stand-in.
-        for name in list(names):
-            prefix, _, port = name.removesuffix(".service").partition("@")
-            if prefix == site and port:
-                names |= {f"{site}@{port}.socket", f"{site}-handover@{port}.service"}
-        names = {name for name in names if "@." not in name}
-        sockets, services, slices = (
-            sorted(name for name in names if name.endswith(kind))
-            for kind in (".socket", ".service", ".slice")
-        )
-        return [sockets, [*services, *self._transient()], slices]
-
-    def _transient(self) -> list[str]:
-        """Return the services without a file that run what the app brings, for the moment.
-
-        They are the site's when they have its environment.
-        """
-        found = self._listed([f"{self.site}-run-*.service", "migration-check-*.service"])
-        environment = f"{self.root / 'etc' / self.site / 'environment'}"
-        return [
-            name
-            for name in found
-            if environment
-            in self.systemd.call("show", "--property=EnvironmentFiles", "--", name, check=False)
-        ]
-
-    def _listed(self, patterns: Sequence[str]) -> list[str]:
-        """Return the units that are not simply inactive."""
-        if not patterns:
-            return []
-        out = self.systemd.call("list-units", "--all", "--plain", "--no-legend", *patterns)
-        units = (line.split() for line in out.splitlines() if line.strip())
-        return [name for name, _, active, *_ in units if active != "inactive"]
-
-    def _running(self, names: Sequence[str]) -> list[str]:
-        """Return those of the site's units that run."""
-        return self._listed(names) if names else []
-
-    def _running_slice(self) -> list[str]:
-        """Return the slice around all pools, which has no file, unless somebody else is in it."""
-        name = f"{self.site}.slice"
-        if not self.files or not self._listed([name]):
-            return []
-        about = self.systemd.call("show", "--property=FragmentPath,RequiredBy", "--", name)
-        values = dict(line.partition("=")[::2] for line in about.splitlines())
-        own = {unit for names in self._units() for unit in names}
-        inside = set(values.get("RequiredBy", "").split()) - own
-        return [] if values.get("FragmentPath") or self._listed(sorted(inside)) else [name]
 
     def _paths(self) -> Iterator[Path]:
         """Yield what goes beside the units, and keeps nothing of what the app keeps."""
@@ -251,15 +193,20 @@ class Removal:
             *beside,
         ]
 
-    def user_goes(self) -> bool:
-        """Tell whether the user was made by the role, and nothing of it stays."""
-        name = self.claim["user"]
+    def users(self) -> list[str]:
+        """Return the users that go: the role made them, and nothing of theirs stays."""
+        if self.keeps or not self.exists or self.strangers_at_home():
+            return []
+        others = {other["user"] for other in self.others.values()}
+        # One from before the inventory named another, too.
+        names = {self.claim["user"], *(entry["name"] for entry in self.has["users"])}
+        return sorted(name for name in names - others if self._made_user(name))
+
+    def _made_user(self, name: str) -> bool:
         user = find_user(name)
-        if user is None or not self.exists:
+        if user is None:
             return False
-        made = user.pw_gecos == MADE_BY or {"name": name, "uid": user.pw_uid} in self.has["users"]
-        shared = any(other["user"] == name for other in self.others.values())
-        return made and not (self.keeps or shared or self.strangers_at_home())
+        return user.pw_gecos == MADE_BY or {"name": name, "uid": user.pw_uid} in self.has["users"]
 
     def kept(self) -> list[str]:
         """Return what is left of the site afterwards, each a sentence."""
@@ -290,9 +237,10 @@ class Removal:
             own = path in self.directories
             way = partial(self._remove_directory, path) if own else partial(remove, path)
             plan.append((f"remove {path}", way))
-        if self.user_goes():
-            user, run = self.claim["user"], self.systemd.module.run_command
-            plan.append((f"remove the user {user}", partial(remove_user, user, run)))
+        run = self.systemd.module.run_command
+        plan += [
+            (f"remove the user {user}", partial(remove_user, user, run)) for user in self.users()
+        ]
         text = claim_text(removed(self.claim))
         stays = self.keeps or bool(self.strangers_at_home())
         if self.exists and not stays:

@@ -40,7 +40,8 @@ def name_problems(claim: Claim, root: Path = ROOT) -> Iterator[str]:
     if site in SYSTEMD:
         yield (
             f"aroundtheworld_site: {site!r} is not allowed; systemd has units of its own whose "
-            f"names begin with it, as {site}.slice would. Give the site another name."
+            f"names begin with it, as {site}.slice would. Give the site another name. (If it is on "
+            "this host already, --tags remove takes it off and keeps its data.)"
         )
     elif not read_claim(site, root) and (units := packaged_units(site, root)):
         yield (

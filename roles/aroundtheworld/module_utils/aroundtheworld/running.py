@@ -1,0 +1,85 @@
+"""Which units of a site run, known by the files that the site wrote down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ansible.module_utils.aroundtheworld.belongings import DROP_IN, ROOT, unit_directory
+from ansible.module_utils.aroundtheworld.systemd import Systemd
+
+
+class Running:
+    """Finds what of a site is to be stopped, and nothing of anybody else."""
+
+    def __init__(
+        self, systemd: Systemd, site: str, files: Sequence[Path], root: Path = ROOT
+    ) -> None:
+        """Take the files that the site has; systemd is asked by `groups`."""
+        self.systemd, self.site, self.files, self.root = systemd, site, files, root
+        self.names = self._names()
+
+    def groups(self) -> list[list[str]]:
+        """Return the units that run, in groups that stop at once, in order.
+
+        Sockets first, because a connection to one would start its service again; slices last, those
+        of the pools before the one around them.
+        """
+        kinds = (".socket", ".service", ".slice")
+        sockets, services, slices = (
+            sorted(name for name in self.names if name.endswith(kind)) for kind in kinds
+        )
+        around = f"{self.site}.slice"
+        return [
+            self._running(sockets),
+            [*self._running(services), *self._of_the_moment()],
+            [name for name in self._running(slices) if not self._somebodys(name)],
+            [name for name in self._running([around]) if self.files and not self._somebodys(name)],
+        ]
+
+    def _names(self) -> set[str]:
+        """Return the names of all units that the site may have in memory."""
+        site, units = self.site, unit_directory(self.root)
+        names = {path.name for path in self.files if path.parent == units}
+        for path in self.files:
+            if path.name == DROP_IN:
+                name = path.parent.name.removesuffix(".d")
+                names.add(name)
+                # Of each worker there is a socket and maybe a stand-in.
+                prefix, _, port = name.removesuffix(".service").partition("@")
+                if prefix == site:
+                    names |= {f"{site}@{port}.socket", f"{site}-handover@{port}.service"}
+        return {name for name in names if "@." not in name}
+
+    def _running(self, names: Sequence[str]) -> list[str]:
+        """Return those units, or units of these patterns, that are not simply inactive."""
+        if not names:
+            return []
+        out = self.systemd.call("list-units", "--all", "--plain", "--no-legend", *names)
+        units = (line.split() for line in out.splitlines() if line.strip())
+        return [name for name, _, active, *_ in units if active != "inactive"]
+
+    def _of_the_moment(self) -> Iterator[str]:
+        """Yield the services without a file of their own that run what the app brings.
+
+        They are the site's when they have its environment.
+        """
+        environment = str(self.root / "etc" / self.site / "environment")
+        for name in self._running([f"{self.site}-run-*.service", "migration-check-*.service"]):
+            about = self.systemd.call(
+                "show", "--property=EnvironmentFiles", "--", name, check=False
+            )
+            if f"EnvironmentFiles={environment} " in about:
+                yield name
+
+    def _somebodys(self, name: str) -> bool:
+        """Tell whether a slice is somebody else's, or somebody else is in it.
+
+        The slice around the pools has no file, unless an operator says how the site as a whole
+        yields to the rest of the host.
+        """
+        about = self.systemd.call("show", "--property=FragmentPath,RequiredBy", "--", name)
+        values = dict(line.partition("=")[::2] for line in about.splitlines())
+        file = values.get("FragmentPath", "")
+        inside = set(values.get("RequiredBy", "").split()) - self.names
+        return bool(file and Path(file) not in self.files) or bool(self._running(sorted(inside)))
