@@ -29,6 +29,7 @@ MAIN = """\
 pid {root}/nginx.pid;
 error_log {root}/error.log;
 worker_processes 2;
+{user}
 {main}
 events {{}}
 http {{
@@ -83,7 +84,14 @@ class Host:
         self.main = self.etc / "nginx.conf"
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         self.temporary = " ".join(f"{kind}_temp_path {root}/{kind};" for kind in kinds)
-        parts = {"http": http, "main": main, "includes": includes.format(etc=self.etc)}
+        # As root, so that nginx's own processes may read what pytest keeps from others.
+        user = "user root;" if os.geteuid() == 0 else ""
+        parts = {
+            "user": user,
+            "http": http,
+            "main": main,
+            "includes": includes.format(etc=self.etc),
+        }
         self.main.write_text(MAIN.format(root=root, temporary=self.temporary, **parts))
         self.enabled = True
         self.told: list[str] = []

@@ -1,0 +1,367 @@
+"""What the plan says of an nginx that has others' sites already; each of them is a real one."""
+
+import json
+import re
+
+import pytest
+from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.claims import FILE
+from ansible.module_utils.aroundtheworld.nginx import neighbours
+from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration, matches
+from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
+
+from tests.role.nginx_process import NGINX, NGINX_ORG, Host, free_port, needs_nginx
+
+pytestmark = needs_nginx
+
+NAMED = ("shop.example", "www.shop.example")
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def look(tmp_path, port, monkeypatch):
+    """Returns what the plan learns of a host on which files of conf.d say something."""
+    monkeypatch.setattr(neighbours, "program", lambda: NGINX)
+
+    def look(*files, names=NAMED, ipv6=False, remove_default=True, claims=(), **more):
+        host = Host(tmp_path, **more)
+        look.host = host
+        for number, text in enumerate(files):
+            (host.etc / "conf.d" / f"other{number}.conf").write_text(text % {"port": port})
+        for name, text in claims:
+            (host.own / name).mkdir()
+            claim = {"home": "", "user": "", "server_names": [], "pools": [], "sockets": []}
+            (host.own / name / FILE).write_text(
+                json.dumps({"site": name, "http_port": port, **claim})
+            )
+            (host.etc / "conf.d" / f"{name}.conf").write_text(text % {"port": port})
+        code, _, error = host.nginx("-t", "-q")
+        look.error = error
+        assert code == 0 or "expect_broken" in host.main.read_text(), error
+        intent = Intent("shop", port, tuple(names), ipv6, remove_default)
+        return neighbours.examine(host.run, intent, host.etc, host.own)
+
+    return look
+
+
+def nothing(found):
+    return (found["problems"], found["warnings"], found["dual_stack"]) == ([], [], False)
+
+
+@pytest.mark.parametrize("layout", [{}, {"includes": NGINX_ORG}])
+@pytest.mark.parametrize("names", [NAMED, ("_",)])
+def test_an_nginx_as_its_package_brings_it_is_fit(look, layout, names):
+    assert nothing(look(names=names, **layout))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server { listen %(port)d; server_name blog.example *.example; }",
+        "server { listen %(port)d; server_name ~^blog; }",
+        "server { listen 127.0.0.1:%(port)d; server_name blog.example; }",
+        "server { listen %(port)d reuseport backlog=64 so_keepalive=on; server_name a.example; }",
+        "server { listen %(port)d default_server; return 404; }",
+        "server { listen 127.0.0.1:%(port)d ssl; server_name blog.example; "
+        "ssl_certificate_key data:$host; ssl_certificate data:$host; }",
+        "server { listen unix:/tmp/x.sock; server_name shop.example; }",
+        "map $uri $shopping { default 1; } upstream shopping { server 127.0.0.1:9; }",
+        "merge_slashes off; underscores_in_headers on; ignore_invalid_headers off;",
+        "proxy_buffering off; proxy_intercept_errors on; expires 1y; ssi on; auth_basic off;",
+    ],
+)
+def test_a_neighbour_that_is_in_nobodys_way_is_not_told_of(look, text):
+    found = look(text)
+    assert (found["problems"], found["warnings"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("server { listen %(port)d; server_name shop.example; }", NAMED, "'shop.example' on port"),
+        ("server { listen %(port)d; server_name .SHOP.example; }", NAMED, "'shop.example' on port"),
+        (
+            "server { listen 127.0.0.1:%(port)d; server_name www.shop.example; }",
+            NAMED,
+            "'www.shop.example' on port",
+        ),
+        (
+            "server { listen %(port)d; server_name .blog.example; }",
+            ("*.blog.example",),
+            r"'\*\.blog\.example' on port",
+        ),
+        ("server { listen %(port)d; server_name ~.; }", ("_",), "answers those that fit '~.'"),
+        (
+            "server { listen %(port)d default_server; server_name blog.example; }",
+            ("_",),
+            "'_' makes this the default server .*listen .* default_server",
+        ),
+        ("server { listen %(port)d; }", ("_",), "no name that a visitor could ask for.*host names"),
+        ("server { listen %(port)d; server_name _; }", ("_",), "no name that a visitor"),
+        (
+            "server { listen %(port)d proxy_protocol; server_name blog.example; }",
+            NAMED,
+            "expect the PROXY protocol",
+        ),
+        (
+            "server { listen %(port)d ssl; server_name blog.example; "
+            "ssl_certificate_key data:$host; ssl_certificate data:$host; }",
+            NAMED,
+            "expect TLS",
+        ),
+        ("upstream shop_backends { server 127.0.0.1:9; }", NAMED, "upstream 'shop_backends'"),
+        ("map $uri $shop_port { default 1; }", NAMED, "map 'shop_port'"),
+        ("log_format shop $uri;", NAMED, "log_format 'shop'"),
+        ("limit_req_zone $uri zone=shop_x:1m rate=1r/s;", NAMED, "limit_req_zone 'shop_x'"),
+    ],
+)
+def test_a_neighbour_in_the_way_is_named_with_its_file(look, text, names, said):
+    (problem,) = look(text, names=names)["problems"]
+    assert re.search(said, problem), problem
+    assert "other0.conf:1" in problem
+    assert problem.startswith("aroundtheworld_")
+
+
+def test_http2_of_a_neighbour_is_in_the_way_where_nginx_knows_one_protocol_a_port(look, port):
+    found = look("server { listen %(port)d http2; server_name blog.example; }")
+    version = look.host.nginx("-v")[2]
+    older = "/1.22" in version
+    assert bool(found["problems"]) is older
+    assert not older or "expect HTTP/2" in found["problems"][0]
+
+
+def test_a_neighbour_that_is_reached_as_the_first_only_stays_the_first(look):
+    text = "server { listen %(port)d; return 200 blog; }"
+    # conf.d comes before sites-enabled, so it is first anyway.
+    assert nothing(look(text))
+
+
+def test_a_site_that_would_come_before_such_a_neighbour_is_refused(look):
+    look()
+    (look.host.etc / "sites-enabled" / "zz.conf").write_text(
+        f"server {{ listen {look.host.default_port + 0}; }}"
+    )
+    intent = Intent("shop", look.host.default_port, NAMED, ipv6=False)
+    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    (problem,) = found["problems"]
+    assert "write 'default_server' behind its listen" in problem
+    assert "zz.conf:1" in problem
+
+
+def test_a_default_site_of_ones_own_is_in_the_way_of_every_name_only(look):
+    look()
+    default = look.host.etc / "sites-available" / "default"
+    port = look.host.default_port
+    ours = Intent("shop", port, ("_",), ipv6=False)
+    look_again = lambda intent: neighbours.examine(  # noqa: E731
+        look.host.run, intent, look.host.etc, look.host.own
+    )
+    assert nothing(look_again(ours))
+    kept = Intent("shop", port, ("_",), ipv6=False, remove_default=False)
+    (problem,) = look_again(kept)["problems"]
+    assert "aroundtheworld_remove_default_site: true" in problem
+    default.write_text(default.read_text() + "# mine\n")
+    (problem,) = look_again(ours)["problems"]
+    assert f"{look.host.etc}/sites-enabled/default:1" in problem
+    assert "take 'default_server' out there" in problem
+    assert nothing(look_again(Intent("shop", port, NAMED, ipv6=False)))
+
+
+def test_a_socket_for_both_families_is_shared(look):
+    text = "server { listen [::]:%(port)d ipv6only=off; server_name blog.example; }"
+    found = look(text)
+    assert (found["problems"], found["dual_stack"]) == ([], True)
+    (warning,) = found["warnings"]
+    assert "ipv6only=off" in warning
+    assert "other0.conf:1" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "said"),
+    [
+        ("deny 192.0.2.1; add_header X-A b;", "http", "add_header .*deny|deny .*add_header"),
+        ("sub_filter a b;", "http", "sub_filter"),
+        ("set_real_ip_from 0.0.0.0/0;", "http", "set_real_ip_from"),
+        (
+            "server { listen %(port)d default_server; server_name blog.example; "
+            "large_client_header_buffers 4 1k; }",
+            "http",
+            "large_client_header_buffers 4 1k",
+        ),
+        ("worker_shutdown_timeout 10s;", "main", "worker_shutdown_timeout 10s"),
+        ("events { worker_connections 64; }", "events", "worker_connections 64"),
+        (
+            "server { listen 127.0.0.1:%(port)d; } server { listen 192.0.2.7:%(port)d; }",
+            "any",
+            "listen 192.0.2.7",
+        ),
+    ],
+)
+def test_what_a_site_is_subject_to_is_said_by_name_and_place(look, port, text, where, said):
+    if where == "any":
+        # An address that the host does not have; nginx would not bind it.
+        configuration = Configuration.of({"/x/nginx.conf": "http { %s }" % (text % {"port": port})},
+                                         "/x/nginx.conf")  # fmt: skip
+        look()
+        neighbourhood = neighbours.Neighbourhood(
+            look.host.run,
+            Intent("shop", port, NAMED, ipv6=False),
+            configuration,
+            look.host.etc,
+            look.host.own,
+        )
+        warnings = list(neighbourhood.warnings())
+    elif where == "http":
+        warnings = look(text)["warnings"]
+    elif where == "main":
+        warnings = look(main=text)["warnings"]
+    else:
+        look()
+        main = look.host.main.read_text().replace("events {}", text)
+        look.host.main.write_text(main)
+        intent = Intent("shop", port, NAMED, ipv6=False)
+        found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+        warnings = found["warnings"]
+    (warning,) = warnings
+    assert re.search(said, warning), warning
+    assert re.search(r"\.conf:\d+", warning)
+
+
+def test_warnings_are_a_few_lines_at_most(look):
+    many = "".join(f"add_header X-{number} a; deny 192.0.2.{number};\n" for number in range(50))
+    (warning,) = look(many)["warnings"]
+    assert "and 94 more" in warning
+
+
+def test_what_is_broken_already_is_said_with_its_file(look, monkeypatch):
+    look()
+    (look.host.etc / "conf.d" / "broken.conf").write_text("\nsever {}\n")
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    (problem,) = found["problems"]
+    assert re.search(r'unknown directive "sever" in .*/broken\.conf:2', problem)
+
+
+def test_a_site_of_which_a_run_was_cut_off_is_for_the_next_run_to_mend(look):
+    look()
+    (look.host.etc / "sites-enabled" / "shop.conf").write_text("sever {}\n")
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    assert found["problems"] == []
+
+
+def test_a_file_of_the_sites_name_that_is_somebodys_is_left_alone(look):
+    look(includes=NGINX_ORG)
+    (look.host.etc / "conf.d" / "shop.conf").write_text("# a shop\n")
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    (problem,) = found["problems"]
+    assert f"{look.host.etc}/conf.d/shop.conf is there and no site's of this role" in problem
+
+
+def test_an_nginx_that_includes_nothing_is_refused(look):
+    (problem,) = look(includes="include mime.types;")["problems"]
+    assert "no directory is included in the http block" in problem
+    assert "'mime.types'" in problem
+
+
+def test_other_sites_of_the_role_are_not_neighbours(look):
+    text = f"{belongings.mark('other')}\nserver {{ listen %(port)d; server_name shop.example; }}"
+    assert nothing(look(claims=[("other", text)]))
+    (look.host.own / "other" / FILE).unlink()
+    intent = Intent("shop", 1, NAMED, ipv6=False)
+    assert neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)["there"]
+
+
+def test_an_nginx_that_cannot_be_reloaded_is_refused(look):
+    (problem,) = look(main="master_process off;")["problems"]
+    assert "master_process off" in problem
+
+
+@pytest.mark.parametrize("length", [46, 47, 110])
+def test_a_name_that_is_too_long_for_nginx_is_refused_and_no_shorter_one(look, port, length):
+    name = "a" * (length - 8) + ".example"
+    found = look("server { listen %(port)d; server_name blog.example; }", names=(name,))
+    host = look.host
+    (host.etc / "conf.d" / "try.conf").write_text(
+        f"server {{ listen {port}; server_name {name}; }}\n"
+    )
+    refused = "server_names_hash_bucket_size" in host.nginx("-t", "-q")[2]
+    assert bool(found["problems"]) is refused is (length > 46)
+    if refused:
+        directive = re.search(r"server_names_hash_bucket_size \d+;", found["problems"][0])[0]
+        main = host.main.read_text().replace("http {", f"http {{ {directive}")
+        host.main.write_text(main)
+        assert host.nginx("-t", "-q")[0] == 0
+        (host.etc / "conf.d" / "try.conf").unlink()
+        intent = Intent("shop", port, (name,), ipv6=False)
+        assert neighbours.examine(host.run, intent, host.etc, host.own)["problems"] == []
+
+
+def test_an_nginx_by_hand_is_told_of(look, port, monkeypatch):
+    monkeypatch.setattr(neighbours, "strangers", lambda port: [812])
+    (problem,) = look()["problems"]
+    assert "an nginx that nginx.service did not start (process 812)" in problem
+
+
+def test_a_host_without_nginx_has_nothing_to_tell(look, monkeypatch):
+    look()
+    monkeypatch.setattr(neighbours, "program", lambda: "")
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    assert nothing(found)
+    assert not found["there"]
+
+
+# --- How nginx's configuration hangs together ---
+
+
+FILES = {
+    "/n/nginx.conf": "include mods/*.conf;\nhttp { include mime.types; include /n/conf.d/*; }",
+    "/n/mods/a.conf": "stream { server { listen 99; } }",
+    "/n/mime.types": "types { text/html html; }",
+    "/n/conf.d/one": "server { listen 80; server_name a.example; }\ninclude conf.d/deep/two;",
+    "/n/conf.d/deep/two": "server { listen *:80 default_server; include conf.d/deep/three; }",
+    "/n/conf.d/deep/three": "server_name *.example;",
+}
+
+
+def test_includes_are_followed_wherever_they_are():
+    found = Configuration.of(FILES, "/n/nginx.conf")
+    assert [server.names for server in found.servers] == [("a.example",), ("*.example",)]
+    assert [listen.port for listen in found.streams] == [99]
+    assert [one.args[0] for one in found.http_includes] == [
+        "mime.types",
+        "/n/conf.d/*",
+        "conf.d/deep/two",
+    ]
+    assert found.includes_of("/n/conf.d/shop.conf") == 1
+    assert found.includes_of("/n/mods/shop.conf") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "server"),
+    [("a.example", "a.example"), ("b.example", "*.example"), ("c.test", "*.example")],
+)
+def test_the_server_that_nginx_would_choose_is_known(name, server):
+    found = Configuration.of(FILES, "/n/nginx.conf").server_for(name, "127.0.0.1", 80)
+    assert found.names == (server,)
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "fits"),
+    [
+        ("/a/b.conf", "/a/*.conf", True),
+        ("/a/b/c.conf", "/a/*.conf", False),
+        ("/a/.b.conf", "/a/*.conf", False),
+        ("/a/.b.conf", "/a/.*.conf", True),
+        ("/a/b/c", "/a/*/c", True),
+        ("/a/s.conf", "/a/[!s]*", False),
+    ],
+)
+def test_a_pattern_fits_as_the_shell_has_it(path, pattern, fits):
+    assert matches(path, pattern) is fits
