@@ -304,7 +304,7 @@ def test_wheels_for_the_hosts_c_library_or_an_older_one_will_do():
 
 
 def test_wheels_are_asked_for_by_hash_and_for_the_hosts_python(tmp_path):
-    command = wheels.download_command(tmp_path / "lock", tmp_path / "into", PYTHON)
+    command = wheels.download_command(["pip"], tmp_path / "lock", tmp_path / "into", PYTHON)
     for option in ("--require-hashes", "--only-binary=:all:", "--no-deps"):
         assert option in command
     options = list(itertools.pairwise(command))
@@ -330,6 +330,7 @@ def pip(monkeypatch):
         return types.SimpleNamespace(returncode=bool(pip.fails), stderr=pip.fails)
 
     monkeypatch.setattr(wheels.subprocess, "run", run)
+    monkeypatch.setattr(wheels, "find_pip", lambda: ["pip"])
     return pip
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
+from aroundtheworld_controller.addresses import shown_with
 from aroundtheworld_controller.cache import only_one
+from aroundtheworld_controller.pip import NoPipError, environment, find_pip
 
 display = Display()
+
+# What pip prints when it does not get as far as looking for wheels.
+UNREACHABLE = re.compile(
+    r"connection|timed? ?out|name resolution|proxy|certificate|SSL|HTTP error|\b(401|403|5\d\d) ",
+    re.IGNORECASE,
+)
 
 
 def platforms(python: Mapping[str, Any]) -> list[str]:
@@ -30,10 +39,12 @@ def platforms(python: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def download_command(lock: Path, into: Path, python: Mapping[str, Any]) -> list[str]:
-    """Return the pip command that fetches the wheels of `lock` for the host's `python`."""
+def download_command(
+    pip: Sequence[str], lock: Path, into: Path, python: Mapping[str, Any]
+) -> list[str]:
+    """Return the command that has `pip` fetch the wheels of `lock` for the host's `python`."""
     tag = python["implementation"] + python["version"].replace(".", "")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [*pip, "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
     command += ["--dest", str(into), "--python-version"]
     # To the last digit: some wheels want at least 3.11.1, which "3.11" is not.
@@ -44,32 +55,55 @@ def download_command(lock: Path, into: Path, python: Mapping[str, Any]) -> list[
     return command
 
 
-def fetch_wheels(environment: Mapping[str, str], python: Mapping[str, Any], cache: Path) -> Path:
+def fetch_wheels(wanted: Mapping[str, str], python: Mapping[str, Any], cache: Path) -> Path:
     """Return a directory with just the environment's wheels, fetched unless they are cached.
 
     Raises:
         AnsibleActionFail: A wheel cannot be had, or is not the one whose hash is in the lock file.
     """
-    wheels = cache / "wheels" / environment["id"]
-    with only_one(cache / "wheels" / f".{environment['id']}.lock"):
+    wheels = cache / "wheels" / wanted["id"]
+    with only_one(cache / "wheels" / f".{wanted['id']}.lock"):
         if wheels.is_dir():
             return wheels
-        count = environment["lock"].count("\n")
+        try:
+            pip = find_pip()
+        except NoPipError as missing:
+            raise AnsibleActionFail(str(missing)) from None
+        count = wanted["lock"].count("\n")
         display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
         with tempfile.TemporaryDirectory(dir=cache / "wheels") as work:
             lock, into = Path(work) / "requirements.txt", Path(work) / "wheels"
-            lock.write_text(environment["lock"])
+            lock.write_text(wanted["lock"])
             into.mkdir()
             done = subprocess.run(  # noqa: S603 - a fixed command
-                download_command(lock, into, python), capture_output=True, text=True, check=False
+                download_command(pip, lock, into, python),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                env=environment(),
             )
             if done.returncode:
-                last = "\n".join(done.stderr.strip().splitlines()[-12:])
                 raise AnsibleActionFail(
                     "aroundtheworld_requirements: the locked wheels could not be fetched on the "
-                    f"controller for Python {python['version']} on {python['platform']}. Every "
-                    "requirement needs a wheel for it, with the hash in the lock file. pip "
-                    f"said:\n{last}"
+                    f"controller for Python {python['version']} on {python['platform']}. "
+                    + explain(done.stderr, pip)
                 )
             into.rename(wheels)
     return wheels
+
+
+def explain(printed: str, pip: Sequence[str]) -> str:
+    """Return what it may be that pip failed of, and its last lines, without passwords."""
+    for name, value in os.environ.items():
+        if name.startswith(("PIP_", "UV_")):
+            for address in value.split():
+                printed = shown_with(address, printed)
+    last = "\n".join(printed.strip().splitlines()[-12:])
+    cause = (
+        "The package index did not give them."
+        if UNREACHABLE.search(printed)
+        else "Every requirement needs a wheel for it, with the hash in the lock file."
+    )
+    return f"{cause} `{' '.join(pip)}` said:\n{last}"
