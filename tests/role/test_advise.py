@@ -1,8 +1,10 @@
 """The adviser says what would be better elsewhere, and the line that brings it there."""
 
 import json
+import time
 
 import pytest
+from ansible.module_utils.aroundtheworld.worker_client import parse_routes
 
 from tests.render import ADMIN, PUBLIC
 from tests.role_files import load_python
@@ -39,8 +41,15 @@ def ask(run_module, monkeypatch, tmp_path):
     """Returns a function that runs the module; takes what workers say by port, and a log."""
 
     def ask(answers, log=(), pools=POOLS, check=False):
-        by_socket = {f"/run/shop/{port}/control.sock": one for port, one in answers.items()}
-        monkeypatch.setattr(advise, "ask", lambda control: by_socket.get(str(control)))
+        by_socket = {
+            f"/run/shop/{port}/control.sock": parse_routes(json.dumps(one).encode())
+            for port, one in answers.items()
+        }
+        monkeypatch.setattr(
+            advise,
+            "all_routes",
+            lambda controls: {port: by_socket.get(str(path)) for port, path in controls.items()},
+        )
         file = tmp_path / "access.log"
         file.write_text("".join(f"{line}\n" for line in log))
         return run_module(advise, site="shop", pools=pools, access_log=str(file), check=check)
@@ -308,3 +317,14 @@ def test_the_columns_of_the_table_are_under_their_names(ask):
         "/report/([0-9]+)  shop.Report  public      1000           0  1.0 ms  300 ms  300 ms",
         "/                 shop.Home    public         7           0  0.5 ms  0.5 ms  0.5 ms",
     ]
+
+
+def test_a_pattern_that_explodes_or_is_none_holds_nobody_up(ask, monkeypatch):
+    """A pattern is what a worker says, and is matched as root."""
+    monkeypatch.setattr(advise, "MATCH_SECONDS", 0.5)
+    patterns = {"Home": ("/", QUICK), "Bad": ("/(((", QUICK), "Deep": ("(" * 400, QUICK)}
+    log = [request("/"), request("/" + "a" * 60 + "!")]
+    begun = time.monotonic()
+    result = ask({10001: said(Exploding=("/(a+)+", QUICK), **patterns)}, log)
+    assert time.monotonic() - begun < 5
+    assert len(result["routes"]) == 4

@@ -1,6 +1,7 @@
 """What `--tags status` says of a host."""
 
 import pytest
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
 from tests.role_files import load_python
 
@@ -41,7 +42,7 @@ def test_limits_that_the_kernel_lacks_are_told_with_a_tree_for_each_controller(t
 
 
 def test_a_command_has_nothing_to_say_but_what_it_runs():
-    said = {"release": "0123456789ab", "config": "c0ffee", "pool": "desk"}
-    line = status.worker_line("shop@10004.service", "active", said)
+    health = WorkerHealth(release="0123456789ab", config="c0ffee", pool="desk")
+    line = status.worker_line("shop@10004.service", "active", health)
     said = "shop@10004 desk active release 0123456789ab, a command of its own"
     assert " ".join(line.split()) == said

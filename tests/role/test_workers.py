@@ -1,6 +1,7 @@
 """What the workers' module tells systemd, from what it finds."""
 
 import contextlib
+import dataclasses
 import fnmatch
 import functools
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.aroundtheworld.lock import last_good, only_change
 from ansible.module_utils.aroundtheworld.rollout import canary, handover, observed, rollout
-from ansible.module_utils.aroundtheworld.systemd import health
+from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
 
 from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role_files import load_python
@@ -25,6 +26,13 @@ claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 
 FIRST, SECOND = "111111111111", "222222222222"
 LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}
+
+
+def heard(said):
+    """Returns what the module hears of it."""
+    if "state" in said:
+        return parse_health(json.dumps(said).encode())
+    return WorkerHealth(said["release"], said["config"]) if said else SILENT
 
 
 class CutOffError(Exception):
@@ -99,13 +107,16 @@ class Host:
     def health(self, control):
         said = dict(self.running.get(self._behind(control), ({}, 0))[0])
         if said.get("release") in self.crippled and said["state"] == "ready":
-            return said | {"busy_seconds": 7.5, "busy_in": "Slow.get"}
-        return said
+            said |= {"busy_seconds": 7.5, "busy_in": "Slow.get"}
+        return heard(said)
+
+    def healths(self, controls):
+        return {key: self.health(control) for key, control in controls.items()}
 
     def accept(self, control):
         self.running[self._behind(control)][0]["state"] = "ready"
 
-    def probe(self, app, url, *, timeout):
+    def problem(self, check, app):
         if isinstance(app, str):  # a command, or its stand-in
             port = app.rpartition(":")[2]
             names = [f"aroundtheworld{infix}@{port}.service" for infix in ("-handover", "")]
@@ -113,7 +124,7 @@ class Host:
         else:
             answering = self._behind(app)
         sick = self.running[answering][0]["release"] in self.sick
-        return f"it answers {url} with status 500" if sick else ""
+        return f"it answers {check.path} with status 500" if sick else ""
 
     # --- systemd
 
@@ -562,8 +573,8 @@ def test_a_stand_in_that_is_blocked_speaks_against_the_canary(host, run, monkeyp
     said = host.health
 
     def health(control):
-        if "handover-10001" in str(control) and said(control).get("state") != "held":
-            return {"state": "draining", "busy_seconds": 3.5, "busy_in": "Slow.post"}
+        if "handover-10001" in str(control) and said(control).state != "held":
+            return WorkerHealth(state="draining", busy_seconds=3.5, busy_in="Slow.post")
         return said(control)
 
     monkeypatch.setattr(host, "health", health)
@@ -584,7 +595,7 @@ def test_no_stand_in_of_a_batch_stays_when_one_of_them_fails(host, run):
     host.broken.add("aroundtheworld-handover@10003.service")
     accepted = []
     original = host.accept
-    host.accept = lambda control: (accepted.append(control.parent.name), original(control))
+    host.accept = lambda control: accepted.append(control.parent.name) or original(control)
     with pytest.raises(run.failed, match=r"aroundtheworld-handover@10003\.service of pool public"):
         run(SECOND)
     both = "aroundtheworld-handover@10002.service aroundtheworld-handover@10003.service"
@@ -719,26 +730,24 @@ def test_old_releases_go_but_never_the_current_or_the_one_before(host, run):
 
 def test_a_canary_is_compared_over_the_time_of_the_watch():
     def said(good, bad=0, slow=0):
-        return {
-            "state": "ready",
-            "responses": {"2xx": good, "5xx": bad},
-            "busy_seconds": 0.0,
-            "busy_in": None,
-            "loop_lag_seconds": {"max": 0.01},
-            "latency_seconds": {"buckets": [[0.01, good], [2.0, slow]]},
-        }
+        return WorkerHealth(
+            state="ready",
+            responses={"2xx": good, "5xx": bad},
+            loop_lag_max=0.01,
+            latencies=((0.01, good), (2.0, slow)),
+        )
 
     sibling = [(said(1000, 500, 500), said(1100, 500, 500))]
     assert canary.canary_problem(said(0), said(100), sibling) == ""
     assert "10% of its 111 answers" in canary.canary_problem(said(0), said(100, 11), sibling)
     assert canary.canary_problem(said(0), said(30, 2), sibling) == ""  # may be chance
-    few_slow = said(80, 0, 20) | {"responses": {"2xx": 100}}
+    few_slow = dataclasses.replace(said(80, 0, 20), responses={"2xx": 100})
     assert canary.canary_problem(said(0), few_slow, sibling) == ""
     assert "took 2000 ms or more, of its siblings' 10 ms" in canary.canary_problem(
-        said(0), said(70, 0, 30) | {"responses": {"2xx": 100}}, sibling
+        said(0), dataclasses.replace(said(70, 0, 30), responses={"2xx": 100}), sibling
     )
     assert canary.canary_problem(said(0), said(5, 5), sibling) == ""  # too few to judge
-    assert "any more" in canary.canary_problem(said(0), {}, sibling)
+    assert "any more" in canary.canary_problem(said(0), SILENT, sibling)
 
 
 CHANGES = {
@@ -863,17 +872,6 @@ def test_a_command_has_no_canary(host, run):
     run(SECOND, kinds=("takes", "takes"), canary_seconds=5)
     assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
     assert not any(phase["name"].startswith("watch") for phase in host.log()[-1]["phases"])
-
-
-def test_what_a_command_runs_is_read_from_its_note(tmp_path):
-    (tmp_path / "runs").write_text("0123456789ab c0ffee admin\n")
-    assert health(tmp_path / "control.sock") == {
-        "release": "0123456789ab",
-        "config": "c0ffee",
-        "pool": "admin",
-    }
-    (tmp_path / "runs").write_text("")  # the unit is just starting
-    assert health(tmp_path / "control.sock") == {}
 
 
 # --- Orphans --------------------------------------------------------------------------------------
@@ -1036,10 +1034,6 @@ def test_units_are_split_at_their_paths():
         Path("/a/x.service"): "[Unit]\n# a comment\nA=1\n",
         Path("/a/y.socket"): "[Socket]\nB=2\n",
     }
-
-
-def test_a_private_socket_that_is_not_there_says_nothing(tmp_path):
-    assert health(tmp_path / "control.sock") == {}
 
 
 def test_systemctl_that_fails_is_quoted():

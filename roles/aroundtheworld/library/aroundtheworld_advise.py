@@ -31,18 +31,19 @@ silent: {description: Ports whose worker says nothing of it, type: list, returne
 lines: {description: The same for people, type: list, returned: always}
 """
 
+import contextlib
 import dataclasses
-import http.client
 import json
 import math
 import re
+import signal
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.systemd import request
+from ansible.module_utils.aroundtheworld.worker_client import RouteHolds, all_routes
 from ansible.module_utils.basic import AnsibleModule
 
 RUN = Path("/run")
@@ -51,6 +52,9 @@ QUICK = 0.02  # seconds: what holds the loop for less blocks nobody
 ENOUGH = 20  # requests, before it is said of a route that it never blocks
 FEW = 8  # paths that one may reasonably list one by one
 LOG_BYTES = 64 * 2**20  # of each log file, from its end
+# For finding out which route each path in the log took: some 20 s for a million paths. A pattern
+# that explodes would take for ever.
+MATCH_SECONDS = 60.0
 
 
 @dataclasses.dataclass
@@ -145,17 +149,16 @@ def paths_line(paths: Sequence[str]) -> str:
     return f"paths: [{', '.join(paths)}]"
 
 
-def merge(said: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Route]:
+def merge(said: Iterable[tuple[str, Iterable[RouteHolds]]]) -> list[Route]:
     """Return the routes of all workers, from pairs of a pool and what one of its workers said."""
     routes: dict[tuple[str, str, str], Route] = {}
     for pool, answer in said:
-        for one in answer["routes"]:
-            key = (one["route"], one["handler"], pool)
+        for holds in answer:
+            key = (holds.route, holds.handler, pool)
             route = routes.setdefault(key, Route(*key))
-            holds = one["holds"]
-            route.requests += holds["count"]
-            route.max = max(route.max, holds["max"])
-            route.buckets.update({float(bound): count for bound, count in holds["buckets"]})
+            route.requests += holds.count
+            route.max = max(route.max, holds.max)
+            route.buckets.update(dict(holds.buckets))
     return list(routes.values())
 
 
@@ -211,12 +214,34 @@ def count_logged(
         ((fixed_part(route.pattern), route) for route in routes if route.pattern),
         key=lambda pair: -len(pair[0]),
     )
-    patterns = [(re.compile(f"(?:{route.pattern})$"), route) for _, route in known]
-    for (path, port), count in Counter(entries).items():
-        for pattern, route in patterns:
-            if route.pool == pool_of.get(port) and pattern.match(path):
-                route.logged[path] += count
-                break
+    patterns = []
+    for _, route in known:
+        # A pattern is a worker's word, and need not be one.
+        with contextlib.suppress(re.error, RecursionError, OverflowError):
+            patterns.append((re.compile(f"(?:{route.pattern})$"), route))
+    paths = Counter(entries)
+    with contextlib.suppress(TimeoutError), time_limit(MATCH_SECONDS):
+        for (path, port), count in paths.items():
+            for pattern, route in patterns:
+                if route.pool == pool_of.get(port) and pattern.match(path):
+                    route.logged[path] += count
+                    break
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in the block when it takes longer, also within a regular expression."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def moved(
@@ -377,16 +402,6 @@ def moved_together(
     return moved(pools, wanted, to) or {}
 
 
-def ask(control: Path) -> dict[str, Any] | None:
-    """Return what the worker behind the private socket says of its routes, or None."""
-    try:
-        status, body = request(control, "GET", "/routes", timeout=10)
-        said: dict[str, Any] = json.loads(body)
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    return said if status == 200 else None
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -399,7 +414,7 @@ def main() -> None:
     )
     site, pools = module.params["site"], module.params["pools"]
     pool_of = {str(port): pool["name"] for pool in pools for port in pool["ports"]}
-    answers = {port: ask(RUN / site / port / "control.sock") for port in pool_of}
+    answers = all_routes({port: RUN / site / port / "control.sock" for port in pool_of})
     routes = merge((pool_of[port], said) for port, said in answers.items() if said)
     log = Path(module.params["access_log"])
     for file in (log.with_name(f"{log.name}.1"), log):

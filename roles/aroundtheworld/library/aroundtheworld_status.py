@@ -33,30 +33,30 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.lock import lock_holder, read_log, refusal
-from ansible.module_utils.aroundtheworld.systemd import Systemd, health
+from ansible.module_utils.aroundtheworld.systemd import Systemd
+from ansible.module_utils.aroundtheworld.untrusted import printable
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, healths
 from ansible.module_utils.basic import AnsibleModule
 
 RUN = Path("/run")
 
 
-def worker_line(unit: str, active: str, said: Mapping[str, Any]) -> str:
+def worker_line(unit: str, active: str, health: WorkerHealth) -> str:
     """Return one line about a worker: where it is, what it runs, and what it is doing."""
     name = f"{unit.removesuffix('.service'):28}"
-    if not said:
+    if health.silent:
         return f"{name} {active}, does not answer on its private socket"
-    if "state" not in said:
-        return (
-            f"{name} {said['pool']:10} {active:9} release {said['release']}, a command of its own"
-        )
+    if not health.state:
+        return f"{name} {health.pool:10} {active:9} release {health.release}, a command of its own"
     busy = (
-        f", busy for {said['busy_seconds']:.1f} s in {said['busy_in']}"
-        if said["busy_seconds"]
+        f", busy for {health.busy_seconds:.1f} s in {health.busy_in or 'unknown'}"
+        if health.busy_seconds
         else ""
     )
     return (
-        f"{name} {said['pool']:10} {said['state']:9} release {said['release']}, "
-        f"up {said['uptime_seconds'] / 3600:.1f} h, {said['requests_total']} requests, "
-        f"{said['requests_in_flight']} in flight{busy}"
+        f"{name} {health.pool:10} {health.state:9} release {health.release}, "
+        f"up {health.uptime_seconds / 3600:.1f} h, {health.requests_total} requests, "
+        f"{health.requests_in_flight} in flight{busy}"
     )
 
 
@@ -85,7 +85,8 @@ def not_enforced(group: str, root: Path = Path("/sys/fs/cgroup")) -> list[str]:
 def change_line(entry: Mapping[str, Any]) -> str:
     """Return one line about a change."""
     seconds = sum(phase["seconds"] for phase in entry["phases"])
-    cause = f": {entry['cause'].splitlines()[0]}" if entry["cause"] else ""
+    # Written by root, but a cause may quote what a worker said.
+    cause = f": {printable(entry['cause'].splitlines()[0])}" if entry["cause"] else ""
     return (
         f"{entry['time']} {entry['verb']} by {entry['who']}, {entry['from'] or 'nothing'} to "
         f"{entry['to']}, {seconds:.1f} s, {entry['outcome']}{cause}"
@@ -110,11 +111,12 @@ def main() -> None:
     state = systemd.show(units)
     workers = []
     lines = []
-    for unit in units:
-        port = unit.partition("@")[2].removesuffix(".service")
-        said = health(RUN / site / port / "control.sock")
-        workers.append({"unit": unit, "active": state[unit]["ActiveState"], **said})
-        lines.append(worker_line(unit, state[unit]["ActiveState"], said))
+    ports = {unit: unit.partition("@")[2].removesuffix(".service") for unit in units}
+    answers = healths({unit: RUN / site / port / "control.sock" for unit, port in ports.items()})
+    for unit, health in answers.items():
+        active = state[unit]["ActiveState"]
+        workers.append({"unit": unit, "active": active, **health.to_json()})
+        lines.append(worker_line(unit, active, health))
     for name in sorted(systemd.loaded(f"{site}-*.slice")):
         group = systemd.call("show", "--property=ControlGroup", "--value", "--", name).strip()
         if group and (missing := not_enforced(group)):

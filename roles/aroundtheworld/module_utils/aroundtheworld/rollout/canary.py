@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
 # The canary is given up when, over at least so many requests, …
 CANARY_REQUESTS = 20
@@ -16,8 +17,14 @@ CANARY_QUARTER, CANARY_SLOWER, CANARY_SECONDS = 0.75, 3.0, 0.25
 # It is given up at once when its event loop was blocked for so many seconds longer than theirs.
 CANARY_BLOCKED = 1.0
 
+Pairs = Sequence[tuple[WorkerHealth, WorkerHealth]]
+"""What workers said of themselves at some moment, each with what it said later."""
 
-def slowest(pairs: Sequence[tuple[Any, Any]], fraction: float) -> float:
+# What a worker has said that has not begun yet.
+NOTHING = WorkerHealth(responses={})
+
+
+def slowest(pairs: Pairs, fraction: float) -> float:
     """Return the percentile of the answers that workers gave between two words of theirs.
 
     Args:
@@ -30,7 +37,7 @@ def slowest(pairs: Sequence[tuple[Any, Any]], fraction: float) -> float:
     counts: dict[float, int] = {}
     for sooner, later in pairs:
         for sign, said in ((-1, sooner), (1, later)):
-            for bound, count in said["latency_seconds"]["buckets"]:
+            for bound, count in said.latencies:
                 counts[bound] = counts.get(bound, 0) + sign * count
     rank = math.ceil(fraction * sum(counts.values()))
     for bound, count in sorted(counts.items()):
@@ -38,13 +45,6 @@ def slowest(pairs: Sequence[tuple[Any, Any]], fraction: float) -> float:
         if count and rank <= 0:
             return bound
     return 0.0
-
-
-Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-"""What workers said of themselves at some moment, each with what it said later."""
-
-# What a worker has said that has not begun yet.
-NOTHING: Mapping[str, Any] = {"responses": {}}
 
 
 def comparable(pairs: Pairs) -> Pairs:
@@ -55,18 +55,18 @@ def comparable(pairs: Pairs) -> Pairs:
     return [
         (sooner, later)
         for sooner, later in pairs
-        if "responses" in sooner
-        and "responses" in later
-        and sooner.get("pid", later.get("pid")) == later.get("pid")
+        if sooner.responses is not None
+        and later.responses is not None
+        and sooner.pid in (0, later.pid)
     ]
 
 
 def answers(pairs: Pairs, *kinds: str) -> int:
     """Return how many answers of some kinds, or of all, were given in between."""
     return sum(
-        int(later["responses"].get(kind, 0)) - int(sooner["responses"].get(kind, 0))
+        (later.responses or {}).get(kind, 0) - (sooner.responses or {}).get(kind, 0)
         for sooner, later in pairs
-        for kind in kinds or later["responses"]
+        for kind in kinds or later.responses or ()
     )
 
 
@@ -85,7 +85,7 @@ def errors_problem(mine: Pairs, usual: float) -> str:
     return f"{failed:.0%} of its {requests} answers are errors, where {usual:.0%} are usual"
 
 
-def canary_problem(before: Mapping[str, Any], after: Mapping[str, Any], siblings: Pairs) -> str:
+def canary_problem(before: WorkerHealth, after: WorkerHealth, siblings: Pairs) -> str:
     """Return what speaks against the canary, or an empty text.
 
     Args:
@@ -94,14 +94,14 @@ def canary_problem(before: Mapping[str, Any], after: Mapping[str, Any], siblings
         siblings: The same two of each worker of its pool that still runs the release before.
     """
     siblings = comparable(siblings)
-    if not after:
+    if after.silent:
         return "it does not answer on its private socket any more"
-    if after.get("state") != "ready":
-        return f"it is {after.get('state')} and not ready"
-    blocked = max(after["busy_seconds"], after["loop_lag_seconds"]["max"])
-    usual = max((later["loop_lag_seconds"]["max"] for _, later in siblings), default=0.0)
+    if after.state != "ready":
+        return f"it is {after.state or 'a command'} and not ready"
+    blocked = max(after.busy_seconds, after.loop_lag_max)
+    usual = max((later.loop_lag_max for _, later in siblings), default=0.0)
     if blocked > usual + CANARY_BLOCKED:
-        where = f" in {after['busy_in']}" if after.get("busy_in") else ""
+        where = f" in {after.busy_in}" if after.busy_in else ""
         return f"its event loop was blocked for {blocked:.1f} s{where}"
     mine = [(before, after)]
     if answers(mine) < CANARY_REQUESTS:

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.files import write_atomically
 from ansible.module_utils.aroundtheworld.rollout.observed import Observed
 from ansible.module_utils.aroundtheworld.rollout.units import text_of
 from ansible.module_utils.aroundtheworld.rollout.workers import Wanted
 from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
 POLL_SECONDS = 0.05
 # systemd returned from starting a worker, so it was ready or has failed; a restart takes a moment.
@@ -53,10 +54,7 @@ class Handover(Observed):
             self.systemd.call("daemon-reload")
             self.unread = []
 
-    def _said(self, workers: Sequence[Wanted]) -> dict[Wanted, Mapping[str, Any]]:
-        return {one: self._health(self.site.service(one.port)) for one in workers}
-
-    def _health(self, unit: str) -> Mapping[str, Any]:
+    def _health(self, unit: str) -> WorkerHealth:
         return self.talk.health(self.site.private(unit, "control"))
 
     def _exchange(self, batch: Sequence[Wanted]) -> None:
@@ -107,10 +105,8 @@ class Handover(Observed):
             self.systemd.call("kill", "--signal=KILL", "--", *asked.values(), check=False)
             raise
         for one, stand_in in asked.items():
-            try:
-                self.talk.accept(self.site.private(stand_in, "control"))
-            except HostError as failure:
-                raise self._not_ready(one, stand_in, str(failure)) from None
+            if problem := self.talk.accept(self.site.private(stand_in, "control")):
+                raise self._not_ready(one, stand_in, problem)
 
     def _settle(self, one: Wanted, unit: str) -> None:
         """Give a command the time in which it usually comes to take connections."""
@@ -123,9 +119,11 @@ class Handover(Observed):
         """Raise `HostError` when a command has ended, or was started with something else."""
         if self.systemd.show([unit])[unit].get("ActiveState") != "active":
             raise self._not_ready(one, unit, "its command has ended")
-        said = self._health(unit)
-        if (said.get("release"), said.get("config")) != (one.release, one.config):
-            raise self._not_ready(one, unit, f"it runs {said or 'nothing'}, not {one.release}")
+        health = self._health(unit)
+        if not health.runs(one.release, one.config):
+            raise self._not_ready(
+                one, unit, f"it runs release {health.release or 'unknown'}, not {one.release}"
+            )
 
     def _begin(self, stand_ins: Sequence[str]) -> None:
         """Start stand-ins anew; one from a run that failed may run something else."""
@@ -170,27 +168,36 @@ class Handover(Observed):
             return
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            said = self._health(unit)
-            if said.get("state") == state:
-                if (said.get("release"), said.get("config")) == (one.release, one.config):
+            health = self._health(unit)
+            if health.state == state:
+                if health.runs(one.release, one.config):
                     break
-                context = f"it runs release {said.get('release')}, not {one.release}"
+                context = f"it runs release {health.release}, not {one.release}"
             if time.monotonic() > deadline:
                 raise self._not_ready(one, unit, context)
             time.sleep(POLL_SECONDS)
         app = self.site.private(unit, "app")
-        timeout = self.site.health_timeout
-        if problem := self.talk.probe(app, one.health_path, timeout=timeout):
-            busy = self._health(unit).get("busy_in")
+        if problem := self.talk.problem(self._check(one), app):
+            busy = self._health(unit).busy_in
             raise self._not_ready(one, unit, f"{problem}{f', busy in {busy}' if busy else ''}")
+
+    def _check(self, one: Wanted) -> HealthCheck:
+        """Return how a process for this worker has to prove itself."""
+        site = self.site
+        return HealthCheck(
+            path=one.health_path,
+            host=site.health_host,
+            scheme=site.health_scheme,
+            statuses=one.health_status,
+            timeout=site.health_timeout,
+        )
 
     def _gate_command(self, one: Wanted, unit: str) -> None:
         """Return when a command answers where it listens, with what is wanted."""
         deadline = time.monotonic() + one.start_timeout
         while True:
             self._still_runs(one, unit)
-            timeout = self.site.health_timeout
-            problem = self.talk.probe(one.listen, one.health_path, timeout=timeout)
+            problem = self.talk.problem(self._check(one), one.listen)
             if not problem:
                 return
             if "with status" in problem or time.monotonic() > deadline:

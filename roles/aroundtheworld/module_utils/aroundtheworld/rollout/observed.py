@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.rollout.units import Site, text_of
 from ansible.module_utils.aroundtheworld.rollout.workers import PrivateSockets, Talk, Wanted
 from ansible.module_utils.aroundtheworld.systemd import Systemd
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
 
 class Observed:
@@ -38,7 +39,7 @@ class Observed:
         self.talk: Talk = talk or PrivateSockets()
         self.phases: list[dict[str, Any]] = []
         self.tell: Callable[[str], None] = lambda phase: None
-        self.earlier: dict[Wanted, Mapping[str, Any]] = {}
+        self.earlier: dict[Wanted, WorkerHealth] = {}
         self.meanwhile = 0.0
         services = [site.service(one.port) for one in wanted]
         sockets = [site.socket(one.port) for one in wanted if one.kind != "binds"]
@@ -57,18 +58,25 @@ class Observed:
             self.disabled.append(metrics)
         self.unread = [n for n, one in self.state.items() if one.get("NeedDaemonReload") == "yes"]
         self.unread = [n for n in self.unread if n not in unused]
-        self.restart = {one: why for one in wanted if (why := self._why_restart(one))}
+        health = self._healths(wanted)
+        self.restart = {one: why for one in wanted if (why := self._why_restart(one, health[one]))}
         self.restart_metrics = self._why_restart_metrics()
         # What the site wrote down that it has; what only is called alike is somebody else's.
         self.own = belongings.files(site.name, site.root)
         self.leftover = self._loaded_stand_ins()
         self.orphans = self._find_orphans()
 
-    def _why_restart(self, one: Wanted) -> str:
+    def _healths(self, workers: Iterable[Wanted]) -> dict[Wanted, WorkerHealth]:
+        """Return what workers say of themselves, who are asked at once."""
+        services = {one: self.site.service(one.port) for one in workers}
+        return self.talk.healths(
+            {one: self.site.private(service, "control") for one, service in services.items()}
+        )
+
+    def _why_restart(self, one: Wanted, health: WorkerHealth) -> str:
         service = self.site.service(one.port)
-        said = self.talk.health(self.site.private(service, "control"))
         listening = self.state[self.site.socket(one.port)]
-        why = one.why_restart(self.state[service], listening, self.addresses, said)
+        why = one.why_restart(self.state[service], listening, self.addresses, health)
         return why or ("its unit files were edited" if self._edited(one) else "")
 
     def _edited(self, one: Wanted) -> bool:

@@ -64,11 +64,18 @@ class Revert(Handover):
         release, config, kind = (
             stated(text, f"AROUNDTHEWORLD_{name}") for name in ("RELEASE", "CONFIG", "KIND")
         )
-        former = replace(one, release=release, config=config, kind=kind or "runner")
+        # It served before, by whichever answer: what it has to do now is to answer.
+        former = replace(
+            one,
+            release=release,
+            config=config,
+            kind=kind or "runner",
+            health_status=("1xx", "2xx", "3xx", "4xx"),
+        )
         service = self.site.service(one.port)
-        said = self._health(service)
+        health = self._health(service)
         self._write([self.site.drop_in(service)])
-        if (said.get("release"), said.get("config")) == (release, config):
+        if health.runs(release, config):
             return
         path = self.site.drop_in(self.site.stand_in(one.port))
         self.files[path] = text

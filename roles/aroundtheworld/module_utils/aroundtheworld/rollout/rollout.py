@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.files import link_atomically
@@ -20,6 +21,7 @@ from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from ansible.module_utils.aroundtheworld.rollout.revert import Revert
 from ansible.module_utils.aroundtheworld.rollout.workers import Wanted, batches
 from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
 
 class Workers(Revert):
@@ -118,12 +120,12 @@ class Workers(Revert):
             self.files[path] = self.files[self.site.drop_in(self.site.service(one.port))]
             self._write([path])
         self._reload()
-        self.earlier = self._said(running)
+        self.earlier = self._healths(running)
         public = [one for one in running if one.is_public_runner]
         canary, siblings = public[:1], public[1:] if self.site.canary_seconds else []
         for batch in batches(running):
             touched += batch
-            earlier = self._said(siblings) if batch == canary else {}
+            earlier = self._healths(siblings) if batch == canary else {}
             with self._phase(f"exchange {', '.join(str(one.port) for one in batch)}"):
                 self._exchange(batch)
             self._compare_errors(touched)
@@ -137,7 +139,7 @@ class Workers(Revert):
         That is how often its pool failed before the rollout, or how often any worker did meanwhile
         that still ran the release before: a database that is down is not the new release's fault.
         """
-        said = self._said(list(self.earlier))
+        said = self._healths(list(self.earlier))
         still = [(self.earlier[one], said[one]) for one in self.earlier if one not in touched]
         self.meanwhile = max(self.meanwhile, failed_share(comparable(still)))
         for one in (one for one in touched if one in self.earlier):
@@ -146,21 +148,19 @@ class Workers(Revert):
             if problem := errors_problem(comparable([(NOTHING, said[one])]), usual):
                 raise self._not_ready(one, self.site.service(one.port), problem)
 
-    def _watch(self, one: Wanted, earlier: Mapping[Wanted, Mapping[str, Any]]) -> None:
+    def _watch(self, one: Wanted, earlier: Mapping[Wanted, WorkerHealth]) -> None:
         """Raise `HostError` as soon as something speaks against the canary."""
         service = self.site.service(one.port)
         begun = self._health(service)
         deadline = time.monotonic() + self.site.canary_seconds
         while time.monotonic() < deadline:
             time.sleep(0.5)
-            siblings = [
-                (sooner, self._health(self.site.service(other.port)))
-                for other, sooner in earlier.items()
-            ]
+            later = self._healths(earlier)
+            siblings = [(sooner, later[other]) for other, sooner in earlier.items()]
             if problem := canary_problem(begun, self._canary(one), siblings):
                 raise self._not_ready(one, service, f"as the canary, {problem}")
 
-    def _canary(self, one: Wanted) -> Mapping[str, Any]:
+    def _canary(self, one: Wanted) -> WorkerHealth:
         """Return what a worker says, blocked for as long as its stand-in if that is longer.
 
         The stand-in runs the same release and finishes what it has. To nginx both are one server,
@@ -170,8 +170,8 @@ class Workers(Revert):
             self._health(unit)
             for unit in (self.site.service(one.port), self.site.stand_in(one.port))
         )
-        if worker and stand_in.get("busy_seconds", 0.0) > worker["busy_seconds"]:
-            return {**worker, **{key: stand_in[key] for key in ("busy_seconds", "busy_in")}}
+        if not worker.silent and stand_in.busy_seconds > worker.busy_seconds:
+            return replace(worker, busy_seconds=stand_in.busy_seconds, busy_in=stand_in.busy_in)
         return worker
 
 
@@ -193,8 +193,6 @@ def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
             append_log(
                 site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause}
             )
-        running = {
-            str(workers._health(site.service(one.port)).get("release")) for one in workers.wanted
-        }
+        running = {health.release for health in workers._healths(workers.wanted).values()}
         prune(site.home, given["keep_releases"], running)
     return workers.phases

@@ -65,6 +65,8 @@ class Site:
     home: Path
     health_timeout: float = 5.0
     canary_seconds: float = 0.0
+    health_host: str = "localhost"
+    health_scheme: str = "http"
     units: Path = UNIT_DIRECTORY
     run: Path = Path("/run")
     root: Path = belongings.ROOT

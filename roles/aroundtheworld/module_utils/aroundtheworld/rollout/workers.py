@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
+from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.sockets import listeners
-from ansible.module_utils.aroundtheworld.systemd import accept, health, probe
+from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, accept, health, healths
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Wanted:
     Attributes:
         kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket or
             C(binds) its port itself.
+        health_status: Which answers to the health path are right, such as C(204) or C(2xx).
     """
 
     port: int
@@ -29,6 +33,7 @@ class Wanted:
     listen: str
     kind: str = "runner"
     health_path: str = "/"
+    health_status: tuple[str, ...] = ("1xx", "2xx", "3xx", "4xx")
     start_timeout: float = 30.0
 
     @property
@@ -41,7 +46,7 @@ class Wanted:
         service: Mapping[str, str],
         listening: Mapping[str, str],
         addresses: Collection[str],
-        said: Mapping[str, Any],
+        health: WorkerHealth,
     ) -> str:
         """Return why the worker has to be exchanged, or an empty text when it runs what it should.
 
@@ -49,7 +54,7 @@ class Wanted:
             service: Properties of its service unit.
             listening: Properties of its socket unit.
             addresses: Where the host listens, each as ``address:port``.
-            said: Its answer on the private socket.
+            health: Its answer on the private socket.
         """
         listens = listening.get("ActiveState") == "active"
         if service.get("ActiveState") != "active" or listens is (self.kind == "binds"):
@@ -58,15 +63,15 @@ class Wanted:
             addresses = {address.rpartition(":")[2] for address in addresses}
         if self.listen not in addresses and str(self.port) not in addresses:
             return f"nothing listens on {self.listen}"
-        if not said:
+        if health.silent or (self.kind == "runner" and not health.state):
             return (
                 "it does not answer on its private socket"
                 if self.kind == "runner"
                 else "nothing says what it was started with"
             )
-        if said.get("release") != self.release:
-            return f"it runs release {said.get('release')}"
-        if said.get("config") != self.config:
+        if health.release != self.release:
+            return f"it runs release {health.release}"
+        if health.config != self.config:
             return "its settings changed"
         return ""
 
@@ -87,13 +92,16 @@ def batches(workers: Sequence[Wanted]) -> list[list[Wanted]]:
 class Talk(Protocol):
     """How a rollout speaks with workers; tests put their own here."""
 
-    def health(self, control: Path) -> Mapping[str, Any]:
+    def health(self, control: Path) -> WorkerHealth:
         """Return what the worker at the private socket says of itself."""
 
-    def accept(self, control: Path) -> None:
-        """Tell a worker that holds to take connections."""
+    def healths(self, controls: Mapping[Key, Path]) -> dict[Key, WorkerHealth]:
+        """Return the same of many, who are asked at once."""
 
-    def probe(self, app: Path | str, url: str, *, timeout: float) -> str:
+    def accept(self, control: Path) -> str:
+        """Tell a worker that holds to take connections; return why it does not, or nothing."""
+
+    def problem(self, check: HealthCheck, app: Path | str) -> str:
         """Return what is wrong with the app's answer, or an empty text."""
 
     def addresses(self) -> Collection[str]:
@@ -104,8 +112,9 @@ class PrivateSockets:
     """Speaks with workers on their private sockets."""
 
     health = staticmethod(health)
+    healths = staticmethod(healths)
     accept = staticmethod(accept)
-    probe = staticmethod(probe)
+    problem = staticmethod(HealthCheck.problem)
 
     def addresses(self) -> Collection[str]:
         """Return where the host listens, as the kernel says.
