@@ -291,6 +291,24 @@ ONE_PROBLEM = [
             ("the site", {"aroundtheworld_health_path": value}),
         )
     ),
+    *(
+        case(
+            f"health status {value!r} of {where}",
+            given,
+            f"health_status[0]: {value!r} is not allowed",
+            "must be a status from 200 to 599",
+        )
+        for value in ("ok", "2XX", "20", "100", "600", "xx2", "2xx,404", "200-299")
+        for where, given in (
+            ("a pool", pools(admin={"health_status": [value]})),
+            ("the site", {"aroundtheworld_health_status": [value]}),
+        )
+    ),
+    case(
+        "no health status",
+        {"aroundtheworld_health_status": []},
+        "aroundtheworld_health_status: [] is not allowed",
+    ),
     case(
         "unknown pool key", pools(admin={"prots": [1]}), "pools[1].prots: ", "did you mean ports?"
     ),

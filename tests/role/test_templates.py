@@ -417,7 +417,12 @@ def test_blocking_workers_are_exchanged_first():
             "pool": pool,
             "blocking": pool == "admin",
             "kind": "runner",
-            "health_path": "/",
+            "health": {
+                "path": "/",
+                "host": "localhost",
+                "scheme": "http",
+                "statuses": ["2xx", "3xx"],
+            },
             "start_timeout": 60 if pool == "admin" else 30,
         }
         for pool, ports in (
@@ -463,3 +468,31 @@ def test_nginx_tells_its_own_numbers_on_the_host_alone():
         [[["stub_status"], ["allow", "127.0.0.1"], ["deny", "all"]]]
     ]
     assert find(numbers, "location", "/") == [[[["return", "404"]]]]
+
+
+@pytest.mark.parametrize(
+    ("variables", "host"),
+    [
+        ({}, "localhost"),
+        ({"server_names": ["_", "shop.example.org", "www.example.org"]}, "shop.example.org"),
+        ({"server_names": ["shop.example.org"], "http_port": 8080}, "shop.example.org:8080"),
+    ],
+)
+def test_a_health_check_asks_for_the_site_by_its_own_name(variables, host):
+    pools = [PUBLIC, ADMIN | {"health_path": "/admin/up", "health_status": [401]}]
+    given = {f"aroundtheworld_{name}": value for name, value in variables.items()}
+    plan = variables_for({"aroundtheworld_pools": pools, **given})["__aroundtheworld_plan"]
+    admin, public = (worker["health"] for worker in plan["workers"][:2])
+    assert public == {"path": "/", "host": host, "scheme": "http", "statuses": ["2xx", "3xx"]}
+    assert admin == {"path": "/admin/up", "host": host, "scheme": "http", "statuses": ["401"]}
+
+
+def test_a_command_is_tried_by_the_same_rule():
+    pool = ADMIN | {"command": "serve", "health_status": ["2xx", 404]}
+    names = {"aroundtheworld_server_names": ["shop.example.org"]}
+    text = render(
+        "prepare.service.j2", variables_for({"aroundtheworld_pools": [PUBLIC, pool], **names})
+    )
+    trial = next(line for line in text.splitlines() if "runner.trial" in line)
+    assert "AROUNDTHEWORLD_HEALTH_HOST=shop.example.org " in trial
+    assert "AROUNDTHEWORLD_HEALTH_STATUS=2xx,404 " in trial

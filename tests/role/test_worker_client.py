@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -484,3 +485,88 @@ def test_an_app_is_asked_by_its_address_too():
         threading.Thread(target=serve, daemon=True).start()
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         assert bounded_http.request(address, "GET", "/", timeout=2).status == 204
+
+
+# --- Health checks --------------------------------------------------------------------------------
+
+
+def test_the_runner_has_the_same_client():
+    """It travels with the release, and root runs nothing of that, so there are two of them."""
+    role = CHECKOUT / "roles/aroundtheworld"
+    copy = role / "files/runner/aroundtheworld_runner/bounded_http.py"
+    assert (role / "module_utils/aroundtheworld/bounded_http.py").read_text() == copy.read_text()
+
+
+def test_an_app_is_asked_as_a_visitor_would_ask(control, serve):
+    server = serve(answer(b"<html>"))
+    check = bounded_http.HealthCheck(path="/health?x=1", host="shop.example.org", scheme="https")
+    assert check.problem(control) == ""
+    first, *lines = server.got[0].decode().split("\r\n")
+    headers = dict(line.split(": ") for line in lines if line)
+    assert first == "GET /health?x=1 HTTP/1.1"
+    assert re.fullmatch("[0-9a-f]{32}", headers.pop("X-Request-ID"))
+    assert headers == {
+        "Host": "shop.example.org",
+        "X-Real-IP": "127.0.0.1",
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Proto": "https",
+        "User-Agent": "aroundtheworld-health-check",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed", "right"),
+    [
+        (200, None, True),
+        (204, None, True),
+        (301, None, True),
+        (400, None, False),
+        (403, None, False),
+        (404, None, False),
+        (500, None, False),
+        (404, ("2xx", "404"), True),
+        (302, ("200",), False),
+        (503, ("5xx",), True),
+    ],
+)
+def test_an_answer_is_right_when_its_status_is_allowed(control, serve, status, allowed, right):
+    check = bounded_http.HealthCheck(**({"statuses": allowed} if allowed else {}))
+    serve(answer(b"", b"HTTP/1.1 %d X\r\nLocation: http://127.0.0.1:9/\r\n" % status))
+    problem = check.problem(control)
+    assert (problem == "") is right
+    if not right:
+        shown = ", ".join(allowed or ("2xx", "3xx"))
+        assert f"asked as http://localhost/, with status {status}; allowed: {shown}." in problem
+        assert "aroundtheworld_health_status" in problem
+
+
+@pytest.mark.parametrize("size", [0, 100, 3 * MEGABYTE])
+def test_a_page_of_any_size_is_an_answer_and_is_not_kept(control, serve, size):
+    serve(answer(b"x" * size))
+    tracemalloc.start()
+    try:
+        assert bounded_http.HealthCheck().problem(control) == ""
+        assert tracemalloc.get_traced_memory()[1] < MEGABYTE + size  # the server's own
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("behave", "problem"),
+    [
+        (drip(answer(b"x" * 500)), "no whole answer within 0.5 s"),
+        (silence, "no whole answer within 0.5 s"),
+        (answer(b"x" * 500)[:-9], "the answer broke off"),
+        (b"", "the answer is no HTTP (RemoteDisconnected)"),
+        (b"SSH-2.0-\x1b[2J", "the answer is no HTTP (BadStatusLine)"),
+    ],
+)
+def test_an_app_that_does_not_answer_in_whole_and_in_time_is_told_of(
+    control, serve, behave, problem
+):
+    serve(behave)
+    check = bounded_http.HealthCheck(path="/x", timeout=0.5)
+    assert check.problem(control) == f"it does not answer /x ({problem})"

@@ -63,6 +63,8 @@ class Host:
         self.cut_off_at = None
         self.broken = set()  # services that do not become ready
         self.sick = set()  # releases that answer the health path with an error
+        self.statuses = {}  # by release, how it answers the health path
+        self.checks = []  # which release was asked, and how
         self.crippled = set()  # releases that speak against themselves as the canary
         for release in (FIRST, SECOND):
             (self.home / "releases" / release).mkdir(parents=True)
@@ -123,7 +125,11 @@ class Host:
             answering = next(name for name in names if name in self.running)
         else:
             answering = self._behind(app)
-        sick = self.running[answering][0]["release"] in self.sick
+        release = self.running[answering][0]["release"]
+        self.checks.append((release, check))
+        if (status := self.statuses.get(release, 200)) and not check.allows(status):
+            return check.wrong(status)
+        sick = release in self.sick
         return f"it answers {check.path} with status 500" if sick else ""
 
     # --- systemd
@@ -517,6 +523,34 @@ def test_a_release_that_answers_with_errors_never_takes_a_connection(host, run, 
     with pytest.raises(run.failed, match="it answers / with status 500"):
         run(SECOND)
     assert host.snapshot() == before
+
+
+def test_a_release_that_answers_every_visitor_404_is_not_rolled_out(host, run):
+    run()
+    host.statuses[SECOND] = 404
+    with pytest.raises(run.failed, match=r"with status 404; allowed: 2xx, 3xx\. If that answer"):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def test_a_release_that_served_with_404_until_now_is_gone_back_to(host, run, monkeypatch):
+    """By the rule from before, it was right; so is it for going back, and then only."""
+    run()
+    host.statuses[FIRST] = 404
+    original = host._restart
+
+    def restart(name):
+        original(name)
+        if "@10002" in name and host.running[name][0]["release"] == SECOND:
+            host.running[name][0]["responses"] = {"5xx": 100}
+
+    monkeypatch.setattr(host, "_restart", restart)
+    with pytest.raises(run.failed, match=r"are errors(.|\n)*is back on release"):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert {check.statuses for release, check in host.checks if release == SECOND} == {
+        ("2xx", "3xx")
+    }
 
 
 def test_workers_that_were_exchanged_before_one_fails_are_exchanged_back(host, run):

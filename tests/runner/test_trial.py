@@ -13,6 +13,7 @@ SERVE = """
 import http.server, os, socket, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        print("asked with Host", self.headers["Host"], flush=True)
         self.send_response(int(sys.argv[1]) if self.path == "/health?x=1" else 200)
         self.end_headers()
     def log_message(self, *args):
@@ -30,13 +31,13 @@ server.serve_forever()
 """
 
 
-def trial(*command, options=()):
+def trial(*command, options=(), **environment):
     started = subprocess.run(
         [
             *(sys.executable, "-m", "aroundtheworld_runner.trial", "--pool", "admin"),
             *("--path", "/health?x=1", "--start-timeout", "5", *options, "--", *command),
         ],
-        env={**os.environ, "PYTHONPATH": str(RUNNER)},
+        env={**os.environ, "PYTHONPATH": str(RUNNER), **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -49,9 +50,9 @@ def serve(*arguments):
     return [sys.executable, "-c", SERVE, *map(str, arguments)]
 
 
-@pytest.mark.parametrize("status", [200, 404])
-def test_a_command_that_answers_on_the_passed_socket_passes_and_is_stopped(status):
-    code, said, errors = trial(*serve(status))
+@pytest.mark.parametrize(("status", "allowed"), [(200, ""), (302, ""), (404, "2xx,404")])
+def test_a_command_that_answers_on_the_passed_socket_passes_and_is_stopped(status, allowed):
+    code, said, errors = trial(*serve(status), AROUNDTHEWORLD_HEALTH_STATUS=allowed)
     assert (code, errors) == (0, "")
     assert "the command of pool admin answers" in said
     process = int(said.split("serving as ")[1].split()[0])
@@ -69,7 +70,6 @@ def test_a_command_that_binds_gets_a_free_port():
     ("command", "problem"),
     [
         (["sh", "-c", "echo no such app >&2; exit 3"], "it ended with status 3 instead of serving"),
-        (serve(503), "it answers /health?x=1 with status 503"),
         (["sh", "-c", "kill -9 $$"], "it ended with signal 9 instead of serving"),
         (["/usr/bin/env", "no-such-command"], "it ended with status 127 instead of serving"),
     ],
@@ -87,3 +87,42 @@ def test_a_command_that_never_answers_is_given_up(options):
     assert code == 1
     assert "pool admin cannot be run: it did not answer /health?x=1" in errors
     assert "within 1 s." in errors
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+def test_a_command_that_answers_with_errors_is_named_with_what_is_allowed(status):
+    code, _, errors = trial(
+        *serve(status),
+        AROUNDTHEWORLD_HEALTH_HOST="shop.example.org",
+        AROUNDTHEWORLD_HEALTH_SCHEME="https",
+    )
+    assert code == 1
+    assert (
+        "it answers /health?x=1, asked as https://shop.example.org/health?x=1, with status "
+        f"{status}; allowed: 2xx, 3xx. " in errors
+    )
+
+
+def test_a_command_is_asked_as_a_visitor_would_ask():
+    code, said, _ = trial(*serve(200), AROUNDTHEWORLD_HEALTH_HOST="shop.example.org:8080")
+    assert code == 0
+    assert "asked with Host shop.example.org:8080" in said
+
+
+def test_a_command_that_answers_a_byte_a_moment_is_given_up():
+    drip = """
+import socket, time
+listening = socket.socket(fileno=3)
+while True:
+    connection = listening.accept()[0]
+    try:
+        for letter in b"HTTP/1.1 200 OK\\r\\n" + b"X: y\\r\\n" * 1000:
+            connection.sendall(bytes([letter]))
+            time.sleep(0.02)
+    except OSError:
+        pass
+"""
+    options = ("--start-timeout", "1", "--answer-timeout", "0.5")
+    code, _, errors = trial(sys.executable, "-c", drip, options=options)
+    assert code == 1
+    assert "no whole answer within 0." in errors

@@ -44,7 +44,8 @@ options:
   workers:
     description:
       - In the order of their exchange, each with C(port), C(pool), C(blocking), C(kind),
-        C(health_path) and C(start_timeout).
+        C(start_timeout), and C(health), which says how a process has to prove itself - what it is
+        asked (C(path), C(host), C(scheme)) and which answers are right (C(statuses)).
     type: list
     elements: dict
     required: true
@@ -85,7 +86,7 @@ EXAMPLES = r"""
         pool: public
         blocking: false
         kind: runner
-        health_path: /
+        health: {path: /, host: shop.example.org, scheme: http, statuses: [2xx, 3xx]}
         start_timeout: 30
 """
 
@@ -99,6 +100,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.rollout.prune import remove_orphans
 from ansible.module_utils.aroundtheworld.rollout.rollout import Workers, change
 from ansible.module_utils.aroundtheworld.rollout.units import (
@@ -140,7 +142,6 @@ def main() -> None:
     site = Site(
         given["site"],
         Path(given["home"]),
-        given["health_timeout"],
         given["canary_seconds"],
     )
     files = split_units(given["units"])
@@ -158,9 +159,10 @@ def main() -> None:
         texts = [files[drop_in], *(files[site.units / name] for name in names)]
         config = config_id(texts, watched)
         files[drop_in] = files[drop_in].replace(CONFIG, config)
+        asked = {**worker["health"], "statuses": tuple(worker["health"]["statuses"])}
         wanted.append(
             Wanted(
-                **worker,
+                **{**worker, "health": HealthCheck(**asked, timeout=given["health_timeout"])},
                 release=given["release"],
                 config=config,
                 listen=f"{given['address']}:{port}",

@@ -17,7 +17,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -188,7 +188,7 @@ class HealthCheck:
     path: str = "/"
     host: str = "localhost"
     scheme: str = "http"
-    statuses: Sequence[str] = ("2xx", "3xx")
+    statuses: tuple[str, ...] = ("2xx", "3xx")
     timeout: float = 5.0
 
     def allows(self, status: int) -> bool:

@@ -12,6 +12,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
+HEALTH_STATUS = re.compile(r"[2-5](\d\d|xx)")
 RANGES = {
     "start_timeout": (1, 3600),
     "drain_timeout": (0, 86400),
@@ -52,11 +53,22 @@ def health_path_problems(path: str, name: str) -> Iterator[str]:
         )
 
 
+def health_status_problems(statuses: Sequence[str], name: str) -> Iterator[str]:
+    """Yield what keeps each from being a status, or a class of them, that a process may answer."""
+    for index, status in enumerate(statuses):
+        if not HEALTH_STATUS.fullmatch(status):
+            yield (
+                f"{name}[{index}]: {status!r} is not allowed; it must be a status from 200 to 599, "
+                "such as 404, or a class of them, such as '2xx'."
+            )
+
+
 def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield what is wrong with a pool's own command, and with settings that it contradicts."""
     command, name = pool.get("command", ""), pool["name"]
     if pool.get("health_path"):
         yield from health_path_problems(pool["health_path"], f"{where}.health_path")
+    yield from health_status_problems(pool.get("health_status", ()), f"{where}.health_status")
     if not command:
         if pool.get("binds"):
             yield (

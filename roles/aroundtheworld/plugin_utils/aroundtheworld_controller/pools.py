@@ -37,13 +37,29 @@ def derive_pools(
                 **family,
                 **pool,
                 "paths": paths,
-                "health_path": pool.get("health_path") or given["aroundtheworld_health_path"],
+                "health": derive_health(given, pool),
                 "exec": unit_text(pool.get("command", "")),
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
             }
         )
     return pools
+
+
+def derive_health(given: Mapping[str, Any], pool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a process of a pool has to prove itself: a visitor's request, and the answers.
+
+    The keys are those of `HealthCheck` in module_utils/aroundtheworld/bounded_http.py.
+    """
+    names = [name for name in given["aroundtheworld_server_names"] if name != "_"]
+    host, port = names[0] if names else "localhost", given["aroundtheworld_http_port"]
+    return {
+        "path": pool.get("health_path") or given["aroundtheworld_health_path"],
+        # As visitors name it, and by what nginx says that they come.
+        "host": host if port == 80 else f"{host}:{port}",
+        "scheme": "http",
+        "statuses": pool.get("health_status") or given["aroundtheworld_health_status"],
+    }
 
 
 def derive_commands(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "pool": pool["name"],
             "blocking": pool["blocking"],
             "kind": ("binds" if pool["binds"] else "takes") if pool["command"] else "runner",
-            "health_path": pool["health_path"],
+            "health": pool["health"],
             "start_timeout": pool["start_timeout"],
         }
         # Blocking pools first: only their operators notice when the release is a bad one.

@@ -15,6 +15,7 @@ from aroundtheworld_controller.pool_rules import (
     NAME,
     PATH,
     health_path_problems,
+    health_status_problems,
     path_problems,
     pool_problems,
     port_problems,
@@ -186,6 +187,13 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     yield from health_path_problems(
         given["aroundtheworld_health_path"], "aroundtheworld_health_path"
     )
+    statuses = given["aroundtheworld_health_status"]
+    yield from health_status_problems(statuses, "aroundtheworld_health_status")
+    if not statuses:
+        yield (
+            "aroundtheworld_health_status: [] is not allowed; no process could prove itself. Give "
+            "the answers that are right, as in ['2xx', '3xx']."
+        )
     yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
     names = given["aroundtheworld_server_names"]
     if not names:

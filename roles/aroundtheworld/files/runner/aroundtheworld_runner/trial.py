@@ -7,16 +7,16 @@ it still serve. It is stopped afterwards, whatever it says.
 
 import argparse
 import contextlib
-import http.client
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from aroundtheworld_runner.bounded_http import HealthCheck, NoAnswerError
 from aroundtheworld_runner.systemd import FIRST_PASSED_FD
 
 ADDRESS = "127.0.0.1"
@@ -73,24 +73,48 @@ def _running(
         process.wait()
 
 
-def _ask(port: int, path: str, timeout: float, process: subprocess.Popen[bytes]) -> int:
+def _health_check(path: str, timeout: float) -> HealthCheck:
+    """Return what the command is asked; the unit says in the environment what a visitor would.
+
+    Options would be clearer, but the runner of an older release has to bear the same unit.
+    """
+    given = {
+        key: os.environ.get(f"AROUNDTHEWORLD_HEALTH_{key.upper()}", "")
+        for key in ("host", "scheme", "status")
+    }
+    usual = HealthCheck()
+    return HealthCheck(
+        path=path,
+        host=given["host"] or usual.host,
+        scheme=given["scheme"] or usual.scheme,
+        statuses=tuple(filter(None, given["status"].split(","))) or usual.statuses,
+        timeout=timeout,
+    )
+
+
+def _ask(check: HealthCheck, port: int, process: subprocess.Popen[bytes]) -> int:
     """Return the status of an answer.
 
     Raises:
-        OSError: There is none in time, or the process has ended.
-        http.client.HTTPException: The answer is no HTTP.
+        NoAnswerError: There is none in time, or the process has ended.
     """
-    connection = http.client.HTTPConnection(ADDRESS, port, timeout=timeout)
-    try:
-        connection.request("GET", path, headers={"Host": "localhost"})
-        deadline = time.monotonic() + timeout
-        # A socket that nobody accepts from any more keeps its callers waiting.
-        while not select.select([connection.sock], [], [], PAUSE)[0]:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise TimeoutError(f"not within {timeout:g} s")
-        return connection.getresponse().status
-    finally:
-        connection.close()
+    answers: list[int | NoAnswerError] = []
+
+    def ask() -> None:
+        try:
+            answers.append(check.ask(f"{ADDRESS}:{port}"))
+        except NoAnswerError as error:
+            answers.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    # A socket that nobody accepts from any more would keep its callers waiting.
+    while asking.is_alive() and process.poll() is None:
+        asking.join(PAUSE)
+    answer = answers[0] if answers else NoAnswerError("it has ended")
+    if isinstance(answer, NoAnswerError):
+        raise answer
+    return answer
 
 
 def try_command(options: argparse.Namespace, command: Sequence[str]) -> str:
@@ -106,12 +130,12 @@ def try_command(options: argparse.Namespace, command: Sequence[str]) -> str:
         deadline = time.monotonic() + options.start_timeout
         while (left := deadline - time.monotonic()) > 0:
             try:
-                timeout = min(options.answer_timeout, left)
-                status = _ask(port, options.path, timeout, process)
-            except (OSError, http.client.HTTPException) as error:
+                check = _health_check(options.path, min(options.answer_timeout, left))
+                status = _ask(check, port, process)
+            except NoAnswerError as error:
                 problem = f"it did not answer {options.path} ({error})"
             else:
-                return f"it answers {options.path} with status {status}" if status >= 500 else ""
+                return "" if check.allows(status) else check.wrong(status)
             time.sleep(PAUSE)
             if (code := process.poll()) is not None:
                 how = f"signal {-code}" if code < 0 else f"status {code}"

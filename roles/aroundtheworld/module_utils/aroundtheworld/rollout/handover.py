@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.files import write_atomically
 from ansible.module_utils.aroundtheworld.rollout.observed import Observed
 from ansible.module_utils.aroundtheworld.rollout.units import text_of
@@ -177,27 +176,16 @@ class Handover(Observed):
                 raise self._not_ready(one, unit, context)
             time.sleep(POLL_SECONDS)
         app = self.site.private(unit, "app")
-        if problem := self.talk.problem(self._check(one), app):
+        if problem := self.talk.problem(one.health, app):
             busy = self._health(unit).busy_in
             raise self._not_ready(one, unit, f"{problem}{f', busy in {busy}' if busy else ''}")
-
-    def _check(self, one: Wanted) -> HealthCheck:
-        """Return how a process for this worker has to prove itself."""
-        site = self.site
-        return HealthCheck(
-            path=one.health_path,
-            host=site.health_host,
-            scheme=site.health_scheme,
-            statuses=one.health_status,
-            timeout=site.health_timeout,
-        )
 
     def _gate_command(self, one: Wanted, unit: str) -> None:
         """Return when a command answers where it listens, with what is wanted."""
         deadline = time.monotonic() + one.start_timeout
         while True:
             self._still_runs(one, unit)
-            problem = self.talk.problem(self._check(one), one.listen)
+            problem = self.talk.problem(one.health, one.listen)
             if not problem:
                 return
             if "with status" in problem or time.monotonic() > deadline:

@@ -70,7 +70,7 @@ class Revert(Handover):
             release=release,
             config=config,
             kind=kind or "runner",
-            health_status=("1xx", "2xx", "3xx", "4xx"),
+            health=replace(one.health, statuses=("2xx", "3xx", "4xx")),
         )
         service = self.site.service(one.port)
         health = self._health(service)

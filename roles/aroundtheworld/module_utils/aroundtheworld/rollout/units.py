@@ -63,10 +63,7 @@ class Site:
 
     name: str
     home: Path
-    health_timeout: float = 5.0
     canary_seconds: float = 0.0
-    health_host: str = "localhost"
-    health_scheme: str = "http"
     units: Path = UNIT_DIRECTORY
     run: Path = Path("/run")
     root: Path = belongings.ROOT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -22,7 +22,7 @@ class Wanted:
     Attributes:
         kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket or
             C(binds) its port itself.
-        health_status: Which answers to the health path are right, such as C(204) or C(2xx).
+        health: How a process has to prove itself before it gets a visitor.
     """
 
     port: int
@@ -32,8 +32,7 @@ class Wanted:
     config: str
     listen: str
     kind: str = "runner"
-    health_path: str = "/"
-    health_status: tuple[str, ...] = ("1xx", "2xx", "3xx", "4xx")
+    health: HealthCheck = field(default_factory=HealthCheck)
     start_timeout: float = 30.0
 
     @property
