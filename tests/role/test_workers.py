@@ -784,6 +784,61 @@ def test_a_canary_is_compared_over_the_time_of_the_watch():
     assert "any more" in canary.canary_problem(said(0), SILENT, sibling)
 
 
+@pytest.mark.parametrize(
+    ("mine", "siblings", "bad"),
+    [
+        ((0, 20), (57, 3), True),  # a release that refuses everybody, at the first look
+        ((60, 40), (285, 15), True),  # it refuses what every third visitor wants
+        ((140, 60), (570, 30), True),
+        ((18, 2), (59, 1), False),  # chance
+        ((14, 6), (54, 6), False),
+        ((50, 50), (140, 160), False),  # a robot asks all of them for what is not there
+        ((180, 20), (570, 30), False),  # ten percent, where five are usual
+        ((0, 19), (60, 0), False),  # too few to judge
+        ((0, 100), (0, 0), False),  # nobody to compare with
+    ],
+)
+def test_a_canary_that_refuses_more_than_its_siblings_is_given_up(mine, siblings, bad):
+    nothing = WorkerHealth(state="ready", responses={})
+
+    def said(good, refused):
+        return dataclasses.replace(nothing, responses={"2xx": good, "4xx": refused})
+
+    problem = canary.canary_problem(nothing, said(*mine), [(nothing, said(*siblings))])
+    assert ("refusals (status 4xx)" in problem) is bad
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bad"),
+    [
+        ({"2xx": 950, "4xx": 50}, {"2xx": 0, "4xx": 100}, True),
+        ({"2xx": 950, "4xx": 50}, {"2xx": 60, "4xx": 40}, False),  # maybe a robot's visit
+        ({"2xx": 400, "4xx": 600}, {"2xx": 0, "4xx": 100}, False),
+        ({}, {"2xx": 0, "4xx": 100}, False),
+    ],
+)
+def test_the_only_worker_of_a_pool_is_compared_with_before(
+    host, run, monkeypatch, before, after, bad
+):
+    only = {"ports": ((10001,), (10004,))}
+    run(**only)
+    host.running["aroundtheworld@10001.service"][0]["responses"] = before
+    original = host._restart
+
+    def restart(name):
+        original(name)
+        if "@10001" in name and host.running[name][0]["release"] == SECOND:
+            host.running[name][0]["responses"] = after
+
+    monkeypatch.setattr(host, "_restart", restart)
+    if bad:
+        with pytest.raises(run.failed, match=r"100% of its 100 answers are refusals"):
+            run(SECOND, **only)
+    else:
+        run(SECOND, **only)
+    assert host.releases() == dict.fromkeys((10001, 10004), FIRST if bad else SECOND)
+
+
 CHANGES = {
     "bare host": {},
     "other release": {"release": SECOND},

@@ -12,10 +12,14 @@ from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.lock import append_log, now, only_change
 from ansible.module_utils.aroundtheworld.rollout.canary import (
     NOTHING,
+    REFUSED_MORE,
+    REFUSED_MORE_THAN_BEFORE,
+    answers,
     canary_problem,
     comparable,
     errors_problem,
     failed_share,
+    refusals_problem,
 )
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from ansible.module_utils.aroundtheworld.rollout.revert import Revert
@@ -134,7 +138,7 @@ class Workers(Revert):
                     self._watch(batch[0], earlier)
 
     def _compare_errors(self, touched: Sequence[Wanted]) -> None:
-        """Raise `HostError` when a worker that was exchanged fails more often than is usual.
+        """Raise `HostError` when a worker that was exchanged fails or refuses more than is usual.
 
         That is how often its pool failed before the rollout, or how often any worker did meanwhile
         that still ran the release before: a database that is down is not the new release's fault.
@@ -145,7 +149,19 @@ class Workers(Revert):
         for one in (one for one in touched if one in self.earlier):
             pool = [(NOTHING, self.earlier[two]) for two in self.earlier if two.pool == one.pool]
             usual = max(self.meanwhile, failed_share(comparable(pool)))
-            if problem := errors_problem(comparable([(NOTHING, said[one])]), usual):
+            mine = comparable([(NOTHING, said[one])])
+            # Those that still run the release before, if they have visitors, or else the past.
+            others = [
+                (self.earlier[two], said[two])
+                for two in self.earlier
+                if two.pool == one.pool and two not in touched
+            ]
+            problem = errors_problem(mine, usual) or (
+                refusals_problem(mine, comparable(others), REFUSED_MORE)
+                if answers(comparable(others))
+                else refusals_problem(mine, comparable(pool), REFUSED_MORE_THAN_BEFORE)
+            )
+            if problem:
                 raise self._not_ready(one, self.site.service(one.port), problem)
 
     def _watch(self, one: Wanted, earlier: Mapping[Wanted, WorkerHealth]) -> None:
