@@ -25,7 +25,8 @@ useradd --system --user-group --home-dir /var/lib/courier --create-home --shell 
 
 # --- a hardened host --------------------------------------------------------------------------------
 
-sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs
+# No user gets a group of their own for nothing, either.
+sed -i 's/^UMASK.*/UMASK 077/; s/^USERGROUPS_ENAB.*/USERGROUPS_ENAB no/' /etc/login.defs
 install -m 0440 /dev/stdin /etc/sudoers.d/hardened <<'EOF'
 Defaults umask=0077, umask_override
 EOF
