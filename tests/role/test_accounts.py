@@ -222,6 +222,30 @@ def test_a_user_is_made_as_one_who_cannot_log_in():
     assert command[-1] == "shop"
 
 
+@pytest.mark.parametrize(
+    ("members", "others", "commands"),
+    [
+        ([], [], ["usermod --gid nogroup shop", "groupdel shop", "userdel shop"]),
+        (["shop"], [], ["usermod --gid nogroup shop", "groupdel shop", "userdel shop"]),
+        (["ada"], [], ["userdel shop"]),
+        ([], ["ada"], ["userdel shop"]),
+        (None, [], ["userdel shop"]),
+    ],
+)
+def test_a_group_goes_with_its_user_unless_others_are_in_it(monkeypatch, members, others, commands):
+    def group(name):
+        if members is None:
+            raise KeyError(name)
+        return SimpleNamespace(gr_gid=998, gr_mem=members)
+
+    users = [SimpleNamespace(pw_name=name, pw_gid=998) for name in ["shop", *others]]
+    monkeypatch.setattr(grp, "getgrnam", group)
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    run = []
+    accounts.remove_user("shop", lambda command: (run.append(" ".join(command)), (0, "", ""))[1])
+    assert run == commands
+
+
 def test_another_program_that_changes_the_users_is_waited_for(monkeypatch):
     answers = [(1, "", "useradd: cannot lock /etc/passwd; try again later.\n")] * 2 + [(0, "", "")]
     monkeypatch.setattr(accounts.time, "sleep", lambda seconds: None)

@@ -174,6 +174,13 @@ def test_a_drop_in_goes_and_an_operators_beside_it_stays(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["b.d", "override.conf"]
 
 
+def test_the_directory_of_links_goes_with_the_last_of_them(tmp_path):
+    make(tmp_path, {"a.wants/shop@1.socket": "", "b.wants/shop@1.socket": "", "b.wants/ssh": ""})
+    for name in ("a.wants", "b.wants"):
+        belongings.remove_file(tmp_path / name / "shop@1.socket")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["b.wants", "ssh"]
+
+
 @pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
 def test_every_file_that_is_written_is_planned_and_carries_the_mark(given):
     variables = variables_for(given)

@@ -179,7 +179,7 @@ def run(host, run_module, monkeypatch):
     return run
 
 
-EMPTIED = [f"{UNITS}/multi-user.target.wants", "run"]
+EMPTIED = ["run"]
 OTHERS_LEFT = [*OTHERS, "etc/shopping/aroundtheworld.json", *EMPTIED]
 
 

@@ -131,6 +131,7 @@ def difference(before: Look) -> Callable[[Look], Difference]:
 
 @pytest.fixture(scope="module")
 def neighbours_are_well(
+    name: str,
     before: Look,
     look: Callable[[], Look],
     difference: Callable[[Look], Difference],
@@ -146,9 +147,10 @@ def neighbours_are_well(
         for file, lines in before["accounts"].items():
             assert [line for line in lines if line not in now["accounts"][file]] == [], file
         left_out = {"InvocationID"} if restarted else set()
-        for name, unit in before["units"].items():
-            changed = {key for key in unit if now["units"][name][key] != unit[key]} - left_out
-            assert (name, changed) == (name, set())
+        for unit, properties in before["units"].items():
+            here = now["units"][unit]
+            changed = {key for key in properties if here[key] != properties[key]} - left_out
+            assert (unit, changed) == (unit, set())
         assert now["firewall"] == before["firewall"]
         for path, text in before["nginx"].items():
             assert now["nginx"].get(path) == text, path
@@ -156,6 +158,9 @@ def neighbours_are_well(
         assert touched - ACCOUNTS == set()
         assert ask("//x", NEIGHBOUR).text == "the neighbour answers //x\n"
         assert ask("/", "anything", port=8081).text == "the operator's own page\n"
+        # Whoever names no site gets the one that they got before: the address's default server.
+        answers = {"debian12": "the neighbour answers /\n", "debian13": "Welcome to nginx!"}
+        assert answers[name] in ask("/", "unknown.example.org").text
 
     return check
 

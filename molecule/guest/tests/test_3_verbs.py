@@ -35,13 +35,13 @@ LOOP = """\
         loop_var: aroundtheworld_site
       vars:
         number: "{{ ['aroundtheworld', 'shop'].index(aroundtheworld_site) }}"
-        port: "{{ 10001 + 100 * number | int }}"
+        first_port: "{{ 10001 + 100 * number | int }}"
         aroundtheworld_user: "{{ ['tornado', 'shopkeeper'][number | int] }}"
         aroundtheworld_server_names: ["{{ ['site', 'shop'][number | int] }}.example.org"]
         aroundtheworld_metrics_port: "{{ [9145, 0][number | int] | int }}"
         aroundtheworld_pools:
-          - {name: public, ports: ["{{ port | int }}"], paths: [/]}
-          - {name: admin, ports: ["{{ port | int + 3 }}"], paths: [/admin], blocking: true}
+          - {name: public, ports: ["{{ first_port | int }}"], paths: [/]}
+          - {name: admin, ports: ["{{ first_port | int + 3 }}"], paths: [/admin], blocking: true}
 """
 SHOP = "shop.example.org"
 

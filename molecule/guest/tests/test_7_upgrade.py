@@ -44,7 +44,9 @@ def deploy_earlier(earlier, name, inventory_path):
     """Deploys with the earlier role."""
 
     def deploy(*arguments):
-        command = ["ansible-playbook", "site.yml", "-i", str(inventory_path), "--limit", name, PORT]
+        app = f"-earoundtheworld_app_dir={earlier}/molecule/rollout/app"
+        command = ["ansible-playbook", "site.yml", PORT, app]
+        command += ["-i", str(inventory_path), "--limit", name]
         done = subprocess.run(
             [*command, *arguments], cwd=earlier, capture_output=True, text=True, check=False
         )

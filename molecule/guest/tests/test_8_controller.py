@@ -17,7 +17,11 @@ INSTALL = (
     "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends"
     " ansible"
 )
-INVENTORY = {"aroundtheworld": {"hosts": {"itself": {"ansible_connection": "local"}}}}
+ITSELF = {
+    "ansible_connection": "local",
+    "aroundtheworld_app_dir": "/home/grace/project/molecule/rollout/app",
+}
+INVENTORY = {"aroundtheworld": {"hosts": {"itself": ITSELF}}}
 # The package index may be out of reach for a test host: pip finds the wheels here, and checks them.
 PIP = "[global]\nno-index = true\nfind-links = /home/grace/wheels\n"
 

@@ -209,7 +209,24 @@ def make_user(name: str, home: str, run: Run) -> None:
 
 def remove_user(name: str, run: Run) -> None:
     """Remove a user and its own group; raises `HostError` when that does not come about."""
-    _change(["userdel", name], run, f"The user {name} could not be removed")
+    problem = f"The user {name} could not be removed"
+    # Where login.defs says `USERGROUPS_ENAB no`, userdel leaves the group, and no user of this name
+    # could be made again. It goes first, so that the next run after one that was cut off finds the
+    # user.
+    if _is_only_theirs(name):
+        _change(["usermod", "--gid", "nogroup", name], run, problem)
+        _change(["groupdel", name], run, problem)
+    _change(["userdel", name], run, problem)
+
+
+def _is_only_theirs(name: str) -> bool:
+    """Tell whether the group of this name has no other member than the user of this name."""
+    try:
+        group = grp.getgrnam(name)
+    except KeyError:
+        return False
+    same = {user.pw_name for user in pwd.getpwall() if user.pw_gid == group.gr_gid}
+    return not {*group.gr_mem, *same} - {name}
 
 
 def _change(command: Sequence[str], run: Run, problem: str) -> None:

@@ -264,8 +264,9 @@ def links(files: Iterable[Path], units: Path) -> Iterator[Path]:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, and the directory of a drop-in with it unless there are others' in it."""
+    """Remove a file, and the directory of a drop-in or of links unless there are others in it."""
     path.unlink(missing_ok=True)
-    if path.name == DROP_IN:
+    # systemctl makes the directory of links with the first of them, and leaves it behind.
+    if path.name == DROP_IN or path.parent.suffix == ".wants":
         with contextlib.suppress(OSError):
             path.parent.rmdir()
