@@ -1,5 +1,7 @@
 """What belongs to somebody else is refused, with the reason, before anything is changed."""
 
+import json
+
 import pytest
 
 OTHERS = {
@@ -39,3 +41,35 @@ def test_what_belongs_to_others_is_refused(whose, ansible_playbook, neighbours_a
 
 def test_whoever_was_refused_still_logs_in(log_in):
     assert log_in("deploy", "id --name --user") == "deploy\n"
+
+
+# A second site, for which everything is right but its home.
+ANOTHER = {
+    "aroundtheworld_site": "shop",
+    "aroundtheworld_user": "_shop",
+    "aroundtheworld_home": "/srv/shop",
+    "aroundtheworld_http_port": 8082,
+    "aroundtheworld_metrics_port": 0,
+    "aroundtheworld_pools": [{"name": "public", "ports": [10101], "paths": ["/"]}],
+}
+MOUNTS = {
+    "little room": ("size=12m", "MiB left on /srv/shop, and this deployment needs "),
+    "few inodes": ("size=300m,nr_inodes=300", "has inodes for 299 files and directories left on"),
+    "nothing may run": ("noexec", "is on a file system that is mounted with 'noexec'"),
+    "read-only": ("ro", "is on a file system that is mounted with 'ro'"),
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("why", MOUNTS)
+def test_a_file_system_that_is_not_fit_is_refused(why, host, ansible_playbook, sentences):
+    options, reason = MOUNTS[why]
+    host.check_output(f"mkdir /srv/shop && mount -t tmpfs -o mode=755,{options} tmpfs /srv/shop")
+    try:
+        run = ansible_playbook("-e", json.dumps(ANOTHER))
+        assert (run.returncode, run.changed) == (2, 0)
+        assert reason in sentences(run.output)
+        assert host.check_output("ls -A /srv/shop") == ""
+        assert not host.user("_shop").exists
+    finally:
+        host.check_output("umount /srv/shop && rmdir /srv/shop")
