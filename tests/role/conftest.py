@@ -13,6 +13,9 @@ from ansible.module_utils.testing import patch_module_args
 
 from tests.role.repositories import Repository
 
+# The run that a module is part of, as the plan's result has it.
+OWNER = {"site": "shop", "run": "1", "who": "ada on desk", "doing": "deploy", "process": {}}
+
 
 class FailedError(Exception):
     """The module ended with `fail_json`; the message is its own."""
@@ -32,6 +35,9 @@ class Runner:
     ) -> dict[str, Any]:
         """Return the module's result; raises `FailedError` where it is a failure."""
         self._capsys.readouterr()
+        if "  lock: {" in module.DOCUMENTATION:
+            owner = {**OWNER, "site": arguments.get("site", OWNER["site"])}
+            arguments = {"lock": owner, **arguments}
         arguments["_ansible_check_mode"] = check
         with patch_module_args(arguments), pytest.raises(SystemExit):
             module.main()
@@ -49,9 +55,12 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> Runner:
 
 @pytest.fixture(autouse=True)
 def host_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the lock of the sites of one host, here one of the test's own."""
-    path = tmp_path_factory.mktemp("run") / "host.lock"
+    """Return the lock of the sites of one host; it and those of sites are the test's own."""
+    run = tmp_path_factory.mktemp("run")
+    path = run / "host.lock"
     monkeypatch.setattr(lock, "HOST_LOCK", path)
+    monkeypatch.setattr(lock, "LOCKS", run / "locks")
+    monkeypatch.setattr(lock, "ETC", run / "etc")
     return path
 
 

@@ -828,7 +828,6 @@ def test_every_bad_line_is_reported_at_once(app):
 HOST = {
     "distribution": "debian 12",
     "taken_ports": [],
-    "changing": "",
     "unfit": [],
     "nginx": {"there": False, "problems": [], "warnings": [], "dual_stack": False},
 }

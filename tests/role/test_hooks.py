@@ -149,4 +149,7 @@ def test_failure_leads_to_the_hook_from_a_deployment_and_from_a_rollback_but_not
     back = rollback[0]["block"]
     assert [task["rescue"] for task in back if "rescue" in task] == [failure]
     assert "aroundtheworld_plan" in back[0]
+    over = [{"name": "Over", "ansible.builtin.import_tasks": "over.yml"}]
+    blocks = [*main, *back, *load_yaml("tasks/remove.yml")]
+    assert [task["always"] for task in blocks if "block" in task] == [over, over, over]
     assert Path(ROLE, "tasks", "failure.yml").is_file()

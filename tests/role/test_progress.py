@@ -11,7 +11,7 @@ action = load_python("action_plugins/aroundtheworld_workers.py")
 
 
 class Connection:
-    """A connection to a host whose lock file tells these stories, one at each look."""
+    """A connection to a host on which the record of a run tells this, one at each look."""
 
     become = "sudo"
 
@@ -50,12 +50,12 @@ def test_each_phase_is_shown_once(shown):
         story(prepare),
         story(prepare, exchange),
     )
-    with action.shown(connection, "web1", "/srv/the shop", "this"):
+    with action.shown(connection, "web1", "the shop", "this"):
         give_up = time.monotonic() + 5
         while len(connection.commands) < 9 and time.monotonic() < give_up:
             time.sleep(0.01)
     assert shown == ["web1:    0.0 s  prepare", "web1:    1.5 s  exchange 10004"]
-    assert set(connection.commands) == {"cat '/srv/the shop/.lock'"}
+    assert set(connection.commands) == {"cat '/run/aroundtheworld-locks/the shop.json'"}
     assert connection.become == "sudo", "the task's own connection was changed"
 
 
@@ -63,7 +63,7 @@ def test_a_run_that_is_soon_over_costs_nothing(shown, monkeypatch):
     monkeypatch.setattr(action, "EVERY_SECONDS", 60)
     connection = Connection(story(("prepare", 0.0)))
     begun = time.monotonic()
-    with action.shown(connection, "web1", "/srv/shop", "this"):
+    with action.shown(connection, "web1", "shop", "this"):
         pass
     assert time.monotonic() - begun < 1
     assert (connection.commands, shown) == ([], [])

@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.aroundtheworld.lock import last_good, only_change
+from ansible.module_utils.aroundtheworld import lock
+from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.rollout import canary, handover, observed, rollout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
 
 from tests.render import ADMIN, PUBLIC, render, variables_for
+from tests.role.conftest import OWNER
 from tests.role_files import load_python
 
 workers = load_python("library/aroundtheworld_workers.py")
-lock = load_python("module_utils/aroundtheworld/lock.py")
 belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
 claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 
@@ -703,15 +704,16 @@ def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monke
 def test_a_second_change_meets_the_story_of_the_first(host, run):
     run()
     before = host.snapshot()
-    with (
-        only_change(host.home, "ada on desk", "deploy of release x"),
-        pytest.raises(run.failed) as caught,
-    ):
+    mine = {**OWNER, "site": "aroundtheworld"}
+    lock.release(mine)
+    other = {**mine, "run": "2"}
+    lock.take(other)
+    with pytest.raises(run.failed) as caught:
         run(SECOND)
     assert "ada on desk has been changing this site since" in str(caught.value)
-    assert "deploy of release x" in str(caught.value)
     assert host.snapshot() == before
-    assert run(SECOND)["changed"]  # a lock does not outlive its owner
+    lock.release(other)
+    assert run(SECOND)["changed"]
 
 
 def test_the_lock_tells_each_phase_when_it_begins(host, run, monkeypatch):
@@ -719,18 +721,17 @@ def test_the_lock_tells_each_phase_when_it_begins(host, run, monkeypatch):
     stories = {}
 
     def start(name):
-        story = lock.lock_holder(host.home)
-        stories[name] = story["phases"][-1][0]
-        assert f"at this moment: {stories[name]}." in lock.refusal(story)
+        record = lock.read_record("aroundtheworld")
+        stories[name] = record["phases"][-1][0]
+        assert f"at this moment: {stories[name]}." in lock.state(record)
         original(name)
 
     original = host._start
     monkeypatch.setattr(host, "_start", start)
-    run(SECOND, run="this")
+    run(SECOND)
     assert stories["aroundtheworld-prepare.service"] == "prepare"
     assert stories["aroundtheworld-handover@10002.service"] == "exchange 10002, 10003"
-    assert json.loads((host.home / ".lock").read_text())["run"] == "this"
-    assert lock.lock_holder(host.home) == {}
+    assert lock.read_record("aroundtheworld")["phases"] == []
 
 
 def test_every_change_is_logged_with_its_phases(host, run):

@@ -1,9 +1,10 @@
 """Check everything that the role was given, then derive from it what the other tasks need.
 
-Runs on the controller and changes nothing. First the variables are held against
-``meta/argument_specs.yml`` and the rules that a type cannot express, then the app directory and its
-lock file are read, and only then is the host asked about itself, read-only. All problems of one
-kind are reported together, each with the variable's name, what was given and what is allowed.
+Runs on the controller and changes nothing, but from here on this run owns the site. First the
+variables are held against ``meta/argument_specs.yml`` and the rules that a type cannot express,
+then the app directory and its lock file are read, and only then is the host asked: for the site,
+which must be nobody else's, and about itself. All problems of one kind are reported together, each
+with the variable's name, what was given and what is allowed.
 
 Variables are read where they are, so that a misspelt one is seen too; of the app's source, the
 argument
@@ -15,8 +16,6 @@ against that matters.
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +28,9 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
-from aroundtheworld_controller.hosts import host_problems, occupied_problems, release_to_go_back_to
+from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
+from aroundtheworld_controller.ownership import with_site
 from aroundtheworld_controller.pool_rules import limit_problems
 from aroundtheworld_controller.pools import (
     derive_claim,
@@ -41,6 +41,7 @@ from aroundtheworld_controller.pools import (
 )
 from aroundtheworld_controller.room import Need, needs, room_problems
 from aroundtheworld_controller.rules import check_variables, hook_problems
+from aroundtheworld_controller.run import owner
 from aroundtheworld_controller.variables import PREFIX, BadInputError, converted, load_spec, plain
 from aroundtheworld_controller.wheels import fetch_wheels
 
@@ -85,35 +86,46 @@ class ActionModule(ActionBase):
             self._value("__aroundtheworld_websocket_pool_defaults", task_vars),
         )
         claim = derive_claim(given, pools)
-        host = self._execute_module(
-            module_name="aroundtheworld_host",
-            module_args={
-                "site": given["aroundtheworld_site"],
-                "home": given["aroundtheworld_home"],
-                "address": given["aroundtheworld_listen_address"],
-                "worker_ports": [port for pool in pools for port in pool["ports"]],
-                "http_port": given["aroundtheworld_http_port"],
-                "claim": claim,
-                "metrics": {
-                    "address": given["aroundtheworld_metrics_address"],
-                    "port": given["aroundtheworld_metrics_port"],
-                },
-                "remove_default": given["aroundtheworld_remove_default_site"],
-                "packages": self._value("__aroundtheworld_packages", task_vars),
-                "temporary": self._connection._shell.get_option("remote_tmp"),
-            },
-            task_vars=task_vars,
-        )
-        if host.get("failed") or host.get("unreachable"):
-            return dict(host)
-        distributions = self._value("__aroundtheworld_distributions", task_vars)
         name = task_vars["inventory_hostname"]
-        who = f"{getpass.getuser()} on {socket.gethostname()}"
+        doing = "removal" if removing else "rollback" if back_to else "deploy"
+        lock = owner(given["aroundtheworld_site"], name, doing)
+        arguments = {
+            "site": given["aroundtheworld_site"],
+            "home": given["aroundtheworld_home"],
+            "address": given["aroundtheworld_listen_address"],
+            "worker_ports": [port for pool in pools for port in pool["ports"]],
+            "http_port": given["aroundtheworld_http_port"],
+            "claim": claim,
+            "metrics": {
+                "address": given["aroundtheworld_metrics_address"],
+                "port": given["aroundtheworld_metrics_port"],
+            },
+            "remove_default": given["aroundtheworld_remove_default_site"],
+            "packages": self._value("__aroundtheworld_packages", task_vars),
+            "temporary": self._connection._shell.get_option("remote_tmp"),
+            "lock": lock,
+        }
+
+        def ask(instead_of: str) -> dict[str, Any]:
+            said: dict[str, Any] = self._execute_module(
+                module_name="aroundtheworld_host",
+                module_args={**arguments, "instead_of": instead_of},
+                task_vars=task_vars,
+            )
+            return said
+
+        distributions = self._value("__aroundtheworld_distributions", task_vars)
+        who = lock["who"]
         try:
+            host = with_site(ask, name, given["aroundtheworld_lock_wait"])
+        except BadInputError as bad:
+            raise AnsibleActionFail(self._refusal(bad.problems)) from None
+        try:
+            if host.get("failed") or host.get("unreachable"):
+                self._release(lock, task_vars)
+                return host
             if removing:
-                if problems := list(occupied_problems(host, name)):
-                    raise BadInputError(*problems)
-                return {**result, "changed": False, "who": who}
+                return {**result, "changed": False, "who": who, "lock": lock}
             problems = list(host_problems(host, name, distributions))
             if problems := [*problems, *limit_problems(pools, host, name)]:
                 raise BadInputError(*problems)
@@ -127,6 +139,7 @@ class ActionModule(ActionBase):
                 if problems := list(room_problems(taken, host["room"], name)):
                     raise BadInputError(*problems)
         except BadInputError as bad:
+            self._release(lock, task_vars)
             raise AnsibleActionFail(self._refusal(bad.problems)) from None
         result.update(
             changed=False,
@@ -139,6 +152,7 @@ class ActionModule(ActionBase):
             claim=claim,
             host={key: host[key] for key in HOST_FACTS},
             who=who,
+            lock=lock,
         )
         if host["nginx"]["warnings"] and not back_to:
             result["warnings"] = [f"{name}: {line}" for line in host["nginx"]["warnings"]]
@@ -163,6 +177,14 @@ class ActionModule(ActionBase):
             settings=0 if host["current"] else units,
             packages=bool(host["packages_missing"]),
         )
+
+    def _release(self, lock: Mapping[str, Any], task_vars: dict[str, Any]) -> None:
+        """Let the site go again, because nothing comes of the plan."""
+        if not self._task.check_mode:
+            arguments = {"site": lock["site"], "state": "released", "lock": lock}
+            self._execute_module(
+                module_name="aroundtheworld_lock", module_args=arguments, task_vars=task_vars
+            )
 
     def _value(self, name: str, task_vars: Mapping[str, Any]) -> Any:  # noqa: ANN401
         return plain(self._templar.template(task_vars[name]))

@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
             "release": release["id"],
             "environment": environment["id"],
             "static": self._task.args["static"],
-            "who": plan["who"],
+            "lock": plan["lock"],
         }
 
         def module(**more: str) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """Run the module of the same name, and show each phase of a rollout when it begins.
 
 A module's output comes when it ends, and a rollout may take minutes. The module tells its phases in
-the file that it locks, which a thread reads meanwhile.
+the record of the run that owns the site, which a thread reads meanwhile.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import secrets
 import shlex
 import threading
 from collections.abc import Iterator
@@ -23,20 +22,22 @@ from ansible.utils.display import Display
 
 MODULE = "aroundtheworld_workers"
 EVERY_SECONDS = 1.0
+# Where module_utils/aroundtheworld/lock.py keeps the records.
+LOCKS = PurePosixPath("/run/aroundtheworld-locks")
 
 display = Display()
 
 
 class Progress(threading.Thread):
-    """Shows what the run called `run` tells in the file `story` on the host called `name`."""
+    """Shows what the run `run` tells in the file `record` on the host called `name`."""
 
-    def __init__(self, connection: ConnectionBase, name: str, story: str, run: str) -> None:
+    def __init__(self, connection: ConnectionBase, name: str, record: str, run: str) -> None:
         """Take the connection of the task, of which a copy is used."""
         super().__init__(name=f"progress of {name}", daemon=True)
         # A connection carries out one command at a time. Everybody may read the file.
         self._connection = copy.copy(connection)
         self._connection.become = None
-        self._name, self._command, self._run = name, f"cat {shlex.quote(story)}", run
+        self._name, self._command, self._run = name, f"cat {shlex.quote(record)}", run
         self._shown = 0
         self.over = threading.Event()
 
@@ -45,11 +46,11 @@ class Progress(threading.Thread):
         while not self.over.wait(EVERY_SECONDS):
             try:
                 _, out, _ = self._connection.exec_command(self._command, sudoable=False)
-                story = json.loads(out)
+                record = json.loads(out)
             except (AnsibleError, ValueError):  # the next look may find more
                 continue
-            if story.get("run") == self._run:
-                self.show(story["phases"])
+            if record.get("run") == self._run:
+                self.show(record["phases"])
 
     def show(self, phases: list[tuple[str, float]]) -> None:
         """Show the phases that were not shown yet, each with the second at which it began."""
@@ -59,9 +60,9 @@ class Progress(threading.Thread):
 
 
 @contextmanager
-def shown(connection: ConnectionBase, name: str, home: str, run: str) -> Iterator[None]:
+def shown(connection: ConnectionBase, name: str, site: str, run: str) -> Iterator[None]:
     """Show the progress of what the block does."""
-    progress = Progress(connection, name, str(PurePosixPath(home, ".lock")), run)
+    progress = Progress(connection, name, str(LOCKS / f"{site}.json"), run)
     progress.start()
     try:
         yield
@@ -81,9 +82,9 @@ class ActionModule(ActionBase):
         """Return the module's result."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        run = secrets.token_hex(8)
-        arguments = {**self._task.args, "run": run}
-        with shown(self._connection, task_vars["inventory_hostname"], arguments["home"], run):
+        arguments = self._task.args
+        host, run = task_vars["inventory_hostname"], arguments["lock"]["run"]
+        with shown(self._connection, host, arguments["site"], run):
             result: dict[str, Any] = self._execute_module(
                 module_name=MODULE, module_args=arguments, task_vars=task_vars
             )

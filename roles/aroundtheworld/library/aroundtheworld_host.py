@@ -1,11 +1,15 @@
 #!/usr/bin/python
-"""Ansible module: read what the role has to know about a host, and change nothing."""
+"""Ansible module: take a site for a run, and read what the role has to know about the host.
+
+The run owns the site before anything is read, so what is planned is what will be found. In check
+mode it is only looked whether it could be had.
+"""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aroundtheworld_host
-short_description: Read what the role has to know about a host
+short_description: Take a site for a run, and read what the role has to know about its host
 description:
   - Reports the distribution, Python, missing packages, and ports that something else listens on.
 options:
@@ -38,6 +42,11 @@ options:
     type: list
     elements: str
     required: true
+  lock: {description: The run that is to own the site., type: dict, required: true}
+  instead_of:
+    description: Id of a run of which the controller knows that it is over.
+    type: str
+    default: ""
 author: The Around The World authors
 """
 
@@ -51,6 +60,7 @@ EXAMPLES = r"""
     http_port: 80
     claim: {site: aroundtheworld, home: /var/lib/tornado/aroundtheworld, user: tornado}
     packages: [nginx]
+    lock: {site: aroundtheworld, run: 0123456789ab, who: ada on desk, doing: deploy, process: {}}
 """
 
 RETURN = r"""
@@ -74,10 +84,18 @@ good_releases:
   description: Releases to go back to, the one before the current first.
   type: list
   returned: always
-changing:
-  description: A sentence about another change that is under way, or an empty text.
+refused:
+  description: Why the run may not have the site; then nothing else is read.
   type: str
-  returned: always
+  returned: when another run or a person has the site
+holder:
+  description: The record of the run that has the site, empty if a person has it.
+  type: dict
+  returned: when another run or a person has the site
+followed:
+  description: The record of the abandoned run that this one follows, or nothing.
+  type: dict
+  returned: when the run has the site
 memory: {description: The host's memory in bytes, type: int, returned: always}
 processes: {description: How many processes the kernel can have, type: int, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
@@ -99,10 +117,15 @@ nginx:
     whether the site has to share a C(dual_stack) socket.
   type: dict
   returned: always
+user:
+  description: The user that the module runs as.
+  type: str
+  returned: when that is not root; then nothing else is read
 """
 
 import os
 import platform
+import pwd
 import re
 import sys
 from collections.abc import Mapping
@@ -111,6 +134,7 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import user_problems
+from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.claims import (
     Claim,
     claimed_ports,
@@ -118,7 +142,8 @@ from ansible.module_utils.aroundtheworld.claims import (
     overlap,
     read_claims,
 )
-from ansible.module_utils.aroundtheworld.lock import last_good, lock_holder, refusal
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.lock import LockedError, look, take
 from ansible.module_utils.aroundtheworld.names import name_problems
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, examine
 from ansible.module_utils.aroundtheworld.places import home_problems
@@ -245,13 +270,25 @@ def main() -> None:
             "remove_default": {"type": "bool", "default": True},
             "temporary": {"type": "str", "default": "~"},
             "packages": {"type": "list", "elements": "str", "required": True},
+            "lock": LOCK,
+            "instead_of": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    if os.geteuid():  # without root nothing else here tells the truth
+        module.exit_json(changed=False, user=pwd.getpwuid(os.geteuid()).pw_name)
+    try:
+        if module.check_mode:
+            followed = look(module.params["lock"], module.params["instead_of"])
+        else:
+            followed = take(module.params["lock"], module.params["instead_of"])
+    except LockedError as locked:
+        module.exit_json(changed=False, refused=str(locked), holder=locked.record)
+    except OSError as error:
+        module.fail_json(msg=f"The site cannot be locked, so nothing was changed: {error}")
     release = platform.freedesktop_os_release()
     home = Path(module.params["home"])
     current = (home / "current").readlink().name if (home / "current").is_symlink() else ""
-    holder = lock_holder(home)
     _, installed, _ = module.run_command(
         [
             *("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"),
@@ -320,7 +357,7 @@ def main() -> None:
         },
         environments=[whole.parent.name for whole in home.glob("environments/*/.whole")],
         good_releases=last_good(home, current),
-        changing=refusal(holder) if holder else "",
+        followed=followed,
         taken_ports=[
             taken
             for taken in taken_ports(listening, held, own_ports, wanted)

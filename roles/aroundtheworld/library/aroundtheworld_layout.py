@@ -35,6 +35,7 @@ options:
     description: Text of the command that runs what the app brings as its workers run.
     type: str
     required: true
+  lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
 
@@ -48,6 +49,7 @@ EXAMPLES = r"""
     secrets_directory: /etc/site/secrets
     secrets: {cookie_secret: generate}
     script: "{{ lookup('ansible.builtin.template', 'run.sh.j2') }}"
+    lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
 RETURN = r"""# """
@@ -61,6 +63,7 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user, make_user
+from ansible.module_utils.aroundtheworld.changelog import exposed, log_path, secure
 from ansible.module_utils.aroundtheworld.claims import (
     claim_path,
     claim_text,
@@ -68,12 +71,15 @@ from ansible.module_utils.aroundtheworld.claims import (
     read_claims,
 )
 from ansible.module_utils.aroundtheworld.files import write_atomically
-from ansible.module_utils.aroundtheworld.lock import only_site
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.lock import only_site, owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 ROOT = Path("/")
 GENERATE = "generate"
+# Everybody could lock it, so that no run came through.
+FORMER_LOCK = ".lock"
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:
@@ -116,6 +122,7 @@ class Layout:
         self.make_user()
         for directory in self.module.params["directories"]:
             self.make_directory(directory)
+        self.put_right()
         self.write_settings()
         self.write_script()
 
@@ -164,6 +171,15 @@ class Layout:
         if self.module.set_fs_attributes_if_different(attributes, changed=False):
             self.changes.append(f"owner and mode of {path}")
 
+    def put_right(self) -> None:
+        """Have the log of changes for root and the site's user alone, and no lock for everybody."""
+        home = Path(self.claim["home"])
+        if exposed(home) and self.changing(f"group and mode of {log_path(home)}"):
+            secure(home)
+        former = home / FORMER_LOCK
+        if former.exists() and self.changing(f"no {former}"):
+            former.unlink()
+
     def has_made(self, path: Path) -> bool:
         """Tell whether the role made a directory, by what was written down."""
         return str(path) in belongings.has(self.site, self.root)["directories"]
@@ -208,17 +224,20 @@ def main() -> None:
             "secrets_directory": {"type": "path", "required": True},
             "secrets": {"type": "dict", "required": True, "no_log": True},
             "script": {"type": "str", "required": True},
+            "lock": LOCK,
         },
         supports_check_mode=True,
     )
     os.umask(0o022)  # the workers enter the site by directories that may be made on the way
-    layout = Layout(module)
-    try:
-        layout.converge()
-    except (HostError, OSError) as failure:
-        module.fail_json(msg=f"What the site has beside its releases could not be made: {failure}")
-    after = "".join(f"{change}\n" for change in layout.changes)
-    module.exit_json(changed=bool(layout.changes), diff={"before": "", "after": after})
+    with owned(module):
+        layout = Layout(module)
+        try:
+            layout.converge()
+        except (HostError, OSError) as failure:
+            message = f"What the site has beside its releases could not be made: {failure}"
+            module.fail_json(msg=message)
+        after = "".join(f"{change}\n" for change in layout.changes)
+        module.exit_json(changed=bool(layout.changes), diff={"before": "", "after": after})
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ options:
       is removed, it is switched on again.
     type: bool
     default: false
+  lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
 
@@ -37,16 +38,19 @@ EXAMPLES = r"""
   aroundtheworld_nginx:
     site: aroundtheworld
     content: "{{ lookup('ansible.builtin.template', 'site.conf.j2') }}"
+    lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
 RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.lock import only_site
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.lock import only_site, owned
 from ansible.module_utils.aroundtheworld.nginx.change import SiteChange
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
@@ -59,10 +63,17 @@ def main() -> None:
             "site": {"type": "str", "required": True},
             "content": {"type": "str", "required": True},
             "remove_default": {"type": "bool", "default": False},
+            "lock": LOCK,
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
+    with owned(module):
+        work(module, given)
+
+
+def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
+    """Compare, change and end the task."""
     try:
         with nullcontext() if module.check_mode else only_site():
             change = SiteChange(

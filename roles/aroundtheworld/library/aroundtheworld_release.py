@@ -34,7 +34,7 @@ options:
     description: Lines of a unit's C([Service]) section that a process of the app runs with.
     type: str
     default: ""
-  who: {description: Who makes this change., type: str, default: somebody}
+  lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
 
@@ -44,6 +44,7 @@ EXAMPLES = r"""
     home: /var/lib/tornado/aroundtheworld
     release: 0123456789ab
     environment: ba9876543210
+    lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
 RETURN = r"""
@@ -67,7 +68,8 @@ from typing import Any
 from ansible.module_utils.aroundtheworld import virtualenv
 from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.files import link_atomically
-from ansible.module_utils.aroundtheworld.lock import only_change
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.lock import only_change, owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
@@ -241,11 +243,17 @@ def main() -> None:
             "archive": {"type": "path"},
             "migrate_check": {"type": "list", "elements": "str", "default": []},
             "process": {"type": "str", "default": ""},
-            "who": {"type": "str", "default": "somebody"},
+            "lock": LOCK,
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
+    with owned(module, "installing a release" if given["archive"] else ""):
+        work(module, given)
+
+
+def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
+    """Compare, install and end the task."""
     installer = Installer(
         module, Path(given["home"]), given["release"], given["environment"], given["static"]
     )
@@ -253,14 +261,14 @@ def main() -> None:
     archive, migration = given["archive"] and Path(given["archive"]), ""
     os.umask(0o022)  # the workers read what root writes here
     if given["migrate_check"] if module.check_mode else archive:
-        doing = "looking what a release would do" if module.check_mode else "installing a release"
         try:
-            with only_change(Path(given["home"]), given["who"], doing):
-                if module.check_mode:
+            if module.check_mode:
+                # Nothing is changed, but room beside the releases is taken for a while.
+                with only_change(given["lock"], "looking what a release would do"):
                     command = given["migrate_check"]
                     migration = installer.migration(archive, command, given["process"])
-                else:
-                    installer.install(archive)
+            else:
+                installer.install(archive)
         except HostError as failure:
             module.fail_json(msg=str(failure))
         except OSError as error:

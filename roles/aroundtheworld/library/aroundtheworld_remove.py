@@ -24,6 +24,7 @@ options:
     type: bool
     default: false
   who: {description: Who makes this change., type: str, default: somebody}
+  lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
 
@@ -33,6 +34,7 @@ EXAMPLES = r"""
     site: aroundtheworld
     home: /var/lib/tornado/aroundtheworld
     user: tornado
+    lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
 RETURN = r"""
@@ -42,14 +44,14 @@ kept: {description: "What is left of the site, each a sentence", type: list, ret
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user, remove_user
+from ansible.module_utils.aroundtheworld.changelog import append_log, log_path
 from ansible.module_utils.aroundtheworld.claims import (
     MADE_BY,
     claim_path,
@@ -58,13 +60,8 @@ from ansible.module_utils.aroundtheworld.claims import (
     removed,
 )
 from ansible.module_utils.aroundtheworld.files import write_atomically
-from ansible.module_utils.aroundtheworld.lock import (
-    append_log,
-    lock_path,
-    log_path,
-    now,
-    only_change,
-)
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.lock import now, owned
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
@@ -255,8 +252,6 @@ class Removal:
         self.systemd.call("reset-failed", "--", *names, check=False)
 
     def _remove_directory(self, path: Path) -> None:
-        if path == self.home:
-            lock_path(self.home).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody put something there meanwhile
             path.rmdir()
 
@@ -275,19 +270,15 @@ class Removal:
                 self.etc.rmdir()
 
     def carry_out(self, plan: Sequence[tuple[str, Callable[[], object]]], who: str) -> None:
-        """Do what there is to do, as the only change of the site; raises `HostError`."""
-        own = self.exists and self.home.is_dir()
-        with only_change(self.home, who, "removal") if own else nullcontext():
-            current = self.home / "current"
-            release = current.readlink().name if current.is_symlink() else ""
-            for _, way in plan:
-                way()
-            if self.home.is_dir() and self.keeps:
-                entry = {"time": now(), "who": who, "verb": "remove", "from": release}
-                end = {"to": "nothing", "phases": [], "outcome": "done", "cause": ""}
-                append_log(self.home, entry | end)
-            if own:
-                lock_path(self.home).unlink(missing_ok=True)
+        """Do what there is to do; raises `HostError`."""
+        current = self.home / "current"
+        release = current.readlink().name if current.is_symlink() else ""
+        for _, way in plan:
+            way()
+        if self.home.is_dir() and self.keeps:
+            entry = {"time": now(), "who": who, "verb": "remove", "from": release}
+            end = {"to": "nothing", "phases": [], "outcome": "done", "cause": ""}
+            append_log(self.home, entry | end)
 
 
 def remove(path: Path) -> None:
@@ -307,10 +298,17 @@ def main() -> None:
             "user": {"type": "str", "required": True},
             "data": {"type": "bool", "default": False},
             "who": {"type": "str", "default": "somebody"},
+            "lock": LOCK,
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
+    with owned(module, "removal"):
+        work(module, given)
+
+
+def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
+    """Find what there is, remove it, and end the task."""
     try:
         removal = Removal(
             Systemd(module), given["site"], Path(given["home"]), given["user"], data=given["data"]

@@ -32,7 +32,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.lock import lock_holder, read_log, refusal
+from ansible.module_utils.aroundtheworld.changelog import read_log
+from ansible.module_utils.aroundtheworld.lock import status_lines
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, healths
@@ -125,8 +126,7 @@ def main() -> None:
     current = home / "current"
     lines.append(f"current release: {current.readlink().name if current.is_symlink() else 'none'}")
     lines.append(f"maintenance: {'closed' if (home / 'maintenance.html').exists() else 'open'}")
-    if holder := lock_holder(home):
-        lines.append(refusal(holder).split(". ")[0] + ".")
+    lines += status_lines(site)
     changes = read_log(home)[-module.params["changes"] :]
     lines += [change_line(entry) for entry in changes]
     module.exit_json(changed=False, lines=lines, workers=workers, changes=changes)

@@ -65,7 +65,7 @@ options:
   keep_releases: {description: How many releases stay on the host., type: int, default: 5}
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
-  run: {description: By what a reader of the lock's story knows this run., type: str, default: ""}
+  lock: {description: The run that owns the site, type: dict, required: true}
   remove_orphans:
     description: Only remove workers and pools that are not wanted any more.
     type: bool
@@ -80,6 +80,7 @@ EXAMPLES = r"""
     home: /var/lib/tornado/aroundtheworld
     release: 0123456789ab
     address: 127.0.0.1
+    lock: "{{ __aroundtheworld_plan.lock }}"
     units: "{{ lookup('ansible.builtin.template', 'units.j2') }}"
     workers:
       - port: 10001
@@ -97,10 +98,13 @@ orphans: {description: Units that no pool lists any more, type: list, returned: 
 """
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.rollout.prune import remove_orphans
 from ansible.module_utils.aroundtheworld.rollout.rollout import Workers, change
 from ansible.module_utils.aroundtheworld.rollout.units import (
@@ -132,13 +136,19 @@ def main() -> None:
             "keep_releases": {"type": "int", "default": 5},
             "verb": {"type": "str", "default": "deploy"},
             "who": {"type": "str", "default": "somebody"},
-            "run": {"type": "str", "default": ""},
+            "lock": LOCK,
             "remove_orphans": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
     os.umask(0o022)  # systemd and nginx read what root writes here
+    with owned(module, f"{given['verb']} of release {given['release']}") as tell:
+        work(module, given, tell)
+
+
+def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """Compare, change and end the task."""
     site = Site(
         given["site"],
         Path(given["home"]),
@@ -171,6 +181,7 @@ def main() -> None:
     phases: list[dict[str, Any]] = []
     try:
         workers = Workers(site, Systemd(module), files, wanted)
+        workers.tell = tell
         orphans = sorted(workers.orphans)
         if given["remove_orphans"]:
             steps = [f"remove {name}" for name in orphans]

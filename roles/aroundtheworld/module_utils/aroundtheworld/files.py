@@ -7,13 +7,22 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str, mode: int) -> None:
-    """Replace the file at once: a reader sees the old text or the new, also after a crash."""
+def write_atomically(path: Path, text: str, mode: int, group: int = -1) -> None:
+    """Replace the file at once: a reader sees the old text or the new, also after a crash.
+
+    Args:
+        path: Where it is.
+        text: The whole content.
+        mode: Its permissions.
+        group: Whose group it belongs to, if not this process's.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text)
             file.flush()
+            if group >= 0:
+                os.fchown(file.fileno(), -1, group)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         Path(name).replace(path)

@@ -17,7 +17,6 @@ def host_problems(
             f"{name} runs {host['distribution']!r}, on which the role is not tested; "
             f"allowed: {', '.join(distributions)}."
         )
-    yield from occupied_problems(host, name)
     yield from host["unfit"]
     yield from host["nginx"]["problems"]
     for taken in host["taken_ports"]:
@@ -26,12 +25,6 @@ def host_problems(
             f"{taken['process']} (listening on {taken['address']}); stop it, or choose another "
             "port."
         )
-
-
-def occupied_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Yield why the site may not be changed on the host `name` right now."""
-    if host["changing"]:
-        yield f"{name}: {host['changing']}"
 
 
 def release_to_go_back_to(wanted: str, host: Mapping[str, Any], name: str) -> str:

@@ -213,7 +213,11 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not "
             "allowed; give a number of bytes, or one with k, m or g behind it, as in '16m'."
         )
-    for key in ("aroundtheworld_maintenance_retry_after", "aroundtheworld_block_warn"):
+    for key in (
+        "aroundtheworld_maintenance_retry_after",
+        "aroundtheworld_block_warn",
+        "aroundtheworld_lock_wait",
+    ):
         if not 0 <= given[key] < float("inf"):
             yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 0."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.assets import Assets
-from ansible.module_utils.aroundtheworld.lock import last_good
+from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.rollout.observed import Observed
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.files import link_atomically
-from ansible.module_utils.aroundtheworld.lock import append_log, now, only_change
+from ansible.module_utils.aroundtheworld.lock import now
 from ansible.module_utils.aroundtheworld.rollout.canary import (
     NOTHING,
     REFUSED_MORE,
@@ -192,23 +193,21 @@ class Workers(Revert):
 
 
 def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Carry out the steps under the site's lock, and log them; raises `HostError`."""
+    """Carry out the steps, and log them; raises `HostError`."""
     site = workers.site
     was, to = site.current_release(), given["release"]
     entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
-    doing = f"{given['verb']} of release {to}"
-    with only_change(site.home, given["who"], doing, given["run"]) as workers.tell:
-        outcome, cause = "failed", "the run was cut off"
-        try:
-            workers.converge()
-            outcome, cause = "done", ""
-        except HostError as failure:
-            outcome, cause = "reverted", str(failure)
-            raise
-        finally:
-            append_log(
-                site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause}
-            )
-        running = {health.release for health in workers._healths(workers.wanted).values()}
-        prune(site.home, given["keep_releases"], running)
+    outcome, cause = "failed", "the run was cut off"
+    try:
+        workers.converge()
+        outcome, cause = "done", ""
+    except HostError as failure:
+        outcome, cause = "reverted", str(failure)
+        raise
+    finally:
+        append_log(
+            site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause}
+        )
+    running = {health.release for health in workers._healths(workers.wanted).values()}
+    prune(site.home, given["keep_releases"], running)
     return workers.phases

@@ -1,0 +1,101 @@
+"""The log of changes: who may read it, how long it grows, and what a rollback needs of it."""
+
+import json
+import os
+import random
+import stat
+
+import pytest
+from ansible.module_utils.aroundtheworld import changelog
+
+NAMES = ["a", "b", "c", "d", "e", "f"]
+
+
+@pytest.fixture
+def home(tmp_path):
+    for name in NAMES[:4]:
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    (tmp_path / "shared").mkdir()
+    return tmp_path
+
+
+def entry(to="b", **more):
+    usual = {"time": "now", "who": "ada", "verb": "deploy", "from": "a", "to": to}
+    return usual | {"phases": [], "outcome": "done", "cause": ""} | more
+
+
+def mode(home):
+    return stat.S_IMODE(changelog.log_path(home).stat().st_mode)
+
+
+def test_only_root_and_the_sites_user_can_read_it(home):
+    if os.getuid() == 0:
+        os.chown(home / "shared", 1234, 4321)
+    group = (home / "shared").stat().st_gid
+    changelog.append_log(home, entry())
+    assert mode(home) == 0o640
+    assert changelog.log_path(home).stat().st_gid == group
+    assert not changelog.exposed(home)
+
+
+def test_one_from_before_that_was_everybodys_is_corrected(home):
+    log = changelog.log_path(home)
+    assert not changelog.exposed(home)
+    log.write_text(json.dumps(entry()) + "\n")
+    log.chmod(0o644)
+    assert changelog.exposed(home)
+    changelog.secure(home)
+    assert (mode(home), changelog.exposed(home)) == (0o640, False)
+    log.chmod(0o644)
+    changelog.append_log(home, entry("c"))
+    assert mode(home) == 0o640
+    assert [one["to"] for one in changelog.read_log(home)] == ["b", "c"]
+
+
+def test_what_was_cut_off_does_not_take_the_next_entry_with_it(home):
+    changelog.log_path(home).write_text(json.dumps(entry("b")) + "\n" + json.dumps(entry("c"))[:20])
+    changelog.append_log(home, entry("d"))
+    assert [one["to"] for one in changelog.read_log(home)] == ["b", "d"]
+
+
+def test_it_does_not_grow_for_ever(home, monkeypatch):
+    monkeypatch.setattr(changelog, "LIMIT_BYTES", 10_000)
+    sizes = []
+    for number in range(300):
+        changelog.append_log(home, entry("e", outcome="reverted", cause=f"{number} " + "x" * 300))
+        sizes.append(changelog.log_path(home).stat().st_size)
+    assert max(sizes) <= 11_000
+    assert mode(home) == 0o640
+    last = changelog.read_log(home)
+    assert last[-1]["cause"].startswith("299 ")
+    assert 5 < len(last) < 60
+
+
+def test_a_journal_without_end_is_cut_in_the_middle(home):
+    changelog.append_log(home, entry(cause="why\n" + "x" * 1_000_000 + "\nlast line"))
+    (one,) = changelog.read_log(home)
+    assert one["cause"].startswith("why\n")
+    assert one["cause"].endswith("\nlast line")
+    assert changelog.log_path(home).stat().st_size < 10_000
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_rollback_goes_to_the_same_release_however_much_was_cut(home, monkeypatch, seed):
+    chance = random.Random(seed)
+    log = changelog.log_path(home)
+    entries = [
+        entry(
+            chance.choice(NAMES),
+            **{"from": chance.choice(["", *NAMES])},
+            verb=chance.choice(["deploy", "deploy", "rollback"]),
+            outcome=chance.choice(["done", "done", "reverted", "failed"]),
+            cause="x" * chance.randrange(100),
+        )
+        for _ in range(chance.randrange(5, 80))
+    ]
+    log.write_text("".join(json.dumps(one) + "\n" for one in entries))
+    before = {name: changelog.last_good(home, name) for name in NAMES}
+    monkeypatch.setattr(changelog, "LIMIT_BYTES", chance.choice([0, 600, 2000]))
+    changelog.trim(home)
+    assert {name: changelog.last_good(home, name) for name in NAMES} == before
+    assert len(changelog.read_log(home)) <= len(entries)
