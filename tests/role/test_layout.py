@@ -61,9 +61,8 @@ def run(tmp_path, run_module, monkeypatch):
             claim=CLAIM,
             directories=directories,
             environment_file=str(tmp_path / "etc" / "environment"),
-            environment=environment or {},
             secrets_directory=str(tmp_path / "etc" / "secrets"),
-            secrets=secrets or {},
+            settings=json.dumps({"environment": environment or {}, "secrets": secrets or {}}),
             script="#!/bin/sh\n",
             **more,
         )
@@ -282,3 +281,22 @@ def test_the_command_is_put_back(tmp_path, run):
     script.chmod(0o600)
     assert run()["diff"]["after"] == f"content of {script}\n"
     assert mode_of(script) == 0o755
+
+
+def test_no_value_is_shown_and_nothing_else_is_hidden(tmp_path, run, monkeypatch):
+    """Also not the paths whose parts are the values of a variable, as short as a letter."""
+    logged = []
+    monkeypatch.setattr(layout.AnsibleModule, "log", lambda self, text, **_: logged.append(text))
+    values = {"environment": {"A": "etc", "URL": "postgresql://ada:48151623@db/shop"}}
+    values["secrets"] = {"mail": "x", "cookie_secret": "site", "key": "48151623"}
+    result = run(**values)
+    for part in (f"directory {tmp_path}/etc\n", f"{tmp_path}/etc/secrets/mail (not shown)\n"):
+        assert part in result["diff"]["after"]
+    text = f"{json.dumps(result)} {logged}"
+    assert "48151623" not in text
+    assert "postgresql" not in text
+    assert result["invocation"]["module_args"]["settings"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    assert "***" not in json.dumps(result)
+    assert "NOT_LOGGING_PARAMETER" in logged[0]
+    assert f"{tmp_path}/etc/environment" in logged[0]
+    assert "***" not in logged[0]

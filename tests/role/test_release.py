@@ -571,6 +571,23 @@ def test_check_mode_says_what_the_migration_would_do(host, run, there):
     assert [path for path in host.release.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_secret_that_is_not_written_yet_does_not_keep_the_migration_from_being_looked_at(
+    host, run, tmp_path
+):
+    (tmp_path / "old").touch()
+    names = {"old": tmp_path / "old", "new": tmp_path / "new"}
+    process = "User=tornado\n" + "".join(
+        f"LoadCredential={name}:{path}\nEnvironment={name.upper()}_FILE=%d/{name}\n"
+        for name, path in names.items()
+    )
+    run(check=True, migrate_check=["look"], process=process)
+    started = " ".join(host.started)
+    assert f"LoadCredential=old:{tmp_path}/old" in started
+    assert "OLD_FILE=" in started
+    assert "NEW_FILE=" not in started
+    assert "new" not in started.replace("new-", "")
+
+
 def test_a_release_that_cannot_say_what_its_migration_would_do_fails_the_dry_run(host, run):
     host.fails = "systemd-run"
     with pytest.raises(run.failed, match="cannot say what its migration would do, because `look`"):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import uuid
 
 from aroundtheworld_controller.commands import unit_text
 from tests.hostile_wheel import make_wheel
@@ -65,3 +66,31 @@ def test_the_apps_own_commands_get_the_words_that_were_typed(host):
     arguments = " ".join("'" + word.replace("'", "'\\''") + "'" for word in typed)
     printed = host.check_output(f"aroundtheworld-run python -c '{SHOW}' {arguments}")
     assert json.loads(printed) == typed
+
+
+def test_no_secret_is_shown_and_everything_else_is(app, ansible_playbook, host):
+    """With all the words that Ansible has, in a dry run and a real one, and in the journal."""
+    number = uuid.uuid4().hex  # other values than those of a run before
+    secret, private = f"{number} and 42", f"postgresql://ada:love/{number}@db/shop"
+    given = {
+        # A value that is a word of the site's paths, and one of a letter.
+        "aroundtheworld_environment": {"SITE": "aroundtheworld", "LETTER": "e", "URL": private},
+        "aroundtheworld_secrets": {"mail": secret, "site": "aroundtheworld", "letter": "e"},
+    }
+    arguments = [app(), f"-e{json.dumps(given)}", "-vvv", "--diff"]
+    dry, done = ansible_playbook(*arguments, "--check"), ansible_playbook(*arguments)
+    assert (dry.returncode, done.returncode) == (0, 0)
+    for run in (dry, done):
+        assert "content of /etc/aroundtheworld/secrets/mail (not shown)" in run.output
+        assert "content of /etc/aroundtheworld/environment (not shown)" in run.output
+        # Ansible's mark for what it hides is eight stars; longer rows of them end its headings.
+        assert re.findall(r"[^\s*]\*{8}(?!\*)|(?<!\*)\*{8}[^\s*]", run.output) == []
+        for value in (secret, private, number):
+            assert value not in run.output
+    journal = host.check_output("journalctl --boot --output=cat")
+    assert "Invoked with" in journal
+    assert number not in journal
+    assert "/etc/********" not in journal
+    assert host.file("/etc/aroundtheworld/secrets/mail").content_string == secret
+    given = {name: {} for name in given}
+    assert ansible_playbook(app(), f"-e{json.dumps(given)}").returncode == 0

@@ -22,14 +22,17 @@ options:
     elements: dict
     required: true
   environment_file: {description: Where the environment goes., type: path, required: true}
-  environment: {description: Names to values., type: dict, required: true}
   secrets_directory:
     description: Where the secrets go; other files in it are removed.
     type: path
     required: true
-  secrets:
-    description: Names to values; C(generate) has one made, once.
-    type: dict
+  settings:
+    description:
+      - C(environment) and C(secrets), each names to values, as one text of JSON; for the value
+        C(generate) a secret is made, once. Ansible hides each value that it must not show wherever
+        it appears in a result or a log, so one that is a usual word would hide paths. One text
+        appears nowhere else.
+    type: str
     required: true
   script:
     description: Text of the command that runs what the app brings as its workers run.
@@ -45,15 +48,15 @@ EXAMPLES = r"""
     claim: "{{ __aroundtheworld_plan.claim }}"
     directories: [{path: /srv/site, owner: root, mode: "0755"}]
     environment_file: /etc/site/environment
-    environment: {LANG: C.UTF-8}
     secrets_directory: /etc/site/secrets
-    secrets: {cookie_secret: generate}
+    settings: '{"environment": {"LANG": "C.UTF-8"}, "secrets": {"cookie_secret": "generate"}}'
     script: "{{ lookup('ansible.builtin.template', 'run.sh.j2') }}"
     lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
 RETURN = r"""# """
 
+import json
 import os
 import re
 import secrets
@@ -109,6 +112,7 @@ class Layout:
         self.module, self.root = module, root
         self.claim: dict[str, Any] = module.params["claim"]
         self.site: str = self.claim["site"]
+        self.settings: dict[str, dict[str, Any]] = json.loads(module.params["settings"])
         self.changes: list[str] = []
 
     def changing(self, change: str) -> bool:
@@ -188,8 +192,8 @@ class Layout:
         """Write environment and secrets, and remove secrets that there are no longer to be."""
         parameters = self.module.params
         directory = Path(parameters["secrets_directory"])
-        files = wanted_secrets(parameters["secrets"], directory)
-        files[Path(parameters["environment_file"])] = environment_text(parameters["environment"])
+        files = wanted_secrets(self.settings["secrets"], directory)
+        files[Path(parameters["environment_file"])] = environment_text(self.settings["environment"])
         for path, text in files.items():
             same = path.exists() and path.read_text() == text
             if same and path.stat().st_mode & 0o777 == 0o600:
@@ -220,9 +224,8 @@ def main() -> None:
             "claim": {"type": "dict", "required": True},
             "directories": {"type": "list", "elements": "dict", "required": True},
             "environment_file": {"type": "path", "required": True},
-            "environment": {"type": "dict", "required": True, "no_log": True},
             "secrets_directory": {"type": "path", "required": True},
-            "secrets": {"type": "dict", "required": True, "no_log": True},
+            "settings": {"type": "str", "required": True, "no_log": True},
             "script": {"type": "str", "required": True},
             "lock": LOCK,
         },

@@ -58,6 +58,7 @@ migration: {description: What the migration would do, type: str, returned: in ch
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,7 +211,9 @@ class Installer:
         nobody's at the moment. To change nothing is what the command is for.
         """
         unit = f"migration-check-{os.getpid()}"
-        lines = [line for line in process.splitlines() if line and not line.startswith("#")]
+        lines = without_absent_secrets(
+            [line for line in process.splitlines() if line and not line.startswith("#")]
+        )
         lines += [
             f"WorkingDirectory={release}/app",
             f"Environment=PATH={environment}/bin:/usr/local/bin:/usr/bin:/bin",
@@ -230,6 +233,23 @@ class Installer:
                 f"because `{' '.join(command)}` failed:\n{last}"
             )
         return str(out).strip()
+
+
+def without_absent_secrets(lines: Sequence[str]) -> list[str]:
+    """Return lines of a unit without the credentials whose files are not on the host yet.
+
+    In check mode a new secret was not written, and systemd starts nothing without it.
+    """
+    credentials = (re.fullmatch(r"LoadCredential=([^:]+):(.+)", line) for line in lines)
+    absent = {found[1] for found in credentials if found and not Path(found[2]).exists()}
+    return [
+        line
+        for line in lines
+        if not any(
+            line.startswith(f"LoadCredential={name}:") or line.endswith(f"=%d/{name}")
+            for name in absent
+        )
+    ]
 
 
 def main() -> None:
