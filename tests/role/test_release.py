@@ -259,6 +259,17 @@ def test_a_lock_is_read_with_markers_and_hashes(requirements):
     assert [one["name"] for one in requirements] == ["greenlet", "tornado", "colorama", "uvloop"]
 
 
+def test_a_lock_from_another_system_is_read_or_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + LOCK.replace("\n", "\r\n").encode())
+    assert [one["name"] for one in read_lock(path)][:2] == ["greenlet", "tornado"]
+    path.write_bytes(LOCK.encode("utf-16"))
+    with pytest.raises(
+        BadInputError, match=r"aroundtheworld_requirements: requirements\.txt in .*"
+    ):
+        read_lock(path)
+
+
 def test_markers_are_decided_for_the_hosts_python(requirements):
     assert lock_for(requirements, markers("3.11")).splitlines() == [
         f"greenlet==3.2 --hash={HASHES[0]}",

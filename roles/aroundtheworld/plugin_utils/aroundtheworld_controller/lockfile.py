@@ -27,8 +27,12 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
             f"{shown} does not exist in {path.parent}; make it with "
             "'uv pip compile --universal --generate-hashes' from the app's requirements."
         )
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # whatever the controller's locale is
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{shown} in {path.parent} cannot be read: {error}.") from None
     requirements, problems = [], []
-    for number, line in logical_lines(path.read_text()):
+    for number, line in logical_lines(text):
         wanted = line.split(" --", 1)[0].strip()
         try:
             requirement = Requirement(wanted)
