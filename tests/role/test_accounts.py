@@ -112,6 +112,13 @@ REASONS = {
         {"etc/systemd/system/queue.service": "[Service]\nUser=shop\n"},
         "/etc/systemd/system/queue.service runs as that user",
     ),
+    "a crontab's": ({}, {"var/spool/cron/crontabs/shop": ""}, "starts processes as that user"),
+    "a lingering session's": ({}, {"var/lib/systemd/linger/shop": ""}, "starts processes as that"),
+    "the host's crontab's": (
+        {},
+        {"etc/cron.d/queue": "# shop\n*/5 * * * * shop /usr/bin/queue\n"},
+        "/etc/cron.d/queue starts processes as that user",
+    ),
     "a drop-in's": (
         {},
         {"etc/systemd/system/queue.service.d/user.conf": "[Service]\nUser=shop\n"},
@@ -203,6 +210,16 @@ def test_nothing_about_a_user_is_ever_changed(host):
     host.add("shop", pw_uid=1001)
     host.problems()
     assert {command[0] for command in host.commands} <= {"/usr/sbin/sshd", "getent"}
+
+
+@pytest.mark.parametrize(
+    ("others", "members", "alone"), [((), [], True), (("ada",), [], False), ((), ["ada"], False)]
+)
+def test_a_group_is_the_users_alone_or_not(monkeypatch, others, members, alone):
+    users = [SimpleNamespace(pw_name=name, pw_gid=998) for name in ("shop", *others)]
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*users, SimpleNamespace(pw_name="x", pw_gid=7)])
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_mem=members, gr_gid=gid))
+    assert accounts.is_alone("shop", 998) is alone
 
 
 # --- Making and removing --------------------------------------------------------------------------

@@ -145,6 +145,7 @@ def test_links_are_known_by_where_they_lead(tmp_path):
         ("shop@10002.service", "../shop@.service"),
         ("shop-backup.service", str(units / "shop-backup.service")),
         ("shop@10003.service", "/usr/lib/systemd/system/other@.service"),
+        ("shop@10004.service", "/usr/lib/systemd/system/shop@.service"),
     ):
         (wants / name).symlink_to(target)
     found = {path.name for path in belongings.links([units / "shop@.service"], units)}

@@ -254,6 +254,16 @@ def test_a_user_who_is_there_stays_as_they_are(tmp_path, run):
     assert has(tmp_path)["users"] == []
 
 
+@pytest.mark.parametrize(("alone", "mode"), [(True, 0o750), (False, 0o700)])
+def test_a_group_that_others_are_in_reads_nothing(tmp_path, run, monkeypatch, alone, mode):
+    monkeypatch.setattr(layout, "is_alone", lambda name, gid: alone)
+    user = SimpleNamespace(pw_name="shopkeeper", pw_uid=997, pw_gid=os.getgid())
+    monkeypatch.setattr(layout, "find_user", lambda name: user)
+    run(mode="0750")
+    assert mode_of(tmp_path / "home/site/shared") == mode
+    assert not run(mode="0750")["changed"]
+
+
 def test_a_home_that_somebody_made_for_the_site_keeps_owner_and_mode(tmp_path, run, monkeypatch):
     home = tmp_path / "home/site"
     home.mkdir(parents=True)

@@ -65,7 +65,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.accounts import find_user, make_user
+from ansible.module_utils.aroundtheworld.accounts import find_user, is_alone, make_user
 from ansible.module_utils.aroundtheworld.changelog import exposed, log_path, secure
 from ansible.module_utils.aroundtheworld.claims import (
     claim_path,
@@ -171,6 +171,8 @@ class Layout:
         user = find_user(str(owner))
         # A user who was there before may have another group than one of the same name.
         own = {"group": str(user.pw_gid) if user else owner}
+        if user and user.pw_uid and not is_alone(user.pw_name, user.pw_gid):
+            own["mode"] = f"{int(directory['mode'], 8) & 0o707:04o}"  # nothing for that group
         attributes = self.module.load_file_common_arguments(self.module.params | directory | own)
         if self.module.set_fs_attributes_if_different(attributes, changed=False):
             self.changes.append(f"owner and mode of {path}")

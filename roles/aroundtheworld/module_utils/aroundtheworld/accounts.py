@@ -174,6 +174,13 @@ def owner_of(user: pwd.struct_passwd, site: str, root: Path = ROOT) -> str:
         fields = line.split(":")
         if len(fields) > 2 and fields[2] == str(user.pw_uid) and fields[0] != name:
             return f"{fields[0]} has the same user id"
+    for jobs in ("var/spool/cron/crontabs", "var/lib/systemd/linger"):
+        if (root / jobs / name).exists():
+            return f"/{jobs}/{name} starts processes as that user"
+    at_times = re.compile(rf"^\s*[^#\s].*\s{re.escape(name)}\s", re.M)
+    for file in (root / "etc" / "crontab", *sorted((root / "etc" / "cron.d").glob("*"))):
+        if at_times.search(_text(file)):
+            return f"{_shown(file, root)} starts processes as that user"
     declares = re.compile(rf"^\s*u!?\s+\"?{re.escape(name)}\"?\s", re.M)
     for place in SYSUSERS:
         for file in sorted((root / place).glob("*.conf")):
@@ -225,8 +232,27 @@ def _is_only_theirs(name: str) -> bool:
         group = grp.getgrnam(name)
     except KeyError:
         return False
-    same = {user.pw_name for user in pwd.getpwall() if user.pw_gid == group.gr_gid}
-    return not {*group.gr_mem, *same} - {name}
+    return not _members(group) - {name}
+
+
+def is_alone(name: str, gid: int) -> bool:
+    """Tell whether nobody but the user of this name is in a group.
+
+    ``adduser --system`` puts its users into ``nogroup``, where programs of all kinds are.
+    """
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return True
+    return not _members(group) - {name}
+
+
+def _members(group: grp.struct_group) -> set[str]:
+    """Return the members of a group, and those whose own group it is."""
+    return {
+        *group.gr_mem,
+        *(user.pw_name for user in pwd.getpwall() if user.pw_gid == group.gr_gid),
+    }
 
 
 def _change(command: Sequence[str], run: Run, problem: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -258,8 +259,7 @@ def links(files: Iterable[Path], units: Path) -> Iterator[Path]:
     for link in sorted(units.glob("*.wants/*")):
         if link.is_symlink():
             with contextlib.suppress(OSError):
-                target = Path(link.parent, link.readlink())
-                if target in own or units / target.name in own:
+                if Path(os.path.normpath(link.parent / link.readlink())) in own:
                     yield link
 
 
