@@ -15,6 +15,8 @@ import aroundtheworld_exporter as exporter
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from aroundtheworld_runner import worker
+
 WORKER = """\
 # HELP aroundtheworld_worker_info What runs.
 # TYPE aroundtheworld_worker_info gauge
@@ -240,6 +242,108 @@ def test_a_worker_that_tells_nonsense_is_down_and_the_others_are_not(host):
     assert said['worker_up{pool="admin",port="10004"}'] == 1
 
 
+def lines(*more):
+    return "".join(f"aroundtheworld_worker_{line}\n" for line in more)
+
+
+SPOILING = {
+    "a sample twice": lines("ready 1", "ready 1"),
+    "a label twice": lines('requests_total{code="200",code="200"} 1'),
+    "another label": lines('ready{evil="1"} 1'),
+    "a label of ours": lines('ready{port="10004"} 1'),
+    "no bound": lines("loop_lag_seconds_bucket 3"),
+    "a bound that is none": lines('loop_lag_seconds_bucket{le="x"} 3'),
+    "no number": lines("ready 1e5e"),
+    "more than a number": lines("ready 1e999"),
+    "not a number": lines("ready NaN"),
+    "a terminal's orders": lines('requests_total{code="\x1b[2J"} 1'),
+    "a line end": lines('requests_total{code="2\\n00"} 1'),
+    "a quote left open": lines('requests_total{code="200} 1'),
+    "a moment": lines("ready 1 1395066363000"),
+    "another language": "\xff\x00",
+    "too much": lines("ready 1") + "# x\n" * 20_000,
+}
+
+
+@pytest.mark.parametrize("text", SPOILING.values(), ids=SPOILING)
+def test_what_would_spoil_the_answer_makes_one_worker_down_only(host, text):
+    host.worker(10001, text)
+    host.worker(10004)
+    said = host.scrape()
+    assert said['worker_up{pool="public",port="10001"}'] == 0
+    assert not any('port="10001"' in key for key in said if not key.startswith("worker_up"))
+    assert said['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
+
+
+def test_families_that_are_not_a_worker_s_are_left_out(host):
+    own = lines('up{pool="admin",port="10004"} 1', "restarts_total 7", "newer_total 1")
+    host.worker(10001, lines("ready 1") + own)
+    said = host.scrape()
+    assert said['worker_up{pool="public",port="10001"}'] == 1
+    assert said['worker_ready{pool="public",port="10001"}'] == 1
+    assert said['worker_up{pool="admin",port="10004"}'] == 0
+    assert not any("newer" in key or "restarts" in key for key in said)
+
+
+def test_a_worker_cannot_change_the_type_or_help_of_a_family(host):
+    host.worker(10001, "# HELP aroundtheworld_worker_ready Ha\n"
+                "# TYPE aroundtheworld_worker_ready histogram\n" + lines("ready 1"))  # fmt: skip
+    families = {family.name: family for family in host.site().collect()}
+    ready = families["aroundtheworld_worker_ready"]
+    assert (ready.type, ready.documentation) == ("gauge", "Whether it takes visitors.")
+
+
+@pytest.mark.parametrize("piece", [b"x", b"# nothing\n" * 5000], ids=["slowly", "without end"])
+def test_a_worker_that_answers_without_end_holds_up_nobody(host, piece, monkeypatch):
+    monkeypatch.setattr(exporter, "TIMEOUT", 0.5)
+    over = threading.Event()
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            with contextlib.suppress(OSError):
+                self.send_response(200)
+                self.end_headers()
+                while not over.wait(0.05 if len(piece) == 1 else 0):
+                    self.wfile.write(piece)
+
+        def log_message(self, *args):
+            pass
+
+    path = host.run / "shop" / "10001" / "control.sock"
+    path.parent.mkdir(parents=True)
+    host.servers.append(serve(UnixServer(str(path), Endless)))
+    host.worker(10004)
+    begun = time.monotonic()
+    said = host.scrape()
+    took = time.monotonic() - begun
+    over.set()
+    assert said['worker_up{pool="public",port="10001"}'] == 0
+    assert said['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
+    assert took < 2.5
+
+
+def test_what_the_runner_tells_is_what_is_known():
+    settings = worker.Settings(
+        module="m", attribute="a", control=None, private_app=None,
+        hold=False, drain_timeout=1.0, linger=1.0, block_warn=1.0,
+    )  # fmt: skip
+    _, (_, text) = worker.Worker(settings, []).metrics()
+    told = {
+        family.name.removeprefix("aroundtheworld_worker_"): (family.type, family.documentation)
+        for family in text_string_to_metric_families(text)
+    }
+    assert told == {name: family[:2] for name, family in exporter.FAMILIES.items()}
+    assert len(exporter.worker_metrics(text)) > 8
+
+
+def test_a_worker_that_crashes_is_told(host):
+    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    said = host.scrape()
+    assert said['worker_crashing{pool="public",port="10001"}'] == 0  # it has run for long since
+    assert said['worker_crashing{pool="admin",port="10004"}'] == 1
+    assert said['worker_crashing{pool="flask",port="10005"}'] == 0
+
+
 def test_nginx_numbers_are_told(host):
     host.start_nginx()
     said = host.scrape()
@@ -312,7 +416,7 @@ def test_the_command_line_is_understood(host):
             program = exporter.__file__
             arguments = ["shop", str(host.home), "127.0.0.1:9", "public:10001,10002"]
             python = sys.executable
-            os.execv(python, [python, program, *arguments, "flask:10005:command"])
+            os.execv(python, [python, "-I", "-B", program, *arguments, "flask:10005:command"])
         address = "http://{}:{}/metrics".format(*listening.getsockname())
         try:
             with urllib.request.urlopen(address, timeout=20) as answer:

@@ -52,6 +52,11 @@ CASES = {
         2,
         {f"aroundtheworld_worker_up{{{WORKER}}}": "1x60"},
     ),
+    "WorkerCrashing": (
+        {f"aroundtheworld_worker_crashing{{{WORKER}}}": "1x60"},
+        4,
+        {f"aroundtheworld_worker_crashing{{{WORKER}}}": "0x10 1x2 0x27 1x1 0x30"},  # ended twice
+    ),
     "WorkerRestarts": (
         {f"aroundtheworld_worker_restarts_total{{{WORKER}}}": "0+1x60"},
         15,

@@ -1,7 +1,11 @@
 """What `--tags status` says of a host."""
 
+import time
+
 import pytest
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
+from ansible.module_utils.aroundtheworld import journal
+from ansible.module_utils.aroundtheworld.crashes import Crashes
+from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
 
 from tests.role_files import load_python
 
@@ -46,3 +50,70 @@ def test_a_command_has_nothing_to_say_but_what_it_runs():
     line = status.worker_line("shop@10004.service", "active", health)
     said = "shop@10004 desk active release 0123456789ab, a command of its own"
     assert " ".join(line.split()) == said
+
+
+READY = WorkerHealth("0123456789ab", "c0ffee", "public", "ready", uptime_seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("crashes", "health", "last", "expected"),
+    [
+        (
+            Crashes(7, 32.4, "status 1"),
+            SILENT,
+            "RuntimeError: no database\x1b[2J",
+            "activating crashed 7 times (status 1), next start in 32 s: "
+            "RuntimeError: no database?[2J",
+        ),
+        (
+            Crashes(1, 0.2, "oom-kill"),
+            SILENT,
+            "",
+            "activating crashed (oom-kill), next start in 0 s",
+        ),
+        (Crashes(2, None, ""), READY, "x" * 1000, f"public crashed 2 times: {'x' * 299}…"),
+    ],
+)
+def test_a_worker_that_crashes_is_named_with_its_last_words(crashes, health, last, expected):
+    line = status.worker_line("shop@10001.service", "activating", health, crashes, last)
+    assert " ".join(line.split()) == f"shop@10001 {expected}"
+
+
+JOURNALCTL = """\
+#!/bin/sh
+echo "$@" >{directory}/asked
+printf 'first\\n\\033[2Jsecond\\377\\n'
+{more}
+"""
+
+
+@pytest.fixture
+def journalctl(tmp_path, monkeypatch):
+    """Returns a function that puts a script in the place of journalctl."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def write(more=""):
+        script = tmp_path / "journalctl"
+        script.write_text(JOURNALCTL.format(directory=tmp_path, more=more))
+        script.chmod(0o755)
+
+    return write
+
+
+def test_the_journal_is_read_without_what_moves_a_terminal(journalctl, tmp_path):
+    journalctl()
+    assert journal.journal_lines(["_SYSTEMD_UNIT=x"], 5) == "first\n?[2Jsecond\ufffd"
+    assert (tmp_path / "asked").read_text().split()[-2:] == ["--lines=5", "_SYSTEMD_UNIT=x"]
+
+
+def test_a_journal_without_end_is_read_to_a_limit(journalctl):
+    journalctl("exec yes")
+    begun = time.monotonic()
+    lines = journal.journal_lines(["x"], 20).split("\n")
+    assert len(lines) == 20
+    assert time.monotonic() - begun < 5
+
+
+def test_a_host_without_a_journal_says_nothing(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert journal.journal_lines(["x"], 5) == ""

@@ -24,7 +24,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 lines: {description: The same for people, type: list, returned: always}
-workers: {description: What each worker says of itself, type: list, returned: always}
+workers:
+  description: What systemd says of each worker, C(crashes) if it does, and what it says of itself.
+  type: list
+  returned: always
 changes: {description: The last changes, oldest first, type: list, returned: always}
 """
 
@@ -33,6 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import read_log
+from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
+from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.lock import status_lines
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
@@ -42,9 +47,29 @@ from ansible.module_utils.basic import AnsibleModule
 RUN = Path("/run")
 
 
-def worker_line(unit: str, active: str, health: WorkerHealth) -> str:
-    """Return one line about a worker: where it is, what it runs, and what it is doing."""
+def crash_text(crashes: Crashes, last_line: str) -> str:
+    """Return how a worker crashes, when it starts again, and what it left in the journal."""
+    times = f"crashed {crashes.times} times" if crashes.times > 1 else "crashed"
+    cause = f" ({crashes.cause})" if crashes.cause else ""
+    start = "" if crashes.next_start is None else f", next start in {crashes.next_start:.0f} s"
+    return f"{times}{cause}{start}{f': {printable(last_line)}' if last_line else ''}"
+
+
+def worker_line(
+    unit: str, active: str, health: WorkerHealth, crashes: Crashes | None = None, last: str = ""
+) -> str:
+    """Return one line about a worker: where it is, what it runs, and what it is doing.
+
+    Args:
+        unit: Its service.
+        active: The state of that.
+        health: What it says of itself.
+        crashes: How it crashes, if it does.
+        last: The last line that it left in the journal.
+    """
     name = f"{unit.removesuffix('.service'):28}"
+    if crashes:
+        return f"{name} {health.pool or active:10} {crash_text(crashes, last)}"
     if health.silent:
         return f"{name} {active}, does not answer on its private socket"
     if not health.state:
@@ -109,15 +134,18 @@ def main() -> None:
     units = sorted(
         name for name in systemd.loaded(f"{site}@*.service") if not name.endswith("@.service")
     )
-    state = systemd.show(units)
+    state = systemd.show(units, PROPERTIES)
     workers = []
     lines = []
     ports = {unit: unit.partition("@")[2].removesuffix(".service") for unit in units}
     answers = healths({unit: RUN / site / port / "control.sock" for unit, port in ports.items()})
     for unit, health in answers.items():
-        active = state[unit]["ActiveState"]
-        workers.append({"unit": unit, "active": active, **health.to_json()})
-        lines.append(worker_line(unit, active, health))
+        active, crashes = state[unit]["ActiveState"], crashing(state[unit])
+        # Its own last line: systemd's would be that it ended.
+        last = journal_lines([f"_SYSTEMD_UNIT={unit}"], 1) if crashes else ""
+        known = {"unit": unit, "active": active, "crashes": crashes and crashes._asdict()}
+        workers.append({**known, **health.to_json()})
+        lines.append(worker_line(unit, active, health, crashes, last))
     for name in sorted(systemd.loaded(f"{site}-*.slice")):
         group = systemd.call("show", "--property=ControlGroup", "--value", "--", name).strip()
         if group and (missing := not_enforced(group)):

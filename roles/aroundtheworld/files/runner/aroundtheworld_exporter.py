@@ -11,10 +11,12 @@ import argparse
 import contextlib
 import http.client
 import json
+import math
 import re
 import socket
 import socketserver
 import subprocess
+import sys
 import threading
 import time
 import wsgiref.simple_server
@@ -26,16 +28,59 @@ from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+
+# Python runs this isolated, and looks for nothing beside it of its own accord.
+sys.path.append(str(Path(__file__).resolve().parent))
+from aroundtheworld_runner import crashes
+from aroundtheworld_runner.bounded_http import request
 
 TIMEOUT = 1.0  # seconds until a source that does not answer is left out
 PREFIX = "aroundtheworld_"
-PROPERTIES = "Id,ActiveState,NRestarts,MemoryCurrent,MemoryMax,CPUUsageNSec,TasksCurrent,TasksMax"
+OF_POOLS = ("MemoryCurrent", "MemoryMax", "CPUUsageNSec", "TasksCurrent", "TasksMax")
+PROPERTIES = ",".join(["Id", *crashes.PROPERTIES, *OF_POOLS])
 SYSTEMCTL = "/usr/bin/systemctl"
 UNSET = 2**64 - 1  # how systemd writes what has no value, and no limit
 FIRST_SOCKET = 3  # sd_listen_fds(3)
 LAST_BYTES = 64 * 1024  # of the log of changes: the last one is in there
+
+# What workers tell, as the runner of this release does: the type, the help, and the labels.
+FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "info": ("gauge", "What runs.", ("release", "config", "python", "tornado")),
+    "ready": ("gauge", "Whether it takes visitors.", ()),
+    "start_time_seconds": ("gauge", "When it started.", ()),
+    "requests": ("counter", "Whole responses, by status.", ("code",)),
+    "requests_aborted": ("counter", "Requests without a whole response.", ()),
+    "requests_in_flight": ("gauge", "Requests that are being answered.", ()),
+    "request_duration_seconds": (
+        "histogram",
+        "From a request's headers to its whole response.",
+        (),
+    ),
+    "connections": ("gauge", "Open connections.", ()),
+    "websockets": ("gauge", "Open WebSockets.", ()),
+    "loop_lag_seconds": ("histogram", "How late a timer came, four a second.", ()),
+    "loop_busy_seconds": (
+        "gauge",
+        "For how long the event loop has been blocked, 0 while it turns.",
+        (),
+    ),
+    "loop_blocked_seconds": ("counter", "Seconds in blocks of 20 ms and more.", ("handler",)),
+    "cpu_seconds": ("counter", "Processor time.", ()),
+    "resident_memory_bytes": ("gauge", "Memory in use.", ()),
+}
+# The names of samples that are not those of their families.
+SAMPLES = {
+    f"{name}{suffix}": name
+    for name, (kind, _, _) in FAMILIES.items()
+    for suffix in {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(kind, [])
+}
+LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
+SAMPLE = re.compile(
+    rf"{PREFIX}worker_(?P<name>[a-z_]+)"
+    rf"(?:\{{(?P<labels>{LABEL.pattern}(?:,{LABEL.pattern})*)\}})? (?P<value>[0-9eE.+-]{{1,40}})"
+)
+LABEL_LENGTH = 300
 
 NGINX_NUMBERS = re.compile(
     r"Active connections: (?P<active>\d+)\s+server accepts handled requests\s+"
@@ -65,34 +110,62 @@ class Paths(NamedTuple):
 # --- Sources --------------------------------------------------------------------------------------
 
 
-def get(path: Path, url: str) -> tuple[int, str]:
-    """Return the status and body of a GET over the UNIX socket at `path`; raises `OSError`."""
-    connection = http.client.HTTPConnection("localhost", timeout=TIMEOUT)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    try:
-        connection.sock.settimeout(TIMEOUT)
-        connection.sock.connect(str(path))
-        connection.request("GET", url)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    except (http.client.HTTPException, UnicodeDecodeError) as error:
-        raise OSError(str(error)) from error
-    finally:
-        connection.close()
-
-
 def ask_worker(control: Path) -> list[Metric]:
     """Return what a worker measures; raises `OSError` when it does not answer.
 
     One with an older runner answers that there is nothing to tell.
     """
-    status, text = get(control, "/metrics")
+    status, body = request(control, "GET", "/metrics", timeout=TIMEOUT)
     if status != http.client.OK:
         return []
     try:
-        return list(text_string_to_metric_families(text))
+        return worker_metrics(body.decode())
     except ValueError as error:
         raise OSError(f"what it tells cannot be read: {error}") from error
+
+
+def worker_metrics(text: str) -> list[Metric]:
+    """Return the metrics in a worker's text; raises `ValueError` when one of them has not its form.
+
+    Prometheus takes all or nothing of an answer. So that one worker cannot spoil the others', only
+    known families with their own type and labels are taken, each sample once, printable and short.
+    """
+    families: dict[str, Metric] = {}
+    seen = set()
+    for line in text.split("\n"):
+        if not line or line.startswith("#"):
+            continue
+        if not (sample := SAMPLE.fullmatch(line)):
+            raise ValueError("this is no sample")
+        name = sample["name"]
+        family = name if name in FAMILIES else SAMPLES.get(name, "")
+        if not family:  # a newer runner's
+            continue
+        kind, about, allowed = FAMILIES[family]
+        found = LABEL.findall(sample["labels"] or "")
+        labels = {label: _label(label, value) for label, value in found}
+        bound = {"le"} if name.endswith("_bucket") else set()
+        key = (name, *sorted(labels.items()))
+        fits = bound <= labels.keys() <= bound | {*allowed} and len(found) == len(labels)
+        if not fits or key in seen:
+            raise ValueError(f"a sample of {name} has other labels, or is there twice")
+        seen.add(key)
+        value = float(sample["value"])
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is no number")
+        metric = families.setdefault(family, Metric(f"{PREFIX}worker_{family}", about, kind))
+        metric.add_sample(f"{PREFIX}worker_{name}", labels, value)
+    return list(families.values())
+
+
+def _label(name: str, value: str) -> str:
+    """Return the value of a label; raises `ValueError` where it cannot be one."""
+    text = re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], value)
+    if not text.isprintable():
+        raise ValueError(f"the label {name} is not printable")
+    if name == "le":
+        float(text)
+    return text[:LABEL_LENGTH]
 
 
 def ask_systemd(units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -117,14 +190,8 @@ def ask_systemd(units: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def ask_nginx(where: str) -> dict[str, int]:
     """Return nginx's own numbers; raises `OSError` when it does not tell them."""
-    connection = http.client.HTTPConnection(where, timeout=TIMEOUT)
-    try:
-        connection.request("GET", "/nginx")
-        said = NGINX_NUMBERS.search(connection.getresponse().read().decode())
-    except (http.client.HTTPException, UnicodeDecodeError) as error:
-        raise OSError(str(error)) from error
-    finally:
-        connection.close()
+    body = request(where, "GET", "/nginx", timeout=TIMEOUT).body
+    said = NGINX_NUMBERS.search(body.decode(errors="replace"))
     if said is None:
         raise OSError("this is not what nginx tells")
     return {name: int(value) for name, value in said.groupdict().items()}
@@ -282,6 +349,13 @@ class Site(Collector):
             up,
             **labels,
         )
+        if unit:
+            families.gauge(
+                "worker_crashing",
+                "Whether it ended by itself, and has not run for a minute since.",
+                crashes.crashing(unit) is not None,
+                **labels,
+            )
         if (restarts := number(unit, "NRestarts")) is not None:
             families.counter(
                 "worker_restarts", "Restarts by systemd, after it was told to run.", restarts,

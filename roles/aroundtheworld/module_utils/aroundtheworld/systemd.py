@@ -25,13 +25,14 @@ class Systemd:
             raise HostError(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
         return str(out)
 
-    def show(self, units: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return unit name to its properties, for all `units` in one call."""
+    def show(self, units: Sequence[str], more: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+        """Return unit name to its properties, perhaps `more`, for all `units` in one call."""
         if not units:
             return {}
         names = "Id,ActiveState,UnitFileState,NeedDaemonReload"
         started = "ExecMainStartTimestampMonotonic"
-        out = self.call("show", f"--property={names},{started}", "--", *units)
+        asked = ",".join([names, started, *more])
+        out = self.call("show", f"--property={asked}", "--", *units)
         found = {}
         for block in out.strip().split("\n\n"):
             properties = dict(line.partition("=")[::2] for line in block.splitlines())

@@ -1,6 +1,7 @@
 """Which route a request took, and how long its handler held up the event loop."""
 
 import collections
+import heapq
 import json
 import re
 import time
@@ -14,6 +15,7 @@ from tornado.websocket import WebSocketHandler
 
 from aroundtheworld_runner.statistics import Histogram
 
+MOST_HANDLERS = 200  # of which metrics tell
 BLOCK = 0.02  # seconds from which holding the loop is called blocking it
 
 
@@ -100,12 +102,16 @@ class Routes:
         return [one for one in self._all.copy().values() if one.holds.sum or one.blocked]
 
     def blocked(self) -> list[tuple[dict[str, str], float]]:
-        """Return the seconds in blocks by handler, as samples of a metric."""
+        """Return the seconds in blocks by handler, as samples of a metric; of the worst ones.
+
+        Whoever asks reads a limited number of bytes, and Prometheus keeps each for long.
+        """
         seconds: dict[str, float] = collections.defaultdict(float)
         for route in self.seen():
             if route.blocked:
                 seconds[route.handler] += route.blocked
-        return [({"handler": handler}, count) for handler, count in sorted(seconds.items())]
+        worst = heapq.nlargest(MOST_HANDLERS, seconds.items(), key=lambda item: item[1])
+        return [({"handler": handler}, count) for handler, count in sorted(worst)]
 
     def to_json(self) -> dict[str, Any]:
         """Describe them all."""
