@@ -156,6 +156,8 @@ class Host:
             return 0, "".join(f" {path} {md5}\n" for path, md5 in self.conffiles.items()), ""
         if command[0].endswith("nginx"):
             return self.nginx(*command[1:])
+        if command[0] == "journalctl":
+            return 0, "what the journal says", ""
         assert command[0] == "systemctl"
         verb = command[1]
         if verb == "show":

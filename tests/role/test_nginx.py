@@ -240,8 +240,9 @@ def test_a_port_that_nginx_cannot_bind_leaves_everything_as_it_was(host, run, po
     files, workers = host.files(), service.Service(host.run).workers()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         wanted = site_text(taken.getsockname()[1])
-        with pytest.raises(run.failed, match=r"bind\(\) to .* failed"):
+        with pytest.raises(run.failed, match=r"bind\(\) to .* failed") as failure:
             run(wanted)
+        assert str(failure.value).endswith("nginx goes on with that.")
         assert host.files() == files
         assert ask(port, "/", "shop.example") == (200, "two")
         assert host.restarts()
@@ -253,7 +254,7 @@ def test_a_first_start_that_fails_leaves_nothing_that_would_stop_nginx(make_host
     host.enabled = False
     files = host.files()
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(run.failed, match=r"start nginx\.service failed"):
+        with pytest.raises(run.failed, match=r"(?s)start nginx\.service failed.*journal says"):
             run(site_text(taken.getsockname()[1]))
         assert (host.files(), host.enabled, host.pid) == (files, False, 0)
         assert host.restarts()

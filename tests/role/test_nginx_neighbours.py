@@ -100,6 +100,11 @@ def test_a_neighbour_that_is_in_nobodys_way_is_not_told_of(look, text):
             ("_",),
             "'_' makes this the default server .*listen .* default_server",
         ),
+        (
+            "server { listen %(port)d default_server; listen 127.0.0.1:%(port)d; server_name _; }",
+            ("_",),
+            "default server .*listen .* default_server",
+        ),
         ("server { listen %(port)d; }", ("_",), "no name that a visitor could ask for.*host names"),
         ("server { listen %(port)d; server_name _; }", ("_",), "no name that a visitor"),
         (

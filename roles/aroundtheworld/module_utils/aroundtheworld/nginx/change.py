@@ -265,6 +265,7 @@ class SiteChange:
         if self.service.active:
             told.append("reload")
             self.service.reload(self.configuration)
+            told.append("taken")
         else:
             told.append("start")
             self.service.call("start")
@@ -297,9 +298,11 @@ class SiteChange:
             if "enable" in told:
                 self.service.call("disable")
             if "reload" in told and not self.service.try_all():
+                # Also when it seems to have gone on as before: it may only have been slow.
                 self.service.reload(self.configuration, seconds=10)
         except HostError as error:
-            return f"Its files are as they were, but nginx is not: {error}"
+            if "taken" in told:
+                return f"Its files are as they were, but nginx still runs the new ones: {error}"
         return "All is as it was before; nginx goes on with that."
 
     def _try_alone(self) -> None:

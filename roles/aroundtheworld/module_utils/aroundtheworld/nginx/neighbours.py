@@ -188,25 +188,26 @@ class Neighbourhood:
     def _first(self) -> Iterator[str]:
         """Yield what keeps the site from being the first of an address, or others from staying."""
         seen = set()
+        for server, listen in self.on_port() if self.intent.every_name else ():
+            flagged = bool({"default_server", "default"} & {*listen.options})
+            at = server.directive.where
+            if not flagged or listen.address not in self.addresses or at in seen:
+                continue
+            seen.add(at)
+            welcome = self.nginx / "sites-enabled" / "default"
+            remedy = (
+                "; it is Debian's, so aroundtheworld_remove_default_site: true switches it off"
+                if server.directive.file == str(welcome)
+                and site.default_is_on(self.run, self.nginx)
+                else ""
+            )
+            yield (
+                f"aroundtheworld_server_names: '_' makes this the default server of port "
+                f"{self.intent.port}, which the server in {at} is, by {listen.directive} "
+                f"({listen.directive.where}); give the site's host names, or take "
+                f"'default_server' out there{remedy}."
+            )
         for address in self.addresses:
-            flagged = [
-                listen.directive
-                for server, listen in self.on_port()
-                if listen.address == address and {"default_server", "default"} & {*listen.options}
-            ]
-            for one in flagged if self.intent.every_name else ():
-                seen.add(one.where)
-                welcome = one.file == str(self.nginx / "sites-enabled" / "default")
-                remedy = (
-                    "; it is Debian's, so aroundtheworld_remove_default_site: true switches it off"
-                    if welcome and site.default_is_on(self.run, self.nginx)
-                    else ""
-                )
-                yield (
-                    f"aroundtheworld_server_names: '_' makes this the default server of port "
-                    f"{self.intent.port}, which {one} ({one.where}) is; give the site's host "
-                    f"names, or take 'default_server' out there{remedy}."
-                )
             first = self._pushed_out(address)
             if first and first.directive.where not in seen and not any(map(is_name, first.names)):
                 seen.add(first.directive.where)

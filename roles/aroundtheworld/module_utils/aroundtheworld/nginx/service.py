@@ -58,7 +58,12 @@ class Service:
         """Have systemd do this with nginx; raises `HostError` when that fails."""
         code, out, error = self.run(["systemctl", verb, "--quiet", UNIT])
         if code:
-            raise HostError(f"systemctl {verb} {UNIT} failed: {(error or out).strip()}")
+            journal = ["journalctl", f"--unit={UNIT}", "--no-pager", "--output=cat", "--lines=8"]
+            last = self.run(journal)[1].strip() if verb in ("start", "reload") else ""
+            raise HostError(
+                f"systemctl {verb} {UNIT} failed: {(error or out).strip()}"
+                + (f" Its journal ends with:\n{last}" if last else "")
+            )
 
     def try_all(self) -> str:
         """Return what nginx has against its whole configuration, or an empty text."""
@@ -121,7 +126,7 @@ class ErrorLog:
 
     def emergencies(self) -> str:
         """Return the lines by which nginx says that it goes on as before."""
-        return "\n".join(line for line in self.lines() if "[emerg]" in line)
+        return "\n".join(dict.fromkeys(line for line in self.lines() if "[emerg]" in line))
 
     def last(self) -> str:
         """Return the last lines, also those from before."""
