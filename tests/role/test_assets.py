@@ -261,7 +261,9 @@ def test_a_directory_without_a_file_is_refused():
 
 def test_nginx_serves_nothing_itself_unless_told(home):
     _, site, server = site_of({})
-    assert not [one for one in server if one[0] == "location" and one[1].startswith("/.app")]
+    assert not [
+        one for one in server if one[0] == "location" and one[1].startswith("/.aroundtheworld/app")
+    ]
     assert not [one for one in find(site, "map") if one[0] in ("$arg_v", "$uri")]
 
 
@@ -274,7 +276,7 @@ def test_nginx_looks_by_content_then_in_the_release_then_for_the_name_then_asks_
             "/versions/$aroundtheworld_version$uri",
             "/current$uri",
             "/names$uri",
-            "/.app$uri",
+            "/.aroundtheworld/app$uri",
         ]
     ]
 
@@ -287,7 +289,7 @@ def test_what_nginx_lacks_is_asked_of_the_pool_that_the_url_is_in():
     _, _, server = site_of({"aroundtheworld_static": static})
     upstreams = {}
     for url in ("/static/", "/admin/static/"):
-        ((location,),) = find(server, "location", f"/.app{url}")
+        ((location,),) = find(server, "location", f"/.aroundtheworld/app{url}")
         assert ["internal"] in location
         ((upstreams[url],),) = find(location, "proxy_pass")
     assert upstreams == {

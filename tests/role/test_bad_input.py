@@ -34,6 +34,10 @@ def pools(*changes, public=(), admin=()):
     return {"aroundtheworld_pools": [PUBLIC | dict(public), ADMIN | dict(admin), *changes]}
 
 
+def test_a_path_that_only_begins_as_the_roles_own_do_is_an_apps():
+    assert problems_with(pools(admin={"paths": ["/.aroundtheworlds", "/.well-known"]})) == []
+
+
 def case(identity, given, *said):
     return pytest.param(given, said, id=identity)
 
@@ -119,6 +123,21 @@ ONE_PROBLEM = [
         pools(admin={"paths": []}),
         "pools[1].paths: [] ",
         "pool 'admin' needs at least one of its paths",
+    ),
+    *(
+        case(
+            f"path {path!r} of the role",
+            pools(admin={"paths": [path]}),
+            f"pools[1].paths[0]: {path!r} ",
+            "below '/.aroundtheworld/' the role needs for itself",
+        )
+        for path in ("/.aroundtheworld", "/.aroundtheworld/", "/.aroundtheworld/nginx")
+    ),
+    case(
+        "static files at a path of the role",
+        {"aroundtheworld_static": [{"url": "/.aroundtheworld/x/", "directory": "x"}]},
+        "aroundtheworld_static[0].url: '/.aroundtheworld/x/' ",
+        "the role needs for itself",
     ),
     case(
         "no pools",

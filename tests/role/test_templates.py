@@ -308,7 +308,10 @@ def test_who_is_not_let_into_a_busy_pool_is_told_so_at_once():
     ((block,),) = find(server_locations(server), "/admin/")
     assert find(block, "limit_conn_status") == [["429"]]
     # The site's own page for 503 is not inherited by a location that names one of its own.
-    assert find(block, "error_page") == [["429", "=503", "@admin_busy"], ["503", "/.maintenance"]]
+    assert find(block, "error_page") == [
+        ["429", "=503", "@admin_busy"],
+        ["503", "/.aroundtheworld/closed"],
+    ]
     ((busy,),) = find(server_locations(server), "@admin_busy")
     assert ["Retry-After", "5", "always"] in find(busy, "add_header")
     ((status, page),) = find(busy, "return")
@@ -333,8 +336,8 @@ def test_no_location_matches_more_than_its_path():
     assert sorted(one[:-1] for one in server_locations(server)) == [
         ["/"],
         ["/admin/"],
+        ["=", "/.aroundtheworld/closed"],
         ["=", "/.aroundtheworld/nginx"],
-        ["=", "/.maintenance"],
         ["=", "/admin"],
         ["@admin_busy"],
         ["~", "//"],
@@ -355,8 +358,8 @@ def test_the_pool_that_serves_the_rest_is_the_upstream_without_a_name():
 
 def test_a_closed_site_says_when_to_come_back_and_is_not_kept():
     _, _, server = site_of({"aroundtheworld_maintenance_retry_after": 90})
-    assert find(server, "error_page") == [["503", "/.maintenance"]]
-    ((page,),) = find(server_locations(server), "=", "/.maintenance")
+    assert find(server, "error_page") == [["503", "/.aroundtheworld/closed"]]
+    ((page,),) = find(server_locations(server), "=", "/.aroundtheworld/closed")
     assert find(page, "add_header") == [
         ["Retry-After", "90", "always"],
         ["Cache-Control", "no-store", "always"],

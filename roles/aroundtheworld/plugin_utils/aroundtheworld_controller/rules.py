@@ -40,6 +40,24 @@ NGINX_NAMES = ("proxy", "remote", "server")
 MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 
 
+def reserved_problems(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths of pools and static files that are the role's own on every site."""
+    reserved = f"/.{given['aroundtheworld_site']}"
+    paths = {
+        f"aroundtheworld_pools[{number}].paths[{position}]": path
+        for number, pool in enumerate(given["aroundtheworld_pools"])
+        for position, path in enumerate(pool["paths"])
+    }
+    static = enumerate(given["aroundtheworld_static"])
+    paths |= {f"aroundtheworld_static[{number}].url": entry["url"] for number, entry in static}
+    for where, path in paths.items():
+        if f"{path.rstrip('/')}/".startswith(f"{reserved}/"):
+            yield (
+                f"{where}: {path!r} is not allowed; what is below {reserved + '/'!r} the role "
+                "needs for itself."
+            )
+
+
 def static_problems(
     static: Sequence[Mapping[str, Any]], pools: Sequence[Mapping[str, Any]], make_app: str
 ) -> Iterator[str]:
@@ -248,6 +266,7 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
                 "not empty, or 'generate' to have one made on the host."
             )
+    yield from reserved_problems(given)
     yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
     yield from static_problems(
         given["aroundtheworld_static"],
