@@ -880,3 +880,8 @@ def test_a_port_that_something_else_on_the_host_has():
     (problem,) = host_problems(HOST | {"taken_ports": [taken]}, "web1", TESTED)
     assert "aroundtheworld_pools: port 10002 on web1 is already taken by redis-server" in problem
     assert "(process 812) (listening on 0.0.0.0); stop it, or choose another port" in problem
+
+
+def test_what_the_hosts_nginx_has_against_the_site_is_passed_on():
+    nginx = HOST["nginx"] | {"problems": ["nginx: no."], "warnings": ["nginx: careful."]}
+    assert list(host_problems(HOST | {"nginx": nginx}, "web1", TESTED)) == ["nginx: no."]

@@ -452,10 +452,11 @@ def test_a_default_site_that_is_somebodys_own_stays(host, run, whose):
         else:
             (host.etc / "sites-available" / "own").write_text(own)
             default.symlink_to(host.etc / "sites-available" / "own")
-    run()
-    run("")
-    assert os.path.lexists(default)
-    assert ask(host.default_port, "/", "x")[1] == "own"
+    service.Service(host.run).reload(None)
+    for content in (None, ""):
+        run(content)
+        assert os.path.lexists(default)
+        assert ask(host.default_port, "/", "x")[1] == "own"
 
 
 def test_a_site_is_removed_and_the_welcome_page_is_there_again(host, run, port):

@@ -268,6 +268,31 @@ def test_a_file_of_the_sites_name_that_is_somebodys_is_left_alone(look):
     assert f"{look.host.etc}/conf.d/shop.conf is there and no site's of this role" in problem
 
 
+def test_a_file_of_the_site_that_somebody_edited_is_still_the_sites(look):
+    look(includes=NGINX_ORG)
+    path = look.host.etc / "conf.d" / "shop.conf"
+    path.write_text("server { server_name shop.example; }\n")
+    claim = {"home": "", "user": "", "server_names": [], "pools": [], "sockets": []}
+    has = {"files": [str(path)], "directories": [], "users": []}
+    (look.host.own / "shop" / FILE).write_text(
+        json.dumps({"site": "shop", "http_port": 80, "has": has, **claim})
+    )
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    assert nothing(neighbours.examine(look.host.run, intent, look.host.etc, look.host.own))
+
+
+@pytest.mark.parametrize("state", ["not-found", "masked"])
+def test_an_nginx_that_systemd_cannot_reload_is_refused(look, state):
+    look()
+
+    def run(command):
+        return (0, f"{state}\n", "") if command[0] == "systemctl" else look.host.run(command)
+
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    (problem,) = neighbours.examine(run, intent, look.host.etc, look.host.own)["problems"]
+    assert state in problem
+
+
 def test_an_nginx_that_includes_nothing_is_refused(look):
     (problem,) = look(includes="include mime.types;")["problems"]
     assert "no directory is included in the http block" in problem

@@ -126,6 +126,8 @@ class ActionModule(ActionBase):
                 return host
             if removing:
                 return {**result, "changed": False, "who": who, "lock": lock}
+            if back_to:  # which leaves nginx alone, so nothing there may be in its way
+                host["nginx"]["problems"] = []
             problems = list(host_problems(host, name, distributions))
             if problems := [*problems, *limit_problems(pools, host, name)]:
                 raise BadInputError(*problems)

@@ -177,7 +177,8 @@ class SiteChange:
         """Tell whether a path of the site's name is the site's; a broken link there is."""
         if path.is_symlink() and path.readlink() == site.debian(self.name, self.nginx).file:
             return True
-        return bool(site.is_own(path, self.name))
+        listed = belongings.files(self.name, root=self.etc.parent)
+        return path in listed or bool(site.is_own(path, self.name))
 
     # --- What there is to do ---
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.claims import ETC, read_claims
 from ansible.module_utils.aroundtheworld.nginx import site
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
@@ -23,7 +24,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import (
     program,
     read_configuration,
 )
-from ansible.module_utils.aroundtheworld.nginx.service import strangers
+from ansible.module_utils.aroundtheworld.nginx.service import UNIT, strangers
 from ansible.module_utils.aroundtheworld.nginx.site import NGINX, Place
 from ansible.module_utils.aroundtheworld.nginx.syntax import ConfigurationError, Directive
 
@@ -72,15 +73,19 @@ class Neighbourhood:
     ) -> None:
         """Take what nginx reads now; `run` runs commands."""
         self.run, self.intent, self.nginx = run, intent, nginx
+        self.listed = belongings.files(intent.site, root=etc.parent)
         self.place = site.find_place(configuration, intent.site, nginx)
         self.whole = configuration
         roles = {intent.site, *read_claims(etc)}
         own = {name for name in configuration.files if self._site_of(name) in roles}
-        self.deployed = any(self._site_of(name) == intent.site for name in own)
+        own |= {name for name in configuration.files if Path(name) in self.listed}
         default = {str(nginx / "sites-enabled" / "default")} if (
             intent.remove_default and site.default_is_on(run, nginx)
         ) else set()  # fmt: skip
-        mine = {name for name in own if self._site_of(name) == intent.site}
+        mine = {
+            name for name in own if Path(name) in self.listed or self._site_of(name) == intent.site
+        }
+        self.deployed = bool(mine)
         # All but the site; and of those, what no site of the role has.
         self.others = configuration.without(mine | default)
         self.neighbours = configuration.without(own | default)
@@ -130,7 +135,7 @@ class Neighbourhood:
         for path in filter(None, (place.file, place.link)):
             if path.is_symlink() or not path.exists():
                 continue
-            if self._site_of(str(path)) != self.intent.site:
+            if path not in self.listed and not site.is_own(path, self.intent.site):
                 yield (
                     f"aroundtheworld_site: {path} is there and no site's of this role; give the "
                     "site another name, or move that file."
@@ -386,6 +391,13 @@ def examine(run: Run, intent: Intent, nginx: Path = NGINX, etc: Path = ETC) -> d
         "dual_stack": False,
     }
     if not program():
+        return result
+    loaded = run(["systemctl", "show", UNIT, "--property=LoadState", "--value"])[1].strip()
+    if loaded in ("not-found", "masked"):
+        result["problems"] = [
+            f"nginx: {program()} is there, but systemd has {UNIT} as {loaded!r}, by which it is "
+            "started and reloaded; mend that, or remove that nginx to have Debian's installed."
+        ]
         return result
     try:
         configuration = read_configuration(run)
