@@ -88,6 +88,31 @@ def test_the_id_of_a_release_is_the_one_that_it_has_had(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda app: None, ""),
+        (lambda app: (app / "run.sh").write_text("another"), "were changed while the run went on"),
+        (
+            lambda app: (app / "run.sh").unlink(),
+            r"run\.sh could be read when the run",
+        ),
+    ],
+)
+def test_what_is_deployed_is_what_the_id_stands_for(app, tmp_path, change, said):
+    """An editor may have saved a file between the plan and the release."""
+    files = app_files(app, [])
+    trees = {"app": {"root": str(app), "files": [file.as_posix() for file in files]}}
+    release = {"id": content_id({"app": (app, files)}), "trees": trees}
+    change(app)
+    with tarfile.open(tmp_path / "a.tar", "w", dereference=True) as archive:
+        if said:
+            with pytest.raises(AnsibleActionFail, match=said):
+                action.add_release(archive, release)
+        else:
+            action.add_release(archive, release)
+
+
+@pytest.mark.parametrize(
     ("head", "program"),
     [
         (b"#!/bin/sh\n", True),

@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.content import executable
+from aroundtheworld_controller.content import content_id, executable
 from aroundtheworld_controller.wheels import fetch_wheels
 
 MODULE = "aroundtheworld_release"
@@ -45,6 +46,32 @@ def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str])
 
     for file in files:
         archive.add(root / file, f"{label}/{file}", recursive=False, filter=released)
+
+
+def add_release(archive: tarfile.TarFile, release: Mapping[str, Any]) -> None:
+    """Add the trees of a release, which must still be what its id stands for.
+
+    Raises:
+        AnsibleActionFail: A file has been changed since the plan, in an editor for instance.
+    """
+    trees = {
+        label: (Path(tree["root"]), [Path(file) for file in tree["files"]])
+        for label, tree in release["trees"].items()
+    }
+    try:
+        for label, (root, files) in trees.items():
+            add_tree(archive, label, root, list(map(str, files)))
+        same = content_id(trees) == release["id"]
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"aroundtheworld_app_dir: {error.filename} could be read when the run began, and it "
+            f"cannot now ({error.strerror}). Nothing was deployed; run again."
+        ) from None
+    if not same:
+        raise AnsibleActionFail(
+            "aroundtheworld_app_dir: files in it were changed while the run went on. Nothing was "
+            "deployed; run again."
+        )
 
 
 class ActionModule(ActionBase):
@@ -105,8 +132,7 @@ class ActionModule(ActionBase):
             local = Path(work) / "release.tar.gz"
             with tarfile.open(local, "w:gz", compresslevel=1, dereference=True) as archive:
                 if "release" in missing:
-                    for label, tree in release["trees"].items():
-                        add_tree(archive, label, Path(tree["root"]), tree["files"])
+                    add_release(archive, release)
                 if "environment" in missing:
                     wheels = fetch_wheels(environment, plan["host"]["python"], cache_directory())
                     names = sorted(wheel.name for wheel in wheels.iterdir())
