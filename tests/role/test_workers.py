@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.aroundtheworld import lock
 from ansible.module_utils.aroundtheworld.changelog import last_good
-from ansible.module_utils.aroundtheworld.rollout import canary, handover, observed, rollout
+from ansible.module_utils.aroundtheworld.rollout import canary, handover, observed, revert, rollout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
 
 from tests.render import ADMIN, PUBLIC, render, variables_for
@@ -36,8 +37,8 @@ def heard(said):
     return WorkerHealth(said["release"], said["config"]) if said else SILENT
 
 
-class CutOffError(Exception):
-    """The run ended here, as by a broken connection."""
+class CutOffError(BaseException):
+    """The module's process was killed here, so it does nothing any more."""
 
 
 class Host:
@@ -62,6 +63,9 @@ class Host:
         self.calls = []
         self.prepared = []  # releases for which the preparation ran
         self.cut_off_at = None
+        self.dead = False
+        self.counts = {}  # kind of an event to how many there were
+        self.disturbed = None  # kind of an event, its number, and what befalls the module then
         self.broken = set()  # services that do not become ready
         self.sick = set()  # releases that answer the health path with an error
         self.statuses = {}  # by release, how it answers the health path
@@ -73,12 +77,26 @@ class Host:
         (self.home / "environments" / "e").mkdir(parents=True)
         self.refused = set()  # releases of which the preparation fails
 
+    def lives(self):
+        """Raises `CutOffError` when the module's process is no more."""
+        if self.dead:
+            raise CutOffError
+
+    def happens(self, kind):
+        """Counts an event, at which a test may disturb the module, once."""
+        number = self.counts[kind] = self.counts.get(kind, -1) + 1
+        if self.disturbed and self.disturbed[:2] == (kind, number):
+            disturb, self.disturbed = self.disturbed[2], None
+            disturb()
+
     # --- What the module calls instead of systemctl and the private sockets
 
     def call(self, *arguments, check=True):
         verb, names = arguments[0], [one for one in arguments[1:] if not one.startswith("-")]
         if self.cut_off_at == len(self.calls):
+            self.dead = True
             raise CutOffError
+        self.happens("call")
         self.calls.append(" ".join([verb, *names]))
         for name in names:
             getattr(self, f"_{verb.replace('-', '_')}", lambda name: None)(name)
@@ -100,7 +118,7 @@ class Host:
         bound = {f"0.0.0.0:{name.partition('@')[2][:5]}" for name in self.bound}
         return set(self.listening.values()) | bound | {"0.0.0.0:22"}
 
-    def journal(self, unit):
+    def journal(self, unit, since=None):
         return f"(the journal of {unit})"
 
     def _behind(self, private):
@@ -108,6 +126,7 @@ class Host:
         return f"aroundtheworld{'-' if infix else ''}{infix}@{port}.service"
 
     def health(self, control):
+        self.happens("look")
         said = dict(self.running.get(self._behind(control), ({}, 0))[0])
         if said.get("release") in self.crippled and said["state"] == "ready":
             said |= {"busy_seconds": 7.5, "busy_in": "Slow.get"}
@@ -137,7 +156,8 @@ class Host:
 
     def _files(self):
         files = {path for path in self.units.rglob("*") if path.is_file() and not path.is_symlink()}
-        return {path: path.read_text() for path in files}
+        hidden = {path for path in files if path.relative_to(self.units).parts[0].startswith(".")}
+        return {path: path.read_text() for path in files - hidden}
 
     def _sources(self, name):
         stem, _, kind = name.rpartition(".")
@@ -275,6 +295,12 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "Site", site)
     monkeypatch.setattr(workers, "Systemd", lambda module: host)
     monkeypatch.setattr(observed, "PrivateSockets", lambda: host)
+    revert_all = revert.Revert._revert
+    monkeypatch.setattr(revert.Revert, "_revert", lambda *all: host.lives() or revert_all(*all))
+    write = handover.write_atomically
+    monkeypatch.setattr(
+        handover, "write_atomically", lambda *all: host.happens("write") or write(*all)
+    )
     clock = Clock()
     for room in (observed, handover, rollout):
         monkeypatch.setattr(room, "time", clock)
@@ -314,6 +340,7 @@ def run(host, run_module):
         **more,
     ):
         host.calls.clear()
+        host.dead = False
         text, wanted = units_text(ports, address.strip("[]"), secrets, kinds, metrics)
         text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
         return run_module(
@@ -699,6 +726,147 @@ def test_a_worker_that_still_runs_the_old_release_does_not_pass(host, run, monke
     with pytest.raises(run.failed, match=f"it runs release {FIRST}, not {SECOND}"):
         run(SECOND)
     assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def raises(error):
+    def disturb():
+        raise error
+
+    return disturb
+
+
+def fills_the_disk(host, monkeypatch):
+    """Has every write of a unit file fail from now on; names can still be given."""
+
+    def fail(path, text, mode):
+        raise OSError(28, "No space left on device")
+
+    for room in (handover, revert):
+        monkeypatch.setattr(room, "write_atomically", fail)
+    raise OSError(28, "No space left on device")
+
+
+DISTURBANCES = {
+    "an error of systemd": (raises(workers.HostError("it failed")), "."),
+    "an error of the system": (raises(OSError(28, "No space left on device")), "No space left"),
+    "a bug": (raises(KeyError("busy_seconds")), "KeyError: 'busy_seconds'"),
+    "TERM": (lambda: os.kill(os.getpid(), signal.SIGTERM), "asked to end \\(SIGTERM\\)"),
+    "INT": (lambda: os.kill(os.getpid(), signal.SIGINT), "asked to end \\(SIGINT\\)"),
+    "HUP": (lambda: os.kill(os.getpid(), signal.SIGHUP), "asked to end \\(SIGHUP\\)"),
+}
+
+
+def nothing_is_left_over(host):
+    assert not [name for name in host.running if "handover" in name]
+    assert not list(host.units.glob("*handover@*.d/pool.conf"))
+    assert not list(host.units.glob(".*.before*"))
+    assert host.read.items() <= host._files().items()
+    assert host._files().keys() == {path for path in host.read if path.exists()}
+
+
+# At which call of systemd, look at a worker, or file that is written.
+EVENTS = [("call", number) for number in range(24)]
+EVENTS += [("look", number) for number in (4, 5, 8, 11, 14, 17, 20, 24, 28)]
+EVENTS += [("write", number) for number in range(10)]
+
+
+CASES = [
+    (event, disturbance)
+    for number, event in enumerate(EVENTS)
+    for place, disturbance in enumerate(DISTURBANCES)
+    if place % 3 == number % 3 or disturbance == "a bug"
+]
+
+
+@pytest.mark.parametrize(("event", "disturbance"), CASES)
+def test_whatever_disturbs_a_rollout_all_workers_run_one_release(host, run, event, disturbance):
+    run()
+    files = host.snapshot()[0]
+    disturb, said = DISTURBANCES[disturbance]
+    host.counts.clear()
+    host.disturbed = (*event, disturb)
+    reverted = False
+    try:
+        run(SECOND, canary_seconds=1)
+    except run.failed as failure:
+        reverted = re.search(said, str(failure))
+    if reverted:
+        assert host.releases() == EVERY_WORKER_ON_FIRST
+        assert host._files() == files
+        assert host.log()[-1]["outcome"] == "reverted"
+        assert re.search(said, host.log()[-1]["cause"])
+        assert run()["steps"] == []
+    else:  # where a failure does not matter, or where there was none
+        assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
+        assert host.log()[-1]["outcome"] == "done"
+    nothing_is_left_over(host)
+    run(SECOND)
+    assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
+    assert run(SECOND)["steps"] == []
+
+
+def test_the_rollout_that_is_disturbed_is_seen_to_the_end(host, run):
+    run()
+    host.counts.clear()
+    run(SECOND, canary_seconds=1)
+    for kind in ("call", "write"):
+        assert (kind, host.counts[kind]) in EVENTS
+
+
+def test_a_second_signal_does_not_break_the_revert(host, run):
+    run()
+    files = host.snapshot()[0]
+
+    def again():
+        host.disturbed = ("call", host.counts["call"] + 3, DISTURBANCES["INT"][0])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    host.counts.clear()
+    host.disturbed = ("call", 12, again)
+    with pytest.raises(run.failed, match="SIGTERM"):
+        run(SECOND)
+    assert host.disturbed is None  # it came
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert host._files() == files
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_disk_that_stays_full_does_not_keep_workers_from_going_back(
+    host, run, monkeypatch, number
+):
+    run()
+    files = host.snapshot()[0]
+    host.counts.clear()
+    host.disturbed = ("write", number, lambda: fills_the_disk(host, monkeypatch))
+    with pytest.raises(run.failed, match="No space left on device"):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert host._files() == files
+    nothing_is_left_over(host)
+
+
+@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("disturbance", ["a bug", "TERM"])
+def test_a_first_deployment_that_fails_leaves_nothing_running(host, run, number, disturbance):
+    disturb, said = DISTURBANCES[disturbance]
+    host.disturbed = ("call", number, disturb)
+    with pytest.raises(run.failed, match=said) if number < 5 else contextlib.suppress(run.failed):
+        run(metrics=9145)
+    if number < 5:
+        assert (host.running, host.listening) == ({}, {})
+        assert not list(host.units.glob("*.wants/*"))
+        assert not (host.home / "current").is_symlink()
+    run(metrics=9145)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+
+
+def test_a_worker_that_cannot_start_is_stopped_when_it_is_the_first(host, run):
+    host.broken.add("aroundtheworld@10002.service")
+    with pytest.raises(run.failed, match=r"\(the journal of aroundtheworld@10002") as failure:
+        run()
+    assert "everything that was started is stopped again" in str(failure.value)
+    assert (host.running, host.listening) == ({}, {})
+    assert not list(host.units.glob("*.wants/*"))
 
 
 def test_a_second_change_meets_the_story_of_the_first(host, run):

@@ -124,6 +124,8 @@ class Removal:
         ]
         if self.exists:
             beside.append(self.root / "run" / self.site)
+            # Unit files from before a rollout that was cut off.
+            beside += [units / f".{self.site}.before", units / f".{self.site}.before.new"]
         yield from (path for path in beside if path.exists() or path.is_symlink())
         if not self.exists:
             return

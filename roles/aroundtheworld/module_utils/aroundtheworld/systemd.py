@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -44,13 +46,39 @@ class Systemd:
         out = self.call("list-units", "--all", "--plain", "--no-legend", pattern)
         return {line.split()[0] for line in out.splitlines() if line.strip()}
 
-    def journal(self, unit: str, lines: int = 20) -> str:
-        """Return the last `lines` in the journal about the unit's last start."""
+    def journal(self, unit: str, lines: int = 20, since: float | None = None) -> str:
+        """Return the last `lines` in the journal about the unit's last start.
+
+        Args:
+            unit: Its name.
+            lines: How many at most.
+            since: A moment (seconds since 1970). Of a unit that has started more than once since,
+                it is the last start of which the process itself left something: one that has only
+                just begun tells nothing about the failure yet.
+        """
         this = self.call(
             "show", "--property=InvocationID", "--value", "--", unit, check=False
         ).strip()
-        matches = [f"_SYSTEMD_INVOCATION_ID={this}", "+", f"INVOCATION_ID={this}"]
         command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}"]
+        if since is not None:
+            this = self._telling_start(unit, since) or this
+        matches = [f"_SYSTEMD_INVOCATION_ID={this}", "+", f"INVOCATION_ID={this}"]
         return str(
             self.module.run_command([*command, *(matches if this else [f"--unit={unit}"])])[1]
         ).strip()
+
+    def _telling_start(self, unit: str, since: float) -> str:
+        """Return the last start of the unit after a moment that left lines of its own, by its id.
+
+        Of those the longest: a process that is only just starting may have left a line or two.
+        """
+        fields = "--output-fields=_SYSTEMD_INVOCATION_ID,MESSAGE"
+        command = ["journalctl", "--no-pager", "--output=json", fields, f"--since=@{since:.0f}"]
+        out = self.module.run_command([*command, "--lines=400", f"_SYSTEMD_UNIT={unit}"])[1]
+        counts: dict[str, int] = {}
+        for line in str(out).splitlines():
+            with contextlib.suppress(ValueError):
+                start = json.loads(line).get("_SYSTEMD_INVOCATION_ID", "")
+                counts[start] = counts.get(start, 0) + 1
+        latest = [start for start in counts if start][-2:]
+        return max(latest, key=lambda start: counts[start], default="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,14 +28,19 @@ class Handover(Observed):
     """Exchanges workers, several at once if need be."""
 
     unread: list[str]
+    failed_in: str
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         """Tell that it begins, and note how long the block takes, also when it fails."""
-        self.tell(name)
+        with contextlib.suppress(OSError):  # it is for readers only; a disk may be full
+            self.tell(name)
         begun = time.monotonic()
         try:
             yield
+        except BaseException:
+            self.failed_in = self.failed_in or name
+            raise
         finally:
             self.phases.append({"name": name, "seconds": round(time.monotonic() - begun, 2)})
 
@@ -44,7 +50,10 @@ class Handover(Observed):
         for path in changed:
             if text_of(path) != self.files[path]:
                 path.parent.mkdir(mode=0o755, exist_ok=True)
-                write_atomically(path, self.files[path], 0o644)
+                try:
+                    write_atomically(path, self.files[path], 0o644)
+                except OSError as error:
+                    raise HostError(f"{path} cannot be written: {error.strerror}") from None
                 self.unread.append(path.name)
 
     def _reload(self) -> None:
@@ -52,6 +61,12 @@ class Handover(Observed):
         if self.unread:
             self.systemd.call("daemon-reload")
             self.unread = []
+
+    def _restart_metrics(self) -> None:
+        """Have the metrics' endpoint listen as its unit files say; it runs when somebody asks."""
+        listening, service = (self.site.metrics(kind) for kind in ("socket", "service"))
+        self.systemd.call("stop", "--", service, listening)
+        self.systemd.call("start", "--", listening)
 
     def _health(self, unit: str) -> WorkerHealth:
         return self.talk.health(self.site.private(unit, "control"))
@@ -137,7 +152,7 @@ class Handover(Observed):
             )
             raise HostError(
                 f"{failed} did not become ready, so the worker it would stand in for was not "
-                f"touched: {problem}. It said:\n{self.systemd.journal(failed)}"
+                f"touched: {problem}. It said:\n{self.systemd.journal(failed, since=self.begun)}"
             ) from None
 
     def _move(self, one: Wanted) -> None:
@@ -157,7 +172,7 @@ class Handover(Observed):
     def _not_ready(self, one: Wanted, unit: str, why: str) -> HostError:
         return HostError(
             f"{unit} of pool {one.pool} is not ready for visitors: {why}. "
-            f"It said:\n{self.systemd.journal(unit)}"
+            f"It said:\n{self.systemd.journal(unit, since=self.begun)}"
         )
 
     def _gate(self, one: Wanted, unit: str, context: str, state: str = "ready") -> None:

@@ -38,6 +38,10 @@ class Observed:
         self.site, self.systemd, self.files, self.wanted = site, systemd, dict(files), wanted
         self.talk: Talk = talk or PrivateSockets()
         self.phases: list[dict[str, Any]] = []
+        self.begun = time.time()
+        self.enabled: list[str] = []
+        self.failed_in = ""
+        self.outcome = "failed"
         self.tell: Callable[[str], None] = lambda phase: None
         self.earlier: dict[Wanted, WorkerHealth] = {}
         self.meanwhile = 0.0
@@ -180,7 +184,7 @@ class Observed:
                 f"switch {site.current} from {site.current_release() or 'nothing'} to {release}"
             )
         steps += [f"stop {name}, left from a run that was cut off" for name in self.leftover]
-        if site.before.exists() and not steps:
+        if site.kept and not steps:
             steps.append("finish the rollout that was cut off")
         return steps
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.lock import now
+from ansible.module_utils.aroundtheworld.rollout import signals
 from ansible.module_utils.aroundtheworld.rollout.canary import (
     NOTHING,
     REFUSED_MORE,
@@ -23,7 +23,8 @@ from ansible.module_utils.aroundtheworld.rollout.canary import (
     refusals_problem,
 )
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
-from ansible.module_utils.aroundtheworld.rollout.revert import Revert
+from ansible.module_utils.aroundtheworld.rollout.revert import Revert, cause
+from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
 from ansible.module_utils.aroundtheworld.rollout.workers import Wanted, batches
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
@@ -35,36 +36,47 @@ class Workers(Revert):
     meanwhile: float
 
     def converge(self) -> None:
-        """Carry out the steps; raises `HostError` when they were reverted."""
-        self._keep_before()
+        """Carry out the steps; raises `HostError` when they were reverted, whatever the reason.
+
+        A signal to the module reverts as well, and a further one does not disturb that.
+        """
         touched: list[Wanted] = []
+        was = self.site.current_release()
         try:
-            if self.restart:
-                with self._phase("prepare"):
-                    self._prepare()
-            self._write(path for path in self.outdated if not self._is_running_drop_in(path))
-            self._reload()
-            if self.disabled:
-                self.systemd.call("enable", "--quiet", "--", *self.disabled)
-            if self.restart_metrics:
-                # Before any worker: when it cannot be, the site is as it was.
-                listening, service = (self.site.metrics(kind) for kind in ("socket", "service"))
-                self.systemd.call("stop", "--", service, listening)
-                self.systemd.call("start", "--", listening)
-            self._start_stopped(touched)
-            self._exchange_running(touched)
-            self._write(self.outdated)
-            self._stop_stand_ins()
-            self._reload()
-            for one in touched:
-                if one.kind == "takes":  # until now its stand-in may have answered for it
-                    self._gate(one, self.site.service(one.port), "it was restarted")
-            self._compare_errors(touched)
-        except HostError as failure:
-            raise HostError(f"{failure}{self._revert(touched)}") from None
-        if self.stale_current():
-            link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
-        shutil.rmtree(self.site.before, ignore_errors=True)
+            try:
+                self._keep_before()
+                self._act(touched)
+                if self.stale_current():
+                    link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
+            finally:
+                signals.ignore()
+        except BaseException as failure:
+            why = cause(failure, self.failed_in)
+            raise HostError(f"{why}{self._revert(touched, was)}") from None
+        self._forget_before()
+
+    def _act(self, touched: list[Wanted]) -> None:
+        """Do what the steps say, and note each worker before it is touched."""
+        if self.restart:
+            with self._phase("prepare"):
+                self._prepare()
+        self._write(path for path in self.outdated if not self._is_running_drop_in(path))
+        self._reload()
+        if self.disabled:
+            self.enabled = self.disabled
+            self.systemd.call("enable", "--quiet", "--", *self.disabled)
+        if self.restart_metrics:
+            # Before any worker: when it cannot be, the site is as it was.
+            self._restart_metrics()
+        self._start_stopped(touched)
+        self._exchange_running(touched)
+        self._write(self.outdated)
+        self._stop_stand_ins()
+        self._reload()
+        for one in touched:
+            if one.kind == "takes":  # until now its stand-in may have answered for it
+                self._gate(one, self.site.service(one.port), "it was restarted")
+        self._compare_errors(touched)
 
     def _prepare(self) -> None:
         """Have the release tried and the database migrated.
@@ -77,6 +89,9 @@ class Workers(Revert):
         self._reload()
         try:
             self.systemd.call("start", unit)
+        except InterruptedRun:
+            self.systemd.call("stop", "--", unit, check=False)
+            raise
         except HostError:
             said = self.systemd.journal(unit)
             # The site goes on as it was, so nothing on the host is left marked as failed.
@@ -192,22 +207,37 @@ class Workers(Revert):
         return worker
 
 
+def _log(workers: Workers, entry: Mapping[str, Any]) -> None:
+    """Append a change to the log; a disk that is full must not hide why a change failed."""
+    try:
+        append_log(
+            workers.site.home, {**entry, "phases": workers.phases, "outcome": workers.outcome}
+        )
+    except OSError as error:
+        if workers.outcome == "done":
+            raise HostError(
+                f"Every worker runs release {entry['to']}, but that could not be logged: {error}"
+            ) from None
+
+
 def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Carry out the steps, and log them; raises `HostError`."""
     site = workers.site
     was, to = site.current_release(), given["release"]
     entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
-    outcome, cause = "failed", "the run was cut off"
+    problem = "the run was cut off"
     try:
-        workers.converge()
-        outcome, cause = "done", ""
-    except HostError as failure:
-        outcome, cause = "reverted", str(failure)
-        raise
-    finally:
-        append_log(
-            site.home, {**entry, "phases": workers.phases, "outcome": outcome, "cause": cause}
-        )
+        with signals.raised():
+            try:
+                workers.converge()
+                workers.outcome, problem = "done", ""
+            except HostError as failure:
+                problem = str(failure)
+                raise
+            finally:
+                _log(workers, {**entry, "cause": problem})
+    except InterruptedRun as interruption:  # before anything was changed
+        raise HostError(f"Nothing was changed: {interruption}.") from None
     running = {health.release for health in workers._healths(workers.wanted).values()}
     prune(site.home, given["keep_releases"], running)
     return workers.phases

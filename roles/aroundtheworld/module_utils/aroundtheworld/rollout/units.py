@@ -101,8 +101,20 @@ class Site:
 
     @property
     def before(self) -> Path:
-        """Return the directory with the unit files from before a rollout that is under way."""
-        return self.home / ".before"
+        """Return the directory with the unit files from before a rollout that is under way.
+
+        It is beside them, on the same file system, so that putting them back takes no room there.
+        """
+        return self.units / f".{self.name}.before"
+
+    @property
+    def kept(self) -> Path | None:
+        """Return where unit files from before a rollout are, if one is under way.
+
+        Former versions of the role kept them in the home.
+        """
+        places = (self.before, self.home / ".before")
+        return next((path for path in places if path.exists()), None)
 
     def current_release(self) -> str:
         """Return the id of the release that `current` points at, or an empty text."""
