@@ -10,6 +10,7 @@ import pytest
 from tests.render import ADMIN, APP, PUBLIC
 from tests.role_files import CHECKOUT
 
+GUARD = "The tags name what can be done, and the login is known"
 REFUSAL = "Nothing was changed, because of this:"
 
 
@@ -22,12 +23,12 @@ def ansible_playbook(tmp_path):
     group = {"hosts": {"nowhere": host}, "vars": APP}
     inventory.write_text(json.dumps({"aroundtheworld": group}))
 
-    def run(*arguments):
+    def run(*arguments, playbook="site.yml", directory=CHECKOUT):
         # No terminal, so that lines are not wrapped; no settings of whoever runs the tests.
         environment = {key: value for key, value in os.environ.items() if "ANSIBLE_" not in key}
         done = subprocess.run(
-            ["ansible-playbook", "--inventory", inventory, "site.yml", *arguments],
-            cwd=CHECKOUT,
+            ["ansible-playbook", "--inventory", inventory, playbook, *arguments],
+            cwd=directory,
             env=environment | {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -107,15 +108,70 @@ def tasks(listed):
 def test_maintenance_runs_its_own_tasks_and_no_plain_run_does(ansible_playbook):
     closing_and_opening = ["The public side is closed", "The public side is open"]
     _, listed = ansible_playbook("--list-tasks", "--tags", "maintenance_on,maintenance_off")
-    assert tasks(listed) == closing_and_opening
+    assert tasks(listed) == [GUARD, *closing_and_opening]
     _, listed = ansible_playbook("--list-tasks")
     assert "Input and host are fit for a deployment" in tasks(listed)
     assert not set(closing_and_opening) & set(tasks(listed))
 
 
+TAGGED = """
+- hosts: aroundtheworld
+  gather_facts: false
+  roles:
+    - {role: aroundtheworld, tags: [web]}
+"""
+
+
+@pytest.mark.parametrize("tags", ["web", "all", "tagged", "all,never", "never,web"])
+def test_a_tag_of_the_operators_own_play_reaches_no_verb(ansible_playbook, tmp_path, tags):
+    playbook = tmp_path / "own.yml"
+    playbook.write_text(TAGGED)
+    _, deployment = ansible_playbook("--list-tasks", playbook=playbook)
+    assert "Input and host are fit for a deployment" in tasks(deployment)
+    _, listed = ansible_playbook("--list-tasks", "--tags", tags, playbook=playbook)
+    assert tasks(listed) == tasks(deployment)
+
+
+@pytest.mark.parametrize("tags", ["remove,status", "remove,all", "maintenence_on", "tagged"])
+def test_tags_that_name_too_much_or_nothing_are_refused(ansible_playbook, tags):
+    status, output = ansible_playbook("--tags", tags)
+    assert REFUSAL in output
+    assert "  - --tags: " in output
+    assert "unreachable=0    failed=1" in output
+    assert status == 2
+
+
+def test_a_tag_on_the_projects_playbook_only_deploys(ansible_playbook, tmp_path):
+    playbook = tmp_path / "own.yml"
+    playbook.write_text(f"- import_playbook: {CHECKOUT}/site.yml\n  tags: [web]\n")
+    _, output = ansible_playbook("--tags", "web", playbook=playbook)
+    assert "Input and host are fit for a deployment" in output
+    assert "unreachable=1" in output
+    assert REFUSAL not in output
+
+
+def test_it_works_from_any_directory(ansible_playbook, tmp_path):
+    _, here = ansible_playbook("--list-tasks")
+    _, there = ansible_playbook("--list-tasks", playbook=CHECKOUT / "site.yml", directory=tmp_path)
+    assert tasks(there) == tasks(here) != []
+
+
+def test_without_an_inventory_it_says_so(tmp_path):
+    done = subprocess.run(
+        ["ansible-playbook", CHECKOUT / "site.yml"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "There is no group `aroundtheworld`: name your inventory with -i." in done.stderr
+    assert done.returncode != 0
+
+
 def test_the_adviser_runs_only_when_it_is_named(ansible_playbook):
     _, listed = ansible_playbook("--list-tasks", "--tags", "advise")
-    assert tasks(listed) == ["Which route belongs into which pool"]
+    assert tasks(listed) == [GUARD, "Which route belongs into which pool"]
     _, listed = ansible_playbook("--list-tasks")
     assert "Which route belongs into which pool" not in tasks(listed)
 

@@ -43,12 +43,15 @@ for port in {PORTS}:
 print(json.dumps(answers))
 """
 # Prints the process that holds the lock of the site, if one does.
-LOCK_HOLDER = f"""
-import os
-inode = os.stat("{HOME}/.lock").st_ino
+LOCK_HOLDER = """
+import os, sys
+lock = "/run/aroundtheworld-locks/aroundtheworld.lock"
+if not os.path.exists(lock):
+    sys.exit()
+inode = os.stat(lock).st_ino
 for line in open("/proc/locks"):
     fields = line.split()
-    if fields[1] == "FLOCK" and fields[-3].endswith(f":{{inode}}") and fields[-4] != "0":
+    if fields[1] == "FLOCK" and fields[-3].endswith(f":{inode}") and fields[-4] != "0":
         print(fields[-4])
 """
 
