@@ -169,10 +169,12 @@ def test_what_is_called_nearly_as_a_log_is_not_one(tmp_path, name):
 
 
 def test_a_drop_in_goes_and_an_operators_beside_it_stays(tmp_path):
-    make(tmp_path, {"a.d/pool.conf": "", "b.d/pool.conf": "", "b.d/override.conf": ""})
-    for name in ("a.d", "b.d"):
+    one, two, nginx = "shop@1.service.d", "shop@2.service.d", "conf.d"
+    make(tmp_path, {f"{name}/pool.conf": "" for name in (one, two, nginx)})
+    make(tmp_path, {f"{two}/override.conf": ""})
+    for name in (one, two, nginx):
         belongings.remove_file(tmp_path / name / "pool.conf")
-    assert [path.name for path in tmp_path.rglob("*")] == ["b.d", "override.conf"]
+    assert {path.name for path in tmp_path.rglob("*")} == {two, "override.conf", nginx}
 
 
 def test_the_directory_of_links_goes_with_the_last_of_them(tmp_path):

@@ -12,6 +12,7 @@ from tests.role_files import load_python
 remove = load_python("library/aroundtheworld_remove.py")
 accounts = sys.modules["ansible.module_utils.aroundtheworld.accounts"]
 belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
+claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 
 UNITS = "etc/systemd/system"
 # What a deployed site has on its host, beside what stays.
@@ -89,7 +90,7 @@ class Host:
         }
         self.calls = []
         self.module = self
-        self.users = {"shopkeeper": remove.MADE_BY, "tornado": ""}
+        self.users = {"shopkeeper": claims.MADE_BY, "tornado": ""}
         self.busy = False
         self.properties = {}
         self.cut_off_at = None
@@ -265,7 +266,7 @@ def test_a_run_that_was_cut_off_anywhere_is_completed(host, run, data):
         host.make(*GOES, *DATA)
         host.claim("shop", "srv/shop", "shopkeeper", has=GOES)
         host.active |= {"shop@10001.socket": "active", "shop@10001.service": "active"}
-        host.users["shopkeeper"] = remove.MADE_BY
+        host.users["shopkeeper"] = claims.MADE_BY
 
 
 @pytest.mark.parametrize("path", [*GOES, *DATA])
@@ -397,11 +398,27 @@ def test_a_site_that_an_older_role_called_system_leaves_the_system_alone(host, r
 
 
 def test_a_user_of_the_site_from_before_goes_as_well(host, run):
-    host.users["seller"] = remove.MADE_BY
+    host.users["seller"] = claims.MADE_BY
     users = [{"name": "seller", "uid": 999}]
     belongings.take("shop", users=users, root=host.root)
     run(data=True)
     assert host.users.keys() == {"tornado"}
+
+
+def test_what_a_killed_run_was_just_writing_goes_as_well(host, run):
+    halves = [
+        f"{UNITS}/.shop@.service.a1b2c3d_",
+        f"{UNITS}/shop@10001.service.d/.pool.conf.a1b2c3d_",
+        "usr/local/sbin/.shop-run.a1b2c3d_",
+        "etc/nginx/sites-available/.shop.conf.a1b2c3d_",
+        "etc/shop/.aroundtheworld.json.a1b2c3d_",
+        "etc/shop/.environment.a1b2c3d_",
+    ]
+    others = [f"{UNITS}/.shop@.service.swp", "usr/local/sbin/.shop-run.backup.sh"]
+    host.make(*halves, *others)
+    run(data=True)
+    assert [path for path in halves if (host.root / path).exists()] == []
+    assert [path for path in others if not (host.root / path).exists()] == []
 
 
 def test_operators_units_go_on(host, run):

@@ -263,10 +263,22 @@ def links(files: Iterable[Path], units: Path) -> Iterator[Path]:
                     yield link
 
 
+def half_made(files: Iterable[Path]) -> Iterator[Path]:
+    """Yield what a run that was killed left beside files that it was just writing."""
+    names: dict[Path, list[str]] = {}
+    for path in files:
+        names.setdefault(path.parent, []).append(re.escape(path.name))
+    for directory, whole in names.items():
+        # As `write_atomically` and `link_atomically` call them.
+        like = re.compile(rf"\.({'|'.join(whole)})\.([a-z0-9_]{{8}}|new)")
+        if directory.is_dir():
+            yield from sorted(path for path in directory.iterdir() if like.fullmatch(path.name))
+
+
 def remove_file(path: Path) -> None:
     """Remove a file, and the directory of a drop-in or of links unless there are others in it."""
     path.unlink(missing_ok=True)
     # systemctl makes the directory of links with the first of them, and leaves it behind.
-    if path.name == DROP_IN or path.parent.suffix == ".wants":
+    if path.parent.name.endswith((".service.d", ".wants")):
         with contextlib.suppress(OSError):
             path.parent.rmdir()
