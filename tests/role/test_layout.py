@@ -112,6 +112,13 @@ def test_secrets_and_environment_are_for_root_alone(tmp_path, run):
     assert mode_of(secret) == 0o600
 
 
+@pytest.mark.parametrize("value", ["a\rb", "a\r\nb\r\n", "ä", "a\nb", "a\x85b\u2028c", ""])
+def test_whatever_a_value_holds_a_second_run_changes_nothing(tmp_path, run, value):
+    run({"A": value}, {"mail": value})
+    assert (tmp_path / "etc" / "secrets" / "mail").read_bytes() == value.encode()
+    assert not run({"A": value}, {"mail": value})["changed"]
+
+
 def test_a_generated_secret_is_kept(tmp_path, run):
     path = tmp_path / "etc" / "secrets" / "cookie_secret"
     run(secrets={"cookie_secret": "generate"})

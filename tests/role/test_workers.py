@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.aroundtheworld import lock
 from ansible.module_utils.aroundtheworld.changelog import last_good
-from ansible.module_utils.aroundtheworld.rollout import canary, handover, observed, revert, rollout
+from ansible.module_utils.aroundtheworld.rollout import (
+    canary,
+    handover,
+    observed,
+    revert,
+    rollout,
+    units,
+)
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
 
 from tests.render import ADMIN, PUBLIC, render, variables_for
@@ -352,6 +359,7 @@ def run(host, run_module):
             units=change(text),
             workers=wanted,
             watch=[str(host.secrets)],
+            key=str(host.secrets.parent / "settings.key"),
             **more,
         )
 
@@ -434,14 +442,46 @@ def test_a_worker_that_does_not_answer_is_restarted(host, run):
     assert "because it does not answer on its private socket" in result["steps"][-1]
 
 
-def test_a_secret_that_was_written_anew_restarts_all_workers(host, run):
+def test_a_secret_with_another_content_restarts_all_workers(host, run):
     run()
-    path = host.secrets / "cookie_secret"
-    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    (host.secrets / "cookie_secret").write_bytes(b"other\r\n\xff")
     result = run()
     assert host.restarts()[1:] == exchange(10004, 10001, (10002, 10003))
     assert "because its settings changed" in result["steps"][-1]
     assert run()["steps"] == []
+
+
+def test_a_secret_that_was_written_anew_with_the_same_content_restarts_nothing(host, run):
+    run()
+    path = host.secrets / "cookie_secret"
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    assert run()["steps"] == []
+
+
+def test_the_id_of_settings_tells_nothing_to_who_does_not_have_the_key(host, run):
+    run()
+    key = host.secrets.parent / "settings.key"
+    assert (key.stat().st_mode & 0o777, len(key.read_text())) == (0o600, 64)
+    texts, watched = ["a"], [host.secrets / "cookie_secret"]
+    ids = {units.config_id(texts, watched, other) for other in (key.read_bytes(), b"", b"guess")}
+    assert len(ids) == 3
+    assert units.config_id(texts, watched, b"1") == units.config_id(texts, watched, b"1")
+
+
+def test_what_moves_from_one_setting_to_another_makes_another_id(tmp_path):
+    one, other = tmp_path / "a", tmp_path / "b"
+    one.write_text("x")
+    other.write_text("")
+    before = units.config_id(["p", "q"], [one, other], b"k")
+    one.write_text("")
+    other.write_text("x")
+    assert units.config_id(["p", "q"], [one, other], b"k") != before
+    assert units.config_id(["pq", ""], [], b"k") != units.config_id(["p", "q"], [], b"k")
+
+
+def test_check_mode_makes_no_key(host, run):
+    run(check=True)
+    assert not (host.secrets.parent / "settings.key").exists()
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ from ansible.module_utils.aroundtheworld.claims import (
     collisions,
     read_claims,
 )
-from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import only_site, owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -99,7 +99,7 @@ def wanted_secrets(given: Mapping[str, str], directory: Path) -> dict[Path, str]
     for name, value in given.items():
         path = directory / name
         if value == GENERATE:
-            value = path.read_text() if path.exists() else secrets.token_urlsafe(48)
+            value = read_exactly(path) if path.exists() else secrets.token_urlsafe(48)
         wanted[path] = value
     return wanted
 
@@ -197,7 +197,7 @@ class Layout:
         files = wanted_secrets(self.settings["secrets"], directory)
         files[Path(parameters["environment_file"])] = environment_text(self.settings["environment"])
         for path, text in files.items():
-            same = path.exists() and path.read_text() == text
+            same = path.exists() and read_exactly(path) == text
             if same and path.stat().st_mode & 0o777 == 0o600:
                 continue
             if self.changing(f"content of {path} (not shown)"):
@@ -209,7 +209,7 @@ class Layout:
     def write_script(self) -> None:
         """Write the command with which root runs what the app brings."""
         path, text = belongings.script(self.site, self.root), self.module.params["script"]
-        same = path.exists() and path.read_text() == text
+        same = path.exists() and read_exactly(path) == text
         if same and path.stat().st_mode & 0o777 == 0o755:
             return
         if self.changing(f"content of {path}"):

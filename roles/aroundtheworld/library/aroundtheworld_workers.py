@@ -50,10 +50,15 @@ options:
     elements: dict
     required: true
   watch:
-    description: Files and directories whose change makes workers restart.
+    description: Files and directories whose content makes workers restart when it changes.
     type: list
     elements: path
     default: []
+  key:
+    description:
+      - File with the key of the hash by which a worker's settings are known; made when missing.
+    type: path
+    required: true
   health_timeout:
     description: Seconds in which a new process must answer its health path.
     type: int
@@ -111,6 +116,7 @@ from ansible.module_utils.aroundtheworld.rollout.units import (
     CONFIG,
     Site,
     config_id,
+    settings_key,
     split_units,
     text_of,
     unified_diff,
@@ -131,6 +137,7 @@ def main() -> None:
             "units": {"type": "str", "required": True},
             "workers": {"type": "list", "elements": "dict", "required": True},
             "watch": {"type": "list", "elements": "path", "default": []},
+            "key": {"type": "path", "required": True, "no_log": False},
             "health_timeout": {"type": "int", "default": 5},
             "canary_seconds": {"type": "int", "default": 0},
             "keep_releases": {"type": "int", "default": 5},
@@ -160,6 +167,7 @@ def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], 
         for path in map(Path, given["watch"])
         for file in (path.iterdir() if path.is_dir() else [path])
     ]
+    key = settings_key(Path(given["key"]), make=not module.check_mode)
     wanted = []
     for worker in given["workers"]:
         port = int(worker["port"])
@@ -167,7 +175,7 @@ def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], 
         # The slice too: Debian 13's systemd applies its new limits when a unit in it starts.
         names = [f"{site.name}@.service", f"{site.name}-{worker['pool']}.slice"]
         texts = [files[drop_in], *(files[site.units / name] for name in names)]
-        config = config_id(texts, watched)
+        config = config_id(texts, watched, key)
         files[drop_in] = files[drop_in].replace(CONFIG, config)
         asked = {**worker["health"], "statuses": tuple(worker["health"]["statuses"])}
         wanted.append(

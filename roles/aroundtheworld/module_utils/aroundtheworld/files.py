@@ -7,6 +7,18 @@ import tempfile
 from pathlib import Path
 
 
+def read_exactly(path: Path) -> str:
+    """Return the content of a file, or an empty text when there is none.
+
+    Carriage returns and bytes that are not UTF-8 come through, whatever the locale, so that what
+    `write_atomically` wrote is read as the same text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return ""
+
+
 def write_atomically(path: Path, text: str, mode: int, group: int = -1) -> None:
     """Replace the file at once: a reader sees the old text or the new, also after a crash.
 
@@ -18,8 +30,8 @@ def write_atomically(path: Path, text: str, mode: int, group: int = -1) -> None:
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
             file.flush()
             if group >= 0:
                 os.fchown(file.fileno(), -1, group)

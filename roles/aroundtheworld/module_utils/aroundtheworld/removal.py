@@ -28,7 +28,7 @@ ROOT = Path("/")
 SHARED, LOG = "shared", log_path(Path()).name
 MADE = ("current", ".before", "releases", "environments", "assets", "maintenance.html", ".lock")
 # What it makes beside the claim.
-SETTINGS = ("environment", "secrets")
+SETTINGS = ("environment", "secrets", "settings.key")
 
 
 class Removal:

@@ -17,7 +17,11 @@ from types import FrameType
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.claims import ETC
-from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld.files import (
+    link_atomically,
+    read_exactly,
+    write_atomically,
+)
 from ansible.module_utils.aroundtheworld.nginx import service, site
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
@@ -62,7 +66,7 @@ def read_state(path: Path) -> State:
     """Return what is at the path."""
     if path.is_symlink():
         return Link(path.readlink())
-    return path.read_text() if path.exists() else None
+    return read_exactly(path) if path.exists() else None
 
 
 def write_state(path: Path, state: State) -> None:
@@ -323,6 +327,6 @@ class SiteChange:
 def read_text(path: Path) -> str:
     """Return the content of a file, or an empty text when there is none."""
     try:
-        return path.read_text()
+        return read_exactly(path)
     except OSError:
         return ""

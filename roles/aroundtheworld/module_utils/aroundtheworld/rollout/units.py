@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import hmac
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 CONFIG = "@CONFIG@"
@@ -24,18 +27,32 @@ def split_units(text: str) -> dict[Path, str]:
     }
 
 
-def config_id(texts: Iterable[str], watched: Iterable[Path]) -> str:
+def config_id(texts: Iterable[str], watched: Iterable[Path], key: bytes) -> str:
     """Return 12 hexadecimal digits that stand for everything that a worker must be restarted for.
 
-    Of the watched files, which may hold secrets, only the time of their last change goes in.
+    The watched files may hold secrets and everybody may read the id, so it comes from a keyed hash:
+    without the key nobody can try which content leads to an id.
     """
-    digest = hashlib.sha256()
+    digest = hmac.new(key, digestmod=hashlib.sha256)
     for text in texts:
-        digest.update(text.encode() + b"\0")
+        digest.update(b"text %d\0" % len(text.encode()) + text.encode())
     for path in sorted(watched):
-        if path.exists():
-            digest.update(f"{path} {path.stat().st_mtime_ns}\0".encode())
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path} {len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]
+
+
+def settings_key(path: Path, *, make: bool) -> bytes:
+    """Return the key of `config_id`, which only root can read.
+
+    Args:
+        path: Where it is.
+        make: Whether it is made when there is none; else it is empty then.
+    """
+    if make and not read_exactly(path):
+        write_atomically(path, secrets.token_hex(32), 0o600)
+    return read_exactly(path).encode()
 
 
 def stated(text: str, variable: str) -> str:
@@ -54,7 +71,7 @@ def unified_diff(path: Path, before: str, after: str) -> str:
 
 def text_of(path: Path) -> str:
     """Return the content of a file, or an empty text when there is none."""
-    return path.read_text() if path.exists() else ""
+    return read_exactly(path)
 
 
 @dataclass(frozen=True)
