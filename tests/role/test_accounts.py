@@ -1,6 +1,7 @@
 """Who may be the user of a site, and that whoever exists is left alone."""
 
 import grp
+import os
 import pwd
 import sys
 from types import SimpleNamespace
@@ -220,6 +221,22 @@ def test_a_group_is_the_users_alone_or_not(monkeypatch, others, members, alone):
     monkeypatch.setattr(pwd, "getpwall", lambda: [*users, SimpleNamespace(pw_name="x", pw_gid=7)])
     monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_mem=members, gr_gid=gid))
     assert accounts.is_alone("shop", 998) is alone
+
+
+def test_a_site_with_data_keeps_its_user_until_the_data_is_the_other_ones(host, tmp_path):
+    home = tmp_path / "home"
+    (home / "shared").mkdir(parents=True)
+    claim = {"home": str(home), "user": "shop"}
+    before = claim | {"user": "tornado"}
+    assert list(accounts.change_problems(claim, before)) == []  # nothing is in there
+    (home / "shared/shop.db").touch()
+    (problem,) = accounts.change_problems(claim, before)
+    assert "'shop' is not the user of this site on this host, who is 'tornado'" in problem
+    assert f"chown --recursive shop: {home}/shared" in problem
+    host.add("shop", pw_uid=os.getuid())
+    assert list(accounts.change_problems(claim, before)) == []
+    for same in ({}, claim):
+        assert list(accounts.change_problems(claim, same)) == []
 
 
 # --- Making and removing --------------------------------------------------------------------------

@@ -133,7 +133,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.accounts import user_problems
+from ansible.module_utils.aroundtheworld.accounts import change_problems, user_problems
 from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.claims import (
     Claim,
@@ -221,6 +221,7 @@ def unfit(module: AnsibleModule, claim: Claim, claims: Mapping[str, Claim]) -> l
         *name_problems(claim),
         *collisions(claim, claims),
         *user_problems(user, site, own=own_user, run=run),
+        *change_problems(claim, claims.get(site, {})),
         *home_problems(claim["home"], site, run),
     ]
 

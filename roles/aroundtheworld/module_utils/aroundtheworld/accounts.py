@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ansible.module_utils.aroundtheworld.claims import MADE_BY
+from ansible.module_utils.aroundtheworld.claims import MADE_BY, Claim
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 ROOT = Path("/")
@@ -66,6 +66,26 @@ def user_problems(name: str, site: str, *, own: bool, run: Run, root: Path = ROO
             f"{'; '.join(reasons)}. Name a user who does not exist, and the role makes one; or a "
             "system user without a login shell, keys, a password or processes. (One made by "
             f"'useradd --system' has a shell until 'usermod --shell /usr/sbin/nologin {name}'.)"
+        )
+
+
+def change_problems(claim: Claim, before: Claim) -> Iterator[str]:
+    """Yield why a site that has data cannot have another user than it had.
+
+    Args:
+        claim: What the site is to have.
+        before: What it has; nothing when it is new.
+    """
+    former, name = before.get("user", ""), claim["user"]
+    shared = Path(claim["home"], "shared")
+    if former in ("", name) or not shared.is_dir() or not any(shared.iterdir()):
+        return
+    user = find_user(name)
+    if user is None or shared.stat().st_uid != user.pw_uid:
+        yield (
+            f"aroundtheworld_user: {name!r} is not the user of this site on this host, who is "
+            f"{former!r}, and could not read what is in {shared}. Give that one; or make the user "
+            f"{name}, give them the data (chown --recursive {name}: {shared}), and run again."
         )
 
 
