@@ -7,7 +7,11 @@ import pytest
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.claims import FILE
 from ansible.module_utils.aroundtheworld.nginx import neighbours
-from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration, matches
+from ansible.module_utils.aroundtheworld.nginx.configuration import (
+    Configuration,
+    complaint,
+    matches,
+)
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
 
 from tests.role.nginx_process import NGINX, NGINX_ORG, Host, free_port, needs_nginx
@@ -395,3 +399,14 @@ def test_the_server_that_nginx_would_choose_is_known(name, server):
 )
 def test_a_pattern_fits_as_the_shell_has_it(path, pattern, fits):
     assert matches(path, pattern) is fits
+
+
+def test_what_nginx_complains_of_is_said_once_and_without_the_rest():
+    text = (
+        'nginx: [warn] conflicting server name "a" on 0.0.0.0:80, ignored\n'
+        '2026/11/26 01:35:44 [emerg] 18#18: unknown directive "x" in /etc/nginx/a.conf:1\n'
+        'nginx: [emerg] unknown directive "x" in /etc/nginx/a.conf:1\n'
+        "nginx: configuration file /etc/nginx/nginx.conf test failed\n"
+    )
+    assert complaint(text) == 'unknown directive "x" in /etc/nginx/a.conf:1'
+    assert complaint("nginx: killed\n") == "nginx: killed"

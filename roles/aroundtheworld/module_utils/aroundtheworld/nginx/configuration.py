@@ -259,6 +259,5 @@ def read_configuration(run: Run) -> Configuration:
 
 def complaint(text: str) -> str:
     """Return what nginx says is wrong, without what it says of that."""
-    lines = [line.removeprefix("nginx: ") for line in text.strip().splitlines()]
-    worst = [line for line in lines if re.match(r"\[(emerg|alert|crit)\]", line)]
-    return "\n".join(worst or lines)
+    worst = re.findall(r"\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?(.*)", text)
+    return "\n".join(dict.fromkeys(worst)) or text.strip()
