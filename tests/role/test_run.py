@@ -163,3 +163,24 @@ def test_who_is_not_root_hears_what_to_set_before_anything_else(lines, clock):
     assert str(caught.value).startswith("This needs root on web1: the play is 'ada' there.")
     assert "become: true" in str(caught.value)
     assert "--ask-become-pass" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"module_stderr": "/bin/sh: 1: sudo: not found\n", "msg": "deserialization failed"},
+        {"module_stderr": "sudo: a password is required\n", "msg": "deserialization failed"},
+        {"msg": "Missing sudo password"},
+        {"module_stderr": "Sorry, user ada is not allowed to execute as root: sudo not permitted"},
+    ],
+)
+def test_who_cannot_become_root_hears_why_and_what_to_set(lines, clock, words):
+    with pytest.raises(BadInputError) as caught:
+        ownership.with_site(lambda _: {"failed": True, **words}, "web1", 60, clock.pause)
+    assert str(caught.value).startswith("This needs root on web1, and becoming it failed: ")
+    assert "--ask-become-pass" in str(caught.value)
+
+
+def test_another_failure_is_its_own(lines, clock):
+    failed = {"failed": True, "msg": "The site cannot be locked: No space left on device"}
+    assert ownership.with_site(lambda _: failed, "web1", 60, clock.pause) == failed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +50,5 @@ class ActionModule(ActionBase):
             return os.geteuid() == 0
         if user := self._play_context.remote_user:
             return bool(user == "root")
-        done = self._low_level_execute_command("id -u", sudoable=False)
-        return str(done.get("stdout", "")).strip() == "0"
+        look: Callable[..., dict[str, Any]] = self._low_level_execute_command
+        return str(look("id -u", sudoable=False).get("stdout", "")).strip() == "0"

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
@@ -30,7 +30,7 @@ from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
-from aroundtheworld_controller.ownership import with_site
+from aroundtheworld_controller.ownership import become_problem, with_site
 from aroundtheworld_controller.pool_rules import limit_problems
 from aroundtheworld_controller.pools import (
     derive_claim,
@@ -107,11 +107,18 @@ class ActionModule(ActionBase):
         }
 
         def ask(instead_of: str) -> dict[str, Any]:
-            said: dict[str, Any] = self._execute_module(
-                module_name="aroundtheworld_host",
-                module_args={**arguments, "instead_of": instead_of},
-                task_vars=task_vars,
-            )
+            try:
+                said: dict[str, Any] = self._execute_module(
+                    module_name="aroundtheworld_host",
+                    module_args={**arguments, "instead_of": instead_of},
+                    task_vars=task_vars,
+                )
+            except AnsibleError as error:
+                # Ansible's own words of sudo's password do not say what to do.
+                failed = {"failed": True, "msg": str(error)}
+                if become_problem(failed, name):
+                    return failed
+                raise
             return said
 
         distributions = self._value("__aroundtheworld_distributions", task_vars)

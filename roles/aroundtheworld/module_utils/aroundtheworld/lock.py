@@ -48,7 +48,7 @@ Owner = Mapping[str, Any]
 OPTION: dict[str, Any] = {"type": "dict", "required": True}
 
 
-class LockedError(HostError):
+class LockedError(HostError):  # type: ignore[misc]
     """Another run, or a person, has the site."""
 
     def __init__(self, sentence: str, record: Mapping[str, Any]) -> None:
@@ -366,12 +366,12 @@ def release(owner: Owner) -> bool:
         return False
     try:
         with _site(site, PATIENCE_SECONDS):
-            owned = read_record(site).get("run") == owner["run"]
-            if owned:
-                _forget(site)
+            if read_record(site).get("run") != owner["run"]:
+                return False
+            _forget(site)
     except _BusyError:
         return False
-    return owned
+    return True
 
 
 def _forget(site: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from time import monotonic, sleep
 from typing import Any
@@ -12,19 +13,37 @@ from aroundtheworld_controller.run import is_over
 from aroundtheworld_controller.variables import BadInputError
 
 EVERY_SECONDS = 3.0
+# What sudo, su and doas say, and Ansible of them, when they do not make root of the login.
+BECOME = re.compile(
+    r"\b(sudo|su|doas|pkexec|become)\b[^\n]*(not found|password|allowed|permitted)", re.I
+)
 
 display = Display()
 
 Result = dict[str, Any]
 
 
+WAYS = (
+    "Set `become: true` for the play or the role, or run with --become (-b), and with "
+    "--ask-become-pass (-K) if sudo wants a password; or log in as root with ansible_user."
+)
+
+
 def root_problem(user: str, name: str) -> str:
     """Return what to say when the host `name` lets the play be `user` and not root."""
-    return (
-        f"This needs root on {name}: the play is {user!r} there. Set `become: true` for the play "
-        "or the role, or run with --become (-b), and with --ask-become-pass (-K) if sudo wants a "
-        "password; or log in as root with ansible_user."
-    )
+    return f"This needs root on {name}: the play is {user!r} there. {WAYS}"
+
+
+def become_problem(said: Mapping[str, Any], name: str) -> str:
+    """Return what to say when the module never began, because sudo or its like refused to run it.
+
+    Empty where it failed in some other way.
+    """
+    words = str(said.get("module_stderr") or said.get("msg") or "").strip()
+    if not said.get("failed") or not BECOME.search(words):
+        return ""
+    last = words.splitlines()[-1]
+    return f"This needs root on {name}, and becoming it failed: {last!r}. {WAYS}"
 
 
 def with_site(
@@ -49,6 +68,8 @@ def with_site(
     told: Mapping[str, Any] | None = None
     while True:
         said = ask(instead_of)
+        if problem := become_problem(said, name):
+            raise BadInputError(problem)
         if said.get("failed") or said.get("unreachable"):
             return said
         if "user" in said:

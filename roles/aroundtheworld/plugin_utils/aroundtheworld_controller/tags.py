@@ -31,13 +31,14 @@ def tag_problems(tags: Collection[str], *, alone: bool) -> Iterator[str]:
             tags may name what we do not know.
     """
     named = set(tags)
-    if "remove" in named and named - {"remove", "always"}:
-        others = ", ".join(sorted(named - {"remove", "always"}))
-        yield f"--tags: remove together with {others} is not allowed; remove a site by itself."
-    elif "rollback" in named and (others := sorted(named - {*VERBS, "always", "never"})):
+    beside = ", ".join(sorted(named - {"remove", "always"}))
+    deploying = ", ".join(sorted(named - {*VERBS, "always", "never"}))
+    if "remove" in named and beside:
+        yield f"--tags: remove together with {beside} is not allowed; remove a site by itself."
+    elif "rollback" in named and deploying:
         yield (
-            f"--tags: rollback together with {', '.join(others)} is not allowed; that would deploy "
-            "what the rollback then takes back."
+            f"--tags: rollback together with {deploying} is not allowed; that would deploy what "
+            "the rollback then takes back."
         )
     for one, other in OPPOSITES:
         if {one, other} <= named:
