@@ -12,6 +12,7 @@ from tests.role_files import load_python, load_yaml
 load_python("library/aroundtheworld_layout.py")
 belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
 names = load_python("module_utils/aroundtheworld/names.py")
+running = load_python("module_utils/aroundtheworld/running.py")
 
 UNITS = "etc/systemd/system"
 # As commit 9b2a007 wrote them, cut to what there is to know them by.
@@ -134,6 +135,18 @@ def test_taking_writes_down_once_and_keeps_what_there_was(tmp_path):
     assert path.stat().st_mtime_ns == written
     belongings.give_up("shop", [more], root=tmp_path)
     assert listed(tmp_path) == before
+
+
+def test_units_are_known_by_the_files_that_are_written_down(tmp_path):
+    make(tmp_path, OLD | LEFT | OPERATORS)
+    write_claim(tmp_path)
+    files = sorted(belongings.files("shop", tmp_path))
+    assert running.Running(None, "shop", files, tmp_path).names == {
+        *(f"shop@{port}.{kind}" for port in (10001, 10004) for kind in ("service", "socket")),
+        *(f"shop-handover@{port}.service" for port in (10001, 10004)),
+        *("shop-prepare.service", "shop-metrics.service", "shop-metrics.socket"),
+        *("shop-public.slice", "shop-admin.slice"),
+    }
 
 
 def test_links_are_known_by_where_they_lead(tmp_path):

@@ -35,10 +35,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.lock import status_lines
+from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, healths
@@ -131,9 +133,9 @@ def main() -> None:
     )
     site, home = module.params["site"], Path(module.params["home"])
     systemd = Systemd(module)
-    units = sorted(
-        name for name in systemd.loaded(f"{site}@*.service") if not name.endswith("@.service")
-    )
+    # An operator may have units that are called alike.
+    own = Running(systemd, site, sorted(belongings.files(site))).names
+    units = sorted(own & systemd.loaded(f"{site}@*.service"))
     state = systemd.show(units, PROPERTIES)
     workers = []
     lines = []
@@ -146,7 +148,7 @@ def main() -> None:
         known = {"unit": unit, "active": active, "crashes": crashes and crashes._asdict()}
         workers.append({**known, **health.to_json()})
         lines.append(worker_line(unit, active, health, crashes, last))
-    for name in sorted(systemd.loaded(f"{site}-*.slice")):
+    for name in sorted(own & systemd.loaded(f"{site}-*.slice")):
         group = systemd.call("show", "--property=ControlGroup", "--value", "--", name).strip()
         if group and (missing := not_enforced(group)):
             pool = name.removeprefix(f"{site}-").removesuffix(".slice")
