@@ -74,6 +74,7 @@ def test_an_nginx_as_its_package_brings_it_is_fit(look, layout, names):
         "ssl_certificate_key data:$host; ssl_certificate data:$host; }",
         "server { listen unix:/tmp/x.sock; server_name shop.example; }",
         "map $uri $shopping { default 1; } upstream shopping { server 127.0.0.1:9; }",
+        "upstream shop { server 127.0.0.1:9; }",
         "merge_slashes off; underscores_in_headers on; ignore_invalid_headers off;",
         "proxy_buffering off; proxy_intercept_errors on; expires 1y; ssi on; auth_basic off;",
     ],

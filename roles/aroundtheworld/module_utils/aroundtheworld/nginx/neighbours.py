@@ -244,7 +244,9 @@ class Neighbourhood:
         """Yield names in nginx that the site would have too; some of them nginx mixes up."""
         prefix = f"{self.intent.site}_"
         for one in self.neighbours.http:
-            found = [name for name in defined_names(one) if f"{name}_".startswith(prefix)]
+            found = [name for name in defined_names(one) if name.startswith(prefix)]
+            if (one.name, one.args[:1]) == ("log_format", (self.intent.site,)):
+                found.append(self.intent.site)
             for name in found:
                 yield (
                     f"aroundtheworld_site: {one.name} {name!r} ({one.where}) begins as the names "
