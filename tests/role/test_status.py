@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from ansible.module_utils.aroundtheworld import journal
+from ansible.module_utils.aroundtheworld import journal, untrusted
 from ansible.module_utils.aroundtheworld.crashes import Crashes
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
 
@@ -117,3 +117,17 @@ def test_a_journal_without_end_is_read_to_a_limit(journalctl):
 def test_a_host_without_a_journal_says_nothing(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert journal.journal_lines(["x"], 5) == ""
+
+
+def test_how_a_process_calls_itself_is_shown_and_not_obeyed(tmp_path):
+    """Anybody on the host may name a process, in 15 bytes that need not be text."""
+    (tmp_path / "comm").write_bytes(b"\x1b[2J\xffnginx\n")
+    assert untrusted.process_name(tmp_path) == "?[2J\ufffdnginx"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("one\r\ntwo\x1b[2J", "one\ntwo?[2J"), ("\n".join("abc"), "b\nc"), ("x" * 9, "xxxx…")],
+)
+def test_lines_of_others_are_cut_and_made_printable(text, shown):
+    assert untrusted.printable_lines(text, 2, 9 if "two" in text else 5) == shown

@@ -149,6 +149,7 @@ from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, examine
 from ansible.module_utils.aroundtheworld.places import home_problems
 from ansible.module_utils.aroundtheworld.room import room
 from ansible.module_utils.aroundtheworld.sockets import Listener, listeners
+from ansible.module_utils.aroundtheworld.untrusted import process_name
 from ansible.module_utils.basic import AnsibleModule
 
 # What takes the port on which nginx tells its own numbers.
@@ -163,7 +164,7 @@ def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int
             for handle in (proc / str(process) / "fd").iterdir():
                 link = str(handle.readlink())
                 if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
-                    name = (proc / str(process) / "comm").read_text().strip()
+                    name = process_name(proc / str(process))
                     found.setdefault(inode, (process, name))
         except OSError:  # the process ended meanwhile
             continue

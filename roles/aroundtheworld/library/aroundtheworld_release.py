@@ -72,10 +72,13 @@ from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import only_change, owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 from ansible.module_utils.basic import AnsibleModule
 
 WHOLE = ".whole"  # made last in an environment: one without it was cut off
 UNFINISHED = ".new-"  # begins the name of a release that is being written
+# What a migration would do may be a script of SQL, of which this many lines are shown.
+MIGRATION_LINES = 500
 
 
 class Installer:
@@ -115,7 +118,7 @@ class Installer:
         """Run a command, or fail the task with the end of what it said."""
         code, out, error = self.module.run_command([str(part) for part in command])
         if code:
-            last = "\n".join((out + error).strip().splitlines()[-20:])
+            last = printable_lines((out + error).strip())
             words = [word for word in map(str, command) if "\n" not in word]
             self.module.fail_json(msg=f"{' '.join(words[:6])} … failed:\n{last}")
 
@@ -232,7 +235,7 @@ class Installer:
                 msg=f"The release {self.release.name} cannot say what its migration would do, "
                 f"because `{' '.join(command)}` failed:\n{last}"
             )
-        return str(out).strip()
+        return str(printable_lines(str(out).strip(), MIGRATION_LINES))
 
 
 def without_absent_secrets(lines: Sequence[str]) -> list[str]:

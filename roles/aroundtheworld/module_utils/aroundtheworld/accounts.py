@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.claims import MADE_BY, Claim
 from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.untrusted import process_name
 
 ROOT = Path("/")
 NO_LOGIN = ("nologin", "false")
@@ -170,7 +171,7 @@ def running(uid: int, root: Path = ROOT) -> list[tuple[int, str]]:
         if entry.name.isdigit():
             try:
                 if entry.stat().st_uid == uid:
-                    found.append((int(entry.name), (entry / "comm").read_text().strip()))
+                    found.append((int(entry.name), process_name(entry)))
             except OSError:  # it ended meanwhile
                 continue
     return sorted(found)

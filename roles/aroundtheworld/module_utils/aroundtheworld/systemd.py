@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 
+from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.basic import AnsibleModule
 
 
@@ -59,20 +60,18 @@ class Systemd:
         this = self.call(
             "show", "--property=InvocationID", "--value", "--", unit, check=False
         ).strip()
-        command = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}"]
         if since is not None:
             this = self._telling_start(unit, since) or this
         matches = [f"_SYSTEMD_INVOCATION_ID={this}", "+", f"INVOCATION_ID={this}"]
-        return str(
-            self.module.run_command([*command, *(matches if this else [f"--unit={unit}"])])[1]
-        ).strip()
+        return str(journal_lines(matches if this else [f"--unit={unit}"], lines))
 
     def _telling_start(self, unit: str, since: float) -> str:
         """Return the last start of the unit after a moment that left lines of its own, by its id.
 
         Of those the longest: a process that is only just starting may have left a line or two.
         """
-        fields = "--output-fields=_SYSTEMD_INVOCATION_ID,MESSAGE"
+        # Without the messages themselves, one of which may be 32 MiB long.
+        fields = "--output-fields=_SYSTEMD_INVOCATION_ID"
         command = ["journalctl", "--no-pager", "--output=json", fields, f"--since=@{since:.0f}"]
         out = self.module.run_command([*command, "--lines=400", f"_SYSTEMD_UNIT={unit}"])[1]
         counts: dict[str, int] = {}

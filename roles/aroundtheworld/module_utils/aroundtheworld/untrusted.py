@@ -6,6 +6,8 @@ control characters, by which a terminal is told to do something, and may be of a
 
 from __future__ import annotations
 
+from pathlib import Path
+
 LINES, LENGTH = 20, 300
 
 
@@ -23,3 +25,8 @@ def printable_lines(text: str, count: int = LINES, length: int = LENGTH) -> str:
     """Return the last `count` lines of the text, each as `printable` has it."""
     lines = text.expandtabs(4).split("\n")[-count:]
     return "\n".join(printable(line.rstrip(), length) for line in lines)
+
+
+def process_name(process: Path) -> str:
+    """Return how a process below /proc calls itself; raises `OSError` when it has ended."""
+    return printable((process / "comm").read_bytes().decode(errors="replace").strip())

@@ -15,6 +15,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import Configuratio
 from ansible.module_utils.aroundtheworld.nginx.site import ID, Questions
 from ansible.module_utils.aroundtheworld.sockets import listeners
 from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.untrusted import process_name
 
 UNIT = "nginx.service"
 LOG = "/var/log/nginx/error.log"
@@ -223,7 +224,7 @@ def holders(port: int, proc: Path = Path("/proc")) -> dict[int, str]:
     for process in proc.glob("[0-9]*") if inodes else ():
         with contextlib.suppress(OSError):
             if any(str(handle.readlink()) in inodes for handle in (process / "fd").iterdir()):
-                found[int(process.name)] = (process / "comm").read_text().strip()
+                found[int(process.name)] = process_name(process)
     return found
 
 
