@@ -327,6 +327,6 @@ class SiteChange:
 def read_text(path: Path) -> str:
     """Return the content of a file, or an empty text when there is none."""
     try:
-        return read_exactly(path)
+        return str(read_exactly(path))
     except OSError:
         return ""
