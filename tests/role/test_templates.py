@@ -94,7 +94,7 @@ def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(mo
     if "aroundtheworld_metrics_port" in MODELS[model]:
         expected += [f"{site}-metrics.socket", f"{site}-metrics.service"]
     for pool in plan["pools"]:
-        expected.append(f"{site}-{pool['name']}.slice")
+        expected += [f"{site}-{pool['name']}{infix}.slice" for infix in ("", ".handover")]
         expected += [f"{site}@{port}.service.d/pool.conf" for port in pool["ports"]]
     assert sorted(units) == sorted(expected)
 
@@ -106,6 +106,8 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
     home = MODELS[model].get("aroundtheworld_home", f"/var/lib/tornado/{site}")
     for pool in plan["pools"]:
         limits = units[f"{site}-{pool['name']}.slice"]
+        stand_ins = units[f"{site}-{pool['name']}.handover.slice"]
+        assert stand_ins.sections["Slice"] == limits.sections["Slice"]
         assert limits.one("Slice", "CPUWeight") == str(pool["cpu_weight"])
         assert limits.one("Slice", "MemoryHigh") == pool["memory_high"]
         assert limits.one("Slice", "MemoryMax") == pool["memory_max"]

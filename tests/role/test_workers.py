@@ -416,6 +416,24 @@ def test_another_release_comes_to_blocking_workers_first_then_to_one_public_one(
     )
 
 
+@pytest.mark.parametrize("back", [False, True], ids=["to a release", "back"])
+def test_a_stand_in_takes_nothing_of_its_workers_memory(host, run, monkeypatch, back):
+    def start(name):
+        if "-handover@" in name:
+            used.append(re.search(r"^Slice=(.*)$", host._text(name), re.M)[1])
+        original(name)
+
+    run()
+    original, used = host._start, []
+    monkeypatch.setattr(host, "_start", start)
+    if back:
+        host.broken.add("aroundtheworld-handover@10003.service")
+    with pytest.raises(run.failed) if back else contextlib.nullcontext():
+        run(SECOND)
+    assert set(used) == {f"aroundtheworld-{pool}.handover.slice" for pool in ("admin", "public")}
+    assert len(used) == (6 if back else 4)
+
+
 def test_only_workers_that_do_not_run_the_release_are_restarted(host, run):
     run()
     said, started = host.running["aroundtheworld@10002.service"]
@@ -1185,6 +1203,7 @@ def test_workers_that_no_pool_lists_are_reported_and_left_alone_at_first(host, r
     assert result["orphans"] == sorted(
         [
             "aroundtheworld-admin.slice",
+            "aroundtheworld-admin.handover.slice",
             *(
                 f"aroundtheworld@{port}.{kind}"
                 for port in (10002, 10003, 10004)

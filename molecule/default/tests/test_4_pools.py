@@ -43,6 +43,7 @@ def wanted_traces(ports):
         | metrics
         | {"sockets.target.wants/aroundtheworld-metrics.socket"}
         | slices
+        | {f"aroundtheworld-{name}.handover.slice" for name in ports}
         | {f"multi-user.target.wants/{name}.service" for name in names}
         | {f"sockets.target.wants/{name}.socket" for name in names}
         | {f"{name}.service.d" for name in names}

@@ -61,7 +61,9 @@ def unit_files(claim: Claim, units: Path) -> list[Path]:
     names += [f"{site}-handover@.service", f"{site}-prepare.service"]
     if ports(claim, METRICS):
         names += [f"{site}-metrics.socket", f"{site}-metrics.service"]
-    names += [f"{site}-{pool}.slice" for pool in claim["pools"]]
+    names += [
+        f"{site}-{pool}{infix}.slice" for pool in claim["pools"] for infix in ("", ".handover")
+    ]
     return [
         *(units / name for name in names),
         *(drop_in(site, port, units) for port in ports(claim, POOLS)),

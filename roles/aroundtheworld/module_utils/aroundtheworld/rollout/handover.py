@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,15 @@ READY_SECONDS = 5.0
 # Nobody can ask a command whether it takes connections yet, so it gets this long before the process
 # beside it, which does, is stopped. Connections that come too early wait in the socket.
 SETTLE_SECONDS = 2.0
+
+
+def stand_in_text(text: str) -> str:
+    """Return the drop-in of a stand-in, from that of its worker.
+
+    It is in a slice of its own, with the limits of the worker's: were it in the same one, two
+    processes of a pool would have to do with the memory of one.
+    """
+    return re.sub(r"^Slice=(.*)\.slice$", r"Slice=\1.handover.slice", text, flags=re.M)
 
 
 class Handover(Observed):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
-from ansible.module_utils.aroundtheworld.rollout.handover import Handover
+from ansible.module_utils.aroundtheworld.rollout.handover import Handover, stand_in_text
 from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
 from ansible.module_utils.aroundtheworld.rollout.units import stated, text_of
 from ansible.module_utils.aroundtheworld.rollout.workers import Wanted
@@ -171,7 +171,7 @@ class Revert(Handover):
         if health.runs(release, config):
             return
         stand_in = self.site.drop_in(self.site.stand_in(one.port))
-        self.files[stand_in] = text
+        self.files[stand_in] = stand_in_text(text)
         try:
             self._write([stand_in])
         except (OSError, HostError):  # the disk is full; its socket queues meanwhile

@@ -22,6 +22,7 @@ from ansible.module_utils.aroundtheworld.rollout.canary import (
     failed_share,
     refusals_problem,
 )
+from ansible.module_utils.aroundtheworld.rollout.handover import stand_in_text
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from ansible.module_utils.aroundtheworld.rollout.revert import Revert, cause
 from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
@@ -137,7 +138,8 @@ class Workers(Revert):
             return
         for one in running:
             path = self.site.drop_in(self.site.stand_in(one.port))
-            self.files[path] = self.files[self.site.drop_in(self.site.service(one.port))]
+            worker = self.files[self.site.drop_in(self.site.service(one.port))]
+            self.files[path] = stand_in_text(worker)
             self._write([path])
         self._reload()
         self.earlier = self._healths(running)
