@@ -210,7 +210,7 @@ def test_every_unit_has_its_command_by_this_rule():
     (worker,) = exec_lines(given, "aroundtheworld@10001.service.d/pool.conf")
     filled = [word.replace("{port}", "10001") for word in words]
     assert systemds_words(worker) == ["/usr/bin/env", *filled]
-    commands = exec_lines(given, "aroundtheworld-prepare.service")
-    assert ["/usr/bin/env", *words] in [systemds_words(line) for line in commands]
-    trial = next(line for line in commands if " -- " in line)
+    (migrate,) = exec_lines(given, "aroundtheworld-migrate.service")
+    assert systemds_words(migrate) == ["/usr/bin/env", *words]
+    (trial,) = exec_lines(given, "aroundtheworld-trial.service")
     assert systemds_words(trial.partition(" -- ")[2]) == ["/usr/bin/env", *words]

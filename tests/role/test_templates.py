@@ -89,7 +89,13 @@ every_model = pytest.mark.parametrize("model", MODELS)
 def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(model):
     plan, units = units_of(MODELS[model])
     site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
-    expected = [f"{site}@.socket", f"{site}@.service", f"{site}-prepare.service"]
+    expected = [f"{site}@.socket", f"{site}@.service"]
+    if MODELS[model].get("aroundtheworld_make_app", "given"):
+        expected.append(f"{site}-prepare.service")
+    if any(pool["command"] for pool in plan["pools"]):
+        expected.append(f"{site}-trial.service")
+    if MODELS[model].get("aroundtheworld_migrate_command", "given"):
+        expected.append(f"{site}-migrate.service")
     expected.append(f"{site}-handover@.service")
     if "aroundtheworld_metrics_port" in MODELS[model]:
         expected += [f"{site}-metrics.socket", f"{site}-metrics.service"]
@@ -141,9 +147,10 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
 @every_model
 def test_every_process_runs_as_the_sites_user_in_the_sandbox(model):
     _, units = units_of(MODELS[model])
-    site = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
     user = MODELS[model].get("aroundtheworld_user", "tornado")
-    for name in (f"{site}@.service", f"{site}-handover@.service", f"{site}-prepare.service"):
+    for name in units:
+        if not name.endswith(".service") or "-metrics" in name:
+            continue
         assert units[name].one("Service", "User") == user
         assert units[name].one("Service", "CapabilityBoundingSet") == ""
         assert units[name].one("Service", "ProtectSystem") == "strict"
@@ -178,7 +185,7 @@ def test_a_command_gets_its_port_or_the_socket_and_notes_what_it_runs():
 
 def test_every_command_is_tried_before_any_worker_runs_it():
     _, units = units_of(MODELS["commands"])
-    first, second = units["aroundtheworld-prepare.service"].all("Service", "ExecStart")
+    first, second = units["aroundtheworld-trial.service"].all("Service", "ExecStart")
     assert " -m aroundtheworld_runner.trial --pool public --path / " in first
     assert first.endswith(
         "--start-timeout 30 --binds -- /usr/bin/env app --port={port} --on {address} --at %%d"
@@ -248,22 +255,26 @@ def test_values_of_secrets_and_of_the_environment_are_in_no_file_for_others(temp
     assert "48151623" not in render(template, variables_for(given))
 
 
-def test_the_preparation_imports_the_app_and_then_migrates():
-    commands = units_of({})[1]["aroundtheworld-prepare.service"].all("Service", "ExecStart")
-    assert commands[0].endswith(" -m aroundtheworld_runner aroundtheworld.app:make_app --check")
-    assert commands[1].endswith("python -m aroundtheworld migrate")
+def test_the_preparation_imports_the_app_and_another_unit_migrates():
+    units = units_of({"aroundtheworld_import_timeout": 7, "aroundtheworld_migrate_timeout": 8})[1]
+    prepare, migrate = (units[f"aroundtheworld-{step}.service"] for step in ("prepare", "migrate"))
+    command = prepare.one("Service", "ExecStart")
+    assert command.endswith(" -m aroundtheworld_runner aroundtheworld.app:make_app --check")
+    assert migrate.one("Service", "ExecStart").endswith("python -m aroundtheworld migrate")
+    assert prepare.one("Service", "TimeoutStartSec") == "7"
+    assert migrate.one("Service", "TimeoutStartSec") == "8"
 
 
-def test_without_a_migrate_command_the_preparation_only_imports():
-    given = {"aroundtheworld_migrate_command": ""}
-    unit = units_of(given)[1]["aroundtheworld-prepare.service"]
-    assert len(unit.all("Service", "ExecStart")) == 1
+def test_without_a_migrate_command_nothing_migrates():
+    assert (
+        "aroundtheworld-migrate.service" not in units_of({"aroundtheworld_migrate_command": ""})[1]
+    )
 
 
 def test_a_percent_sign_in_the_migrate_command_stays_one():
     given = {"aroundtheworld_migrate_command": "date +%Y"}
-    unit = units_of(given)[1]["aroundtheworld-prepare.service"]
-    assert unit.all("Service", "ExecStart")[1].endswith("date +%%Y")
+    unit = units_of(given)[1]["aroundtheworld-migrate.service"]
+    assert unit.one("Service", "ExecStart").endswith("date +%%Y")
 
 
 def test_workers_and_preparation_share_one_sandbox():
@@ -496,7 +507,7 @@ def test_a_command_is_tried_by_the_same_rule():
     pool = ADMIN | {"command": "serve", "health_status": ["2xx", 404]}
     names = {"aroundtheworld_server_names": ["shop.example.org"]}
     text = render(
-        "prepare.service.j2", variables_for({"aroundtheworld_pools": [PUBLIC, pool], **names})
+        "trial.service.j2", variables_for({"aroundtheworld_pools": [PUBLIC, pool], **names})
     )
     trial = next(line for line in text.splitlines() if "runner.trial" in line)
     assert "AROUNDTHEWORLD_HEALTH_HOST=shop.example.org " in trial

@@ -34,6 +34,7 @@ belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
 claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 
 FIRST, SECOND = "111111111111", "222222222222"
+OFTEN = ("migrate.service", "trial.service")
 LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}
 
 
@@ -68,6 +69,10 @@ class Host:
         self.listening = {}  # name of a socket to its address
         self.bound = set()  # services that bind their port themselves
         self.calls = []
+        self.migrated = []  # releases for which the migration ran
+        self.unmigratable = set()  # releases of which it fails
+        self.results = {}  # name of a unit to how systemd says that it ended
+        self.tried = 0  # how often commands were tried
         self.prepared = []  # releases for which the preparation ran
         self.cut_off_at = None
         self.dead = False
@@ -206,6 +211,13 @@ class Host:
             if release in self.refused:
                 raise workers.HostError("systemctl start failed")
             self.prepared.append(release)
+        elif name.endswith("-migrate.service"):
+            release = re.search(r"/releases/(\w+)/app$", text, re.M)[1]
+            if release in self.unmigratable:
+                raise workers.HostError("systemctl start failed")
+            self.migrated.append(release)
+        elif name.endswith("-trial.service"):
+            self.tried += 1
         elif name.endswith("-metrics.service"):
             self.running[name] = ({"text": text}, time.monotonic())
         elif name not in self.running:
@@ -260,7 +272,9 @@ class Host:
         return [json.loads(line) for line in (self.home / "deploys.jsonl").read_text().splitlines()]
 
     def restarts(self):
-        return [one for one in self.calls if one.startswith(("start ", "restart ", "stop "))]
+        """Returns what was started and stopped, but for what has tests of its own."""
+        calls = [one for one in self.calls if one.startswith(("start ", "restart ", "stop "))]
+        return [one for one in calls if one.partition("-")[2] not in OFTEN]
 
     def snapshot(self):
         links = sorted(path.name for path in self.units.glob("*.wants/*"))
@@ -570,6 +584,97 @@ def test_commands_are_exchanged_alone(host, run):
     run(ports=((10001, 10002, 10003), ()), kinds=("takes", "runner"))
     run(SECOND, ports=((10001, 10002, 10003), ()), kinds=("takes", "runner"))
     assert host.restarts()[1:] == exchange(10001, 10002, 10003)
+
+
+# --- The migration ------------------------------------------------------------------------------
+
+
+def test_the_migration_runs_once_for_each_release(host, run):
+    run()
+    run()
+    run(SECOND)
+    assert host.migrated == [FIRST, SECOND]
+    order = [one for one in host.calls if one.startswith("start ") and "@" not in one]
+    assert order == [f"start aroundtheworld-{step}.service" for step in ("prepare", "migrate")]
+
+
+def test_no_repair_and_no_other_setting_migrates(host, run):
+    run()
+    host._stop("aroundtheworld@10003.service")
+    run()
+    (host.secrets / "cookie_secret").write_text("other")
+    assert run()["changed"]
+    assert host.migrated == [FIRST]
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["new", "from a role without marks"])
+def test_going_back_does_not_migrate_and_neither_does_going_forth_again(host, run, marked):
+    run()
+    run(SECOND)
+    if not marked:
+        for path in host.home.glob("releases/*/.migrated"):
+            path.unlink()
+    run(FIRST, verb="rollback")
+    run(SECOND)
+    assert host.migrated == [FIRST, SECOND]
+
+
+def test_a_revert_does_not_migrate(host, run):
+    run()
+    host.broken.add("aroundtheworld-handover@10002.service")
+    with pytest.raises(run.failed):
+        run(SECOND)
+    host.broken.clear()
+    run(SECOND)
+    assert host.migrated == [FIRST, SECOND]  # it was done before the first try failed
+
+
+def test_the_migration_can_be_forced(host, run):
+    run()
+    assert run(migrate=True)["steps"] == ["start aroundtheworld-migrate.service"]
+    run(SECOND)
+    run(FIRST, verb="rollback", migrate=True)
+    assert host.migrated == [FIRST, FIRST, SECOND, FIRST]
+    assert run(FIRST, check=True)["steps"] == []
+
+
+def test_a_migration_that_fails_touches_no_worker_and_is_tried_again(host, run):
+    run()
+    before = host.snapshot()
+    host.unmigratable.add(SECOND)
+    with pytest.raises(run.failed, match=r"no worker was restarted\. aroundtheworld-migrate\.ser"):
+        run(SECOND)
+    assert host.snapshot() == before
+    host.unmigratable.clear()
+    run(SECOND)
+    assert host.migrated == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize(
+    ("step", "variable", "seconds"),
+    [
+        ("prepare", "aroundtheworld_import_timeout", 120),
+        ("migrate", "aroundtheworld_migrate_timeout", 1800),
+    ],
+)
+def test_what_takes_too_long_names_the_variable(host, run, monkeypatch, step, variable, seconds):
+    def call(*arguments, check=True):
+        if arguments[:2] == ("show", "--property=Result"):
+            return "timeout\n"
+        return original(*arguments, check=check)
+
+    original = host.call
+    monkeypatch.setattr(host, "call", call)
+    (host.refused if step == "prepare" else host.unmigratable).add(FIRST)
+    with pytest.raises(run.failed, match=f"longer than {variable} allows, {seconds} s"):
+        run()
+
+
+def test_commands_are_tried_after_the_migration(host, run):
+    run(kinds=("runner", "takes"))
+    order = [one for one in host.calls if one.startswith("start ") and "@" not in one]
+    steps = ("prepare", "migrate", "trial")
+    assert order == [f"start aroundtheworld-{step}.service" for step in steps]
 
 
 # --- Failures -------------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ def pools(ports):
     ]
 
 
+PREPARATIONS = {f"aroundtheworld-{step}.service" for step in ("prepare", "migrate")}
+
+
 def traces(host):
     """Return all that there is of workers and pools on the host."""
     commands = {
@@ -26,7 +29,7 @@ def traces(host):
         "processes": "pgrep --list-full --full aroundtheworld_runner | grep -o '/[0-9]*/control'",
     }
     found = {name: set(host.check_output(command).split()) for name, command in commands.items()}
-    found["units"].discard("aroundtheworld-prepare.service")  # loaded when it pleases systemd
+    found["units"] -= PREPARATIONS  # loaded when it pleases systemd
     return found
 
 
@@ -35,7 +38,7 @@ def wanted_traces(ports):
     numbers = [number for own in ports.values() for number in own]
     names = [f"aroundtheworld@{number}" for number in numbers]
     slices = {f"aroundtheworld-{name}.slice" for name in ports}
-    shared = {"aroundtheworld@.service", "aroundtheworld@.socket", "aroundtheworld-prepare.service"}
+    shared = {"aroundtheworld@.service", "aroundtheworld@.socket"} | PREPARATIONS
     shared.add("aroundtheworld-handover@.service")
     metrics = {f"aroundtheworld-metrics.{kind}" for kind in ("service", "socket")}
     return {

@@ -25,7 +25,8 @@ description:
     at a time, until a public one does.
   - A worker counts as started when it says on its private socket that it is ready, with the wanted
     release, and answers the health path.
-  - Before the first one starts, the unit C(SITE-prepare.service) has to succeed.
+  - Before the first one starts, the units C(SITE-prepare.service), C(SITE-migrate.service) and
+    C(SITE-trial.service) have to succeed, as far as there are any.
   - C(current) is switched when all workers run the release. A failure puts every touched one back.
 options:
   site: {description: Name of the site and prefix of its units., type: str, required: true}
@@ -68,6 +69,12 @@ options:
     type: int
     default: 0
   keep_releases: {description: How many releases stay on the host., type: int, default: 5}
+  migrate:
+    description:
+      - Whether the database is migrated in any case, and not only for a release that is deployed
+        for the first time.
+    type: bool
+    default: false
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
   lock: {description: The run that owns the site, type: dict, required: true}
@@ -110,6 +117,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
+from ansible.module_utils.aroundtheworld.rollout.migration import is_due
 from ansible.module_utils.aroundtheworld.rollout.prune import remove_orphans
 from ansible.module_utils.aroundtheworld.rollout.rollout import Workers, change
 from ansible.module_utils.aroundtheworld.rollout.units import (
@@ -141,6 +149,7 @@ def main() -> None:
             "health_timeout": {"type": "int", "default": 5},
             "canary_seconds": {"type": "int", "default": 0},
             "keep_releases": {"type": "int", "default": 5},
+            "migrate": {"type": "bool", "default": False},
             "verb": {"type": "str", "default": "deploy"},
             "who": {"type": "str", "default": "somebody"},
             "lock": LOCK,
@@ -190,6 +199,11 @@ def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], 
     try:
         workers = Workers(site, Systemd(module), files, wanted)
         workers.tell = tell
+        current = site.current_release()
+        back = given["verb"] == "rollback"
+        workers.migrate = given["migrate"] or is_due(
+            site.home, given["release"], current, back=back
+        )
         orphans = sorted(workers.orphans)
         if given["remove_orphans"]:
             steps = [f"remove {name}" for name in orphans]

@@ -58,7 +58,8 @@ def unit_files(claim: Claim, units: Path) -> list[Path]:
     """Return the unit files of a site with this claim."""
     site = claim["site"]
     names = [f"{site}@.service", f"{site}@.socket"]
-    names += [f"{site}-handover@.service", f"{site}-prepare.service"]
+    names += [f"{site}-handover@.service"]
+    names += [f"{site}-{step}.service" for step in ("prepare", "migrate", "trial")]
     if ports(claim, METRICS):
         names += [f"{site}-metrics.socket", f"{site}-metrics.service"]
     names += [

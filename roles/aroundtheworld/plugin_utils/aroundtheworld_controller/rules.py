@@ -238,6 +238,9 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     ):
         if not 0 <= given[key] < float("inf"):
             yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 0."
+    for key in ("aroundtheworld_migrate_timeout", "aroundtheworld_import_timeout"):
+        if given[key] < 1:
+            yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 1."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
         yield from command_problem(given[key], key)
     # Whatever is wrong with a variable of the app or a secret, its value is not shown.

@@ -69,6 +69,14 @@ class Observed:
         self.own = belongings.files(site.name, site.root)
         self.leftover = self._loaded_stand_ins()
         self.orphans = self._find_orphans()
+        self.migrate = False
+
+    def preparations(self) -> list[str]:
+        """Return the units that have to succeed before any worker is touched, in order."""
+        steps = (["prepare"] if self.restart else []) + (["migrate"] if self.migrate else [])
+        steps += ["trial"] if self.restart else []
+        names = [f"{self.site.name}-{step}.service" for step in steps]
+        return [name for name in names if self.site.units / name in self.files]
 
     def _healths(self, workers: Iterable[Wanted]) -> dict[Wanted, WorkerHealth]:
         """Return what workers say of themselves, who are asked at once."""
@@ -167,7 +175,7 @@ class Observed:
     def steps(self) -> list[str]:
         """Return what `converge` will do, in order, each a sentence."""
         site = self.site
-        steps = [f"start {site.name}-prepare.service"] if self.restart else []
+        steps = [f"start {name}" for name in self.preparations()]
         steps += [f"write {path}" for path in self.outdated]
         steps += [f"have systemd read {name}" for name in self.unread]
         steps += [f"enable {name}" for name in self.disabled]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.lock import now
-from ansible.module_utils.aroundtheworld.rollout import signals
+from ansible.module_utils.aroundtheworld.rollout import migration, signals
 from ansible.module_utils.aroundtheworld.rollout.canary import (
     NOTHING,
     REFUSED_MORE,
@@ -29,6 +30,12 @@ from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
 from ansible.module_utils.aroundtheworld.rollout.workers import Wanted, batches
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
+
+# The variables by which an operator says how long a step may take.
+TIMEOUTS = {
+    "prepare": "aroundtheworld_import_timeout",
+    "migrate": "aroundtheworld_migrate_timeout",
+}
 
 
 class Workers(Revert):
@@ -49,6 +56,7 @@ class Workers(Revert):
                 self._act(touched)
                 if self.stale_current():
                     link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
+                migration.mark(self.site.home, was, self.wanted[0].release)
             finally:
                 signals.ignore()
         except BaseException as failure:
@@ -58,7 +66,7 @@ class Workers(Revert):
 
     def _act(self, touched: list[Wanted]) -> None:
         """Do what the steps say, and note each worker before it is touched."""
-        if self.restart:
+        if self.preparations():
             with self._phase("prepare"):
                 self._prepare()
         self._write(path for path in self.outdated if not self._is_running_drop_in(path))
@@ -82,25 +90,38 @@ class Workers(Revert):
     def _prepare(self) -> None:
         """Have the release tried and the database migrated.
 
-        Its own unit is the only one that is written before: a worker that dies meanwhile comes back
-        as it was.
+        Their units are the only ones that are written before: a worker that dies meanwhile comes
+        back as it was.
         """
-        unit = f"{self.site.name}-prepare.service"
-        self._write([self.site.units / unit])
+        units = self.preparations()
+        self._write(self.site.units / unit for unit in units)
         self._reload()
-        try:
-            self.systemd.call("start", unit)
-        except InterruptedRun:
-            self.systemd.call("stop", "--", unit, check=False)
-            raise
-        except HostError:
-            said = self.systemd.journal(unit)
-            # The site goes on as it was, so nothing on the host is left marked as failed.
-            self.systemd.call("reset-failed", "--", unit, check=False)
-            raise HostError(
-                f"The release {self.wanted[0].release} cannot be run, so no worker was restarted. "
-                f"{unit} said:\n{said}"
-            ) from None
+        for unit in units:
+            try:
+                self.systemd.call("start", unit)
+            except InterruptedRun:
+                self.systemd.call("stop", "--", unit, check=False)
+                raise
+            except HostError:
+                raise self._not_prepared(unit) from None
+            if unit == f"{self.site.name}-migrate.service":
+                migration.mark(self.site.home, self.wanted[0].release)
+
+    def _not_prepared(self, unit: str) -> HostError:
+        """Return what to say of a preparation that failed; the site goes on as it was."""
+        said = self.systemd.journal(unit)
+        result = self.systemd.call("show", "--property=Result", "--value", unit, check=False)
+        # So nothing on the host is left marked as failed.
+        self.systemd.call("reset-failed", "--", unit, check=False)
+        step = unit.removeprefix(f"{self.site.name}-").removesuffix(".service")
+        late = ""
+        if result.strip() == "timeout" and step in TIMEOUTS:
+            limit = re.search(r"^TimeoutStartSec=(.*)$", self.files[self.site.units / unit], re.M)
+            late = f" It took longer than {TIMEOUTS[step]} allows, {limit[1] if limit else '?'} s."
+        return HostError(
+            f"The release {self.wanted[0].release} cannot be run, so no worker was restarted."
+            f"{late} {unit} said:\n{said}"
+        )
 
     def _start_stopped(self, touched: list[Wanted]) -> None:
         """Start all that do not run at once, since nobody waits for one another."""
