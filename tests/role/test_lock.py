@@ -107,10 +107,9 @@ def test_a_module_of_another_run_changes_nothing(at, run_module, tmp_path):
             claim={"site": "shop", "home": str(tmp_path)},
             directories=[{"path": str(tmp_path / "home")}],
             environment_file=str(tmp_path / "environment"),
-            environment={},
             secrets_directory=str(tmp_path),
-            secrets={},
             script="",
+            settings="{}",
         )
     assert list(tmp_path.iterdir()) == []
     assert record()["run"] == "2"
