@@ -15,11 +15,11 @@ TEMPLATES = sorted((ROLE / "templates").glob("*.j2"))
 
 
 class Unit:
-    """A unit file, section to name to values in their order; continuation lines are not used."""
+    """A unit file, section to name to values in their order."""
 
     def __init__(self, text):
         self.sections = {}
-        for line in text.splitlines():
+        for line in re.sub(r"\\\n\s*", "", text).splitlines():
             if line.startswith("[") and line.endswith("]"):
                 section = self.sections.setdefault(line[1:-1], {})
             elif line and not line.startswith("#"):
