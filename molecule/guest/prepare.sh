@@ -178,8 +178,8 @@ server {
 EOF
     cat >conf.d/neighbour.conf <<'EOF'
 server {
-    listen 80;
-    listen [::]:80;
+    listen 80 default_server;
+    listen [::]:80 default_server;
     server_name neighbour.example.org;
     location / { return 200 "the neighbour answers $request_uri\n"; }
 }

@@ -51,6 +51,7 @@ def current(host):
     return lambda: host.check_output("readlink /var/lib/tornado/aroundtheworld/current")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("tags", ["web", "all", "tagged", "all,never"])
 def test_a_tag_of_the_operators_only_deploys(tags, play, ansible_playbook, ask, current):
     before = current()

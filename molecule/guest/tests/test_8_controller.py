@@ -19,6 +19,7 @@ INSTALL = (
 )
 ITSELF = {
     "ansible_connection": "local",
+    "ansible_become_password": "{{ guest_password }}",
     "aroundtheworld_app_dir": "/home/grace/project/molecule/rollout/app",
 }
 INVENTORY = {"aroundtheworld": {"hosts": {"itself": ITSELF}}}
@@ -71,10 +72,10 @@ def deploy(project, name, inventory_path):
     return deploy
 
 
-def test_without_the_password_it_says_what_is_missing(deploy):
+def test_with_a_wrong_password_it_says_at_once_what_is_wrong(deploy):
     done = deploy("-e ansible_become_password=wrong")
-    assert done.returncode != 0
-    assert "itself" in done.stdout
+    assert done.returncode == 2
+    assert "sudo" in done.stdout
     assert "changed=0" in done.stdout
 
 
