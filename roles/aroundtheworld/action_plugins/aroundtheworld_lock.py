@@ -16,6 +16,7 @@ from ansible.utils.display import Display
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.fleet import Fleet
 from aroundtheworld_controller.run import is_here, is_over, owner
 
 MODULE = "aroundtheworld_lock"
@@ -52,6 +53,10 @@ class ActionModule(ActionBase):
             return done
 
         if state == "released":
+            if len(task_vars.get("ansible_play_hosts_all", ())) > 1 and not self._task.check_mode:
+                alive = task_vars["ansible_play_hosts"]
+                for sentence in Fleet(str(site)).over(name, alive):
+                    display.display(sentence)
             return self._release(name, module)
         if state == "locked":
             return self._told(name, module(state=state))

@@ -28,6 +28,7 @@ from ansible.plugins.action import ActionBase
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
+from aroundtheworld_controller.fleet import Fleet
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.ownership import become_problem, with_site
@@ -58,8 +59,26 @@ class ActionModule(ActionBase):
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the plan, or fail with everything that has to be mended first."""
+        """Return the plan, and have the other hosts of this run know what became of it."""
         task_vars = task_vars or {}
+        alone = len(task_vars.get("ansible_play_hosts_all", ())) < 2
+        if alone or self._task.check_mode or self._task.args.get("remove"):
+            return self._plan(tmp, task_vars)
+        name = task_vars["inventory_hostname"]
+        fleet = Fleet(str(self._value("aroundtheworld_site", task_vars)))
+        try:
+            result = self._plan(tmp, task_vars)
+        except AnsibleActionFail as failure:
+            fleet.note(name, "failed", why=str(failure))
+            raise
+        if result.get("failed"):
+            fleet.note(name, "failed", why=str(result.get("msg", "")))
+        elif not result.get("unreachable"):
+            fleet.note(name, "planned", current=result["current"])
+        return result
+
+    def _plan(self, tmp: str | None, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Return the plan, or fail with everything that has to be mended first."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         spec = load_spec()
         given = {
@@ -160,6 +179,7 @@ class ActionModule(ActionBase):
             environment=environment,
             claim=claim,
             host={key: host[key] for key in HOST_FACTS},
+            current=host["current"],
             who=who,
             lock=lock,
         )

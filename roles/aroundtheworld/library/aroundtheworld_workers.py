@@ -78,6 +78,10 @@ options:
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
   lock: {description: The run that owns the site, type: dict, required: true}
+  begin:
+    description: Whether to change anything, and not only to look.
+    type: bool
+    default: true
   remove_orphans:
     description: Only remove workers and pools that are not wanted any more.
     type: bool
@@ -106,6 +110,8 @@ EXAMPLES = r"""
 RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
 phases: {description: "What was done, each with its seconds", type: list, returned: always}
+current: {description: The release that C(current) leads to, type: str, returned: always}
+pending: {description: Whether something is to be changed, type: bool, returned: not O(begin)}
 orphans: {description: Units that no pool lists any more, type: list, returned: always}
 """
 
@@ -153,6 +159,7 @@ def main() -> None:
             "verb": {"type": "str", "default": "deploy"},
             "who": {"type": "str", "default": "somebody"},
             "lock": LOCK,
+            "begin": {"type": "bool", "default": True},
             "remove_orphans": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -213,15 +220,18 @@ def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], 
             diff = "".join(
                 unified_diff(path, text_of(path), text) for path, text in workers.outdated.items()
             )
+        if steps and not given["begin"]:
+            module.exit_json(changed=False, pending=True, current=site.current_release())
         if steps and not module.check_mode:
             if given["remove_orphans"]:
                 remove_orphans(workers)
             else:
                 phases = change(workers, given)
     except HostError as failure:
-        module.fail_json(msg=str(failure))
+        module.fail_json(msg=str(failure), current=site.current_release())
     module.exit_json(
         changed=bool(steps),
+        current=site.current_release(),
         steps=steps,
         phases=phases,
         orphans=orphans,
