@@ -184,6 +184,11 @@ def test_units_of_the_site_itself_may_have_the_user(host):
     assert "runs as that user" in problem
 
 
+def test_whom_the_operator_declares_may_be_meant_for_this_site(host):
+    host.make("etc/sysusers.d/shop.conf", 'u shop - "The shop"\n')
+    assert host.problems() == []
+
+
 def test_who_the_role_made_is_taken_though_they_run_something(host, monkeypatch):
     monkeypatch.setattr(accounts, "running", lambda uid, root: [(1, "python3")])
     host.add("shop", pw_gecos=claims.MADE_BY)

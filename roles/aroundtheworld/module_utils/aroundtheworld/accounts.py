@@ -20,7 +20,8 @@ from ansible.module_utils.aroundtheworld.untrusted import process_name
 ROOT = Path("/")
 NO_LOGIN = ("nologin", "false")
 UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
-SYSUSERS = ("etc/sysusers.d", "usr/lib/sysusers.d")
+# A package's; a user that the operator declares in /etc/sysusers.d may be meant for this site.
+SYSUSERS = "usr/lib/sysusers.d"
 # Another program that changes the user database is done in a moment.
 LOCKED_SECONDS = 30.0
 
@@ -203,10 +204,9 @@ def owner_of(user: pwd.struct_passwd, site: str, root: Path = ROOT) -> str:
         if at_times.search(_text(file)):
             return f"{_shown(file, root)} starts processes as that user"
     declares = re.compile(rf"^\s*u!?\s+\"?{re.escape(name)}\"?\s", re.M)
-    for place in SYSUSERS:
-        for file in sorted((root / place).glob("*.conf")):
-            if declares.search(_text(file)):
-                return f"{_shown(file, root)} declares it for another program"
+    for file in sorted((root / SYSUSERS).glob("*.conf")):
+        if declares.search(_text(file)):
+            return f"{_shown(file, root)} declares it for another program"
     runs_as = re.compile(rf"^User={re.escape(name)}\s*$", re.M)
     for place in UNITS:
         units = [*(root / place).glob("*.service"), *(root / place).glob("*.service.d/*.conf")]
