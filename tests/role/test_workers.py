@@ -76,6 +76,8 @@ class Host:
         self.prepared = []  # releases for which the preparation ran
         self.cut_off_at = None
         self.dead = False
+        self.late = None  # what befalls the module while systemd restarts something
+        self.pending, self.delay = [], 0  # what it has still to restart, after so many calls
         self.counts = {}  # kind of an event to how many there were
         self.disturbed = None  # kind of an event, its number, and what befalls the module then
         self.broken = set()  # services that do not become ready
@@ -108,7 +110,16 @@ class Host:
         if self.cut_off_at == len(self.calls):
             self.dead = True
             raise CutOffError
+        if verb == "restart" and self.late:
+            # systemd begins, and carries it out while the module is interrupted meanwhile.
+            interrupt, self.late = self.late, None
+            self.pending = names
+            self.calls.append(" ".join([verb, *names]))
+            interrupt()
         self.happens("call")
+        self.delay -= 1
+        while self.pending and (self.delay < 0 or verb == "restart"):
+            self._restart(self.pending.pop())  # with what systemd has read by now
         self.calls.append(" ".join([verb, *names]))
         for name in names:
             getattr(self, f"_{verb.replace('-', '_')}", lambda name: None)(name)
@@ -968,6 +979,28 @@ def test_whatever_disturbs_a_rollout_all_workers_run_one_release(host, run, even
     run(SECOND)
     assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
     assert run(SECOND)["steps"] == []
+
+
+@pytest.mark.parametrize("delay", range(4))
+@pytest.mark.parametrize("disturbance", ["a bug", "TERM"])
+def test_a_restart_that_goes_on_after_the_module_was_interrupted_is_reverted_too(
+    host, run, disturbance, delay
+):
+    run()
+    files = host.snapshot()[0]
+    disturb, said = DISTURBANCES[disturbance]
+
+    def interrupt():
+        host.delay = delay
+        disturb()
+
+    host.late = interrupt
+    with pytest.raises(run.failed, match=said):
+        run(SECOND)
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    assert host._files() == files
+    nothing_is_left_over(host)
+    assert run()["steps"] == []
 
 
 def test_the_rollout_that_is_disturbed_is_seen_to_the_end(host, run):

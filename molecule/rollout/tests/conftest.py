@@ -237,11 +237,11 @@ class Play:
         print(self._output.read_text())
         return returncode, self._output.read_text()
 
-    def kill(self) -> None:
-        """Kills the controller: it and all that it started, at once, none of which can object."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Ends the controller: it and all that it started, at once; by default none can object."""
         for process in _descendants(self._process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+                os.kill(process, number)
         self._process.wait()
 
 
@@ -353,21 +353,21 @@ class Site:
     def wait_until(self, condition: str, play: Play | None = None) -> None:
         """Returns when a shell command on the host succeeds; it is asked every 20 ms."""
         loop = f"until {condition}; do sleep 0.02; done"
-        done = self._host.run("timeout 60 bash -c %s", f"{{ {loop}; }} 2>/dev/null")
+        done = self._host.run("timeout 120 bash -c %s", f"{{ {loop}; }} 2>/dev/null")
         if done.rc:
             if play:
                 play.kill()
                 play.wait()
-            pytest.fail(f"this did not come about in 60 seconds: {condition}")
+            pytest.fail(f"this did not come about in two minutes: {condition}")
 
-    def kill_module(self) -> None:
-        """Kills what changes the site right now, if anything does."""
+    def kill_module(self, name: str = "KILL") -> None:
+        """Kills what changes the site right now, if anything does, or sends it another signal."""
         if process := self._python(LOCK_HOLDER):
-            self._host.run(f"kill -KILL {process}")
+            self._host.run(f"kill -{name.removeprefix('SIG')} {process}")
 
     def wait_until_unlocked(self) -> None:
         """Returns when nothing changes the site any more."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 120
         while self._python(LOCK_HOLDER):
             assert time.monotonic() < give_up
             time.sleep(0.2)

@@ -36,7 +36,7 @@ def test_a_worker_of_most_of_its_pools_memory_is_exchanged(
     paths = f"/sys/fs/cgroup{group}/memory.max /sys/fs/cgroup/memory{group}/memory.limit_in_bytes"
     assert host.run(f"cat {paths} 2>/dev/null").stdout.strip() == str(LIMIT)
     command = f"python3 -c 'x = bytearray(b\"x\") * {2 * LIMIT}'"
-    within = "systemd-run --quiet --wait --slice=aroundtheworld-admin.slice"
+    within = "systemd-run --quiet --wait --collect --slice=aroundtheworld-admin.slice"
     assert host.check_output(f"{within} {command} || echo killed") == "killed"
     assert host.check_output(f"{within.replace('-admin', '')} {command} || echo killed") == ""
     assert ansible_playbook().returncode == 0

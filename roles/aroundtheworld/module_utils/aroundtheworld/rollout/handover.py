@@ -104,6 +104,7 @@ class Handover(Observed):
         self._write(self.site.drop_in(service) for service in services.values())
         self._reload()
         failure_text = "it was restarted"
+        self.restarted.update(services.values())
         try:
             self.systemd.call("restart", "--", *services.values())
         except HostError as problem:
@@ -169,6 +170,7 @@ class Handover(Observed):
         """Restart a worker for which nobody can stand in: no socket, or another than it had."""
         service, listening = self.site.service(one.port), self.site.socket(one.port)
         sockets = [] if one.kind == "binds" else [listening]
+        self.restarted.add(service)
         self.systemd.call("stop", "--", service, listening)
         self._write([self.site.drop_in(service)])
         self._reload()

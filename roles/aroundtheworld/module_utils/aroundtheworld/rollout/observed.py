@@ -40,6 +40,7 @@ class Observed:
         self.phases: list[dict[str, Any]] = []
         self.begun = time.time()
         self.enabled: list[str] = []
+        self.restarted: set[str] = set()
         self.failed_in = ""
         self.outcome = "failed"
         self.tell: Callable[[str], None] = lambda phase: None

@@ -168,7 +168,8 @@ class Revert(Handover):
         )
         health = self._health(service)
         self._put_back(path, copies[path])
-        if health.runs(release, config):
+        # systemd may be at it still when the module was interrupted, with what it has read before.
+        if service not in self.restarted and health.runs(release, config):
             return
         stand_in = self.site.drop_in(self.site.stand_in(one.port))
         self.files[stand_in] = stand_in_text(text)

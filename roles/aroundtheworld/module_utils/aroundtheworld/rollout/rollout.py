@@ -144,6 +144,7 @@ class Workers(Revert):
             if names := [self.site.socket(one.port) for one in stopped if one.kind == "binds"]:
                 self.systemd.call("stop", "--", *names)
             services = [self.site.service(one.port) for one in stopped]
+            self.restarted.update(services)
             failure = "it was started"
             try:
                 self.systemd.call("start", "--", *services)
