@@ -28,6 +28,7 @@ def test_a_pool_goes_from_the_port_to_the_socket_and_back(host, deploy, units, v
             "ports": [10005, 10006],
             "paths": ["/static"],
             "command": "gunicorn --no-control-socket guestbook.desk:app",
+            "health_path": "/desk/health",
         },
     ]
     for arguments, sockets in (({"pools": takes}, 4), ({}, 2)):

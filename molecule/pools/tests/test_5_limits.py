@@ -15,7 +15,7 @@ PUBLIC = {"name": "public", "ports": [10001, 10002], "paths": ["/"]}
 def limited(deploy, host, units):
     """Have a blocking pool with its defaults on the host; return its worker's process."""
     command = "gunicorn --threads 20 --no-control-socket guestbook.desk:app"
-    pools = [PUBLIC, {**DESK, "command": command}]
+    pools = [PUBLIC, {**DESK, "command": command, "health_path": "/desk/health"}]
     run = deploy("flask", pools=pools, canary_seconds=0)
     assert run.returncode == 0, run.output
     return units.pids()
