@@ -37,6 +37,8 @@ ETC = Path("/etc")
 ABANDONED_SECONDS = 600.0
 # How long a module waits for another one that works: the one before it may be just ending.
 PATIENCE_SECONDS = 5.0
+# How long a new run waits for a module that works: who only looks at the lock has it for a moment.
+GLANCE_SECONDS = 0.5
 
 # A lock for what two sites of one host cannot do at once, such as trying all of nginx's
 # configuration; only root can write in /run.
@@ -250,7 +252,7 @@ def take(owner: Owner, instead_of: str = "") -> dict[str, Any]:
     """
     site = owner["site"]
     try:
-        with _site(site, PATIENCE_SECONDS):
+        with _site(site, GLANCE_SECONDS):
             followed = _other(owner, instead_of)
             _write(owner, {"since": now(), "phases": []})
     except _BusyError:
