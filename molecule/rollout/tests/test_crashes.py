@@ -77,7 +77,7 @@ def test_a_worker_that_keeps_crashing_comes_back_later_each_time(
         deliberate = time.monotonic() - begun
     print(waited, about, deliberate)
     assert waited[0] < waited[2] < waited[3]
-    assert waited[3] > 4
+    assert waited[3] > 3  # four seconds after the crash, whose time is known to the second
     assert (about["ActiveState"], about["SubState"]) == ("activating", "start-pre")
     assert len(journal.splitlines()) < 10
     assert deliberate < 10

@@ -130,7 +130,7 @@ BAD = {
     "blocks": (
         {"import os\n": "import os\nimport time\n",
          'self.write(f"edition': 'time.sleep(60)\n        self.write(f"edition'},
-        ["it did not answer / within 5 s, busy in Home.get"],
+        ["it does not answer / (no whole answer within 5 s), busy in Home.get"],
     ),
     "is never ready": (
         {"    return Application(": "    await asyncio.Event().wait()\n    return Application("},
