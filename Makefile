@@ -16,10 +16,11 @@ SSH_PORT ?=
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
 SCENARIO ?= $(patsubst %,-s %,$(TEST_SCENARIOS))
+MATRIX ?=
 MEASURE ?=
 PARTS ?=
 
-export PYTHON MEASURE HOSTS_PREFIX HOSTS_SUBNET
+export PYTHON MATRIX MEASURE HOSTS_PREFIX HOSTS_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Molecule's frame around a command's output would wrap and indent its lines.
 export MOLECULE_COMMAND_BORDERS := false

@@ -11,3 +11,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CHECKOUT))
 # Where Ansible would put the role's module_utils when it runs one of its modules.
 ansible.module_utils.__path__.append(str(CHECKOUT / "roles" / "aroundtheworld" / "module_utils"))
+
+
+def pytest_report_header() -> str:
+    """Return which cases of a matrix are taken."""
+    from tests.matrix import about  # importable only by now
+
+    return about()

@@ -25,6 +25,7 @@ from ansible.module_utils.aroundtheworld.rollout import (
 )
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
 
+from tests.matrix import chosen
 from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role.conftest import OWNER
 from tests.role_files import load_python
@@ -954,7 +955,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("event", "disturbance"), CASES)
+@pytest.mark.parametrize(("event", "disturbance"), chosen(CASES))
 def test_whatever_disturbs_a_rollout_all_workers_run_one_release(host, run, event, disturbance):
     run()
     files = host.snapshot()[0]
@@ -1281,7 +1282,7 @@ def test_a_command_that_binds_its_port_has_no_socket_and_is_restarted(host, run)
 
 @pytest.mark.parametrize("after", ["runner", "takes", "binds"])
 @pytest.mark.parametrize("before", ["runner", "takes", "binds"])
-@pytest.mark.parametrize("step", [*range(14), None])
+@pytest.mark.parametrize("step", chosen([*range(14), None]))
 def test_a_pool_becomes_another_kind_also_when_the_run_is_cut_off(host, run, before, after, step):
     run(FIRST, kinds=("runner", before))
     host.cut_off_at = step
