@@ -31,7 +31,7 @@ help: ## list what make can do
 	@echo
 	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s rollout'"
 	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game isolation growth' for bench;"
-	@echo "PYTHON=python3; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
+	@echo "PYTHON=python3; MATRIX=all for every case of unit; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
 
