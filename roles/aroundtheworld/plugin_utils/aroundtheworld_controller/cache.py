@@ -22,17 +22,3 @@ def only_one(lock: Path) -> Iterator[None]:
     with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def this_run() -> str:
-    """Return what tells this run of Ansible from every other: its process, and when that began.
-
-    Empty where there is no /proc (macOS); a repository is then fetched once a host instead of once
-    a run.
-    """
-    parent = os.getppid()
-    try:
-        stat = Path("/proc", str(parent), "stat").read_text()
-    except OSError:
-        return ""
-    return f"{parent} {stat.rpartition(')')[2].split()[19]}"

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO, cast
 from ansible.utils.display import Display
 
 from aroundtheworld_controller.addresses import shown, shown_with
-from aroundtheworld_controller.cache import only_one, this_run
+from aroundtheworld_controller.cache import only_one
+from aroundtheworld_controller.run import this_run
 from aroundtheworld_controller.source_tree import BadSourceError, SourceTree
 
 GIT = "aroundtheworld_app_git"

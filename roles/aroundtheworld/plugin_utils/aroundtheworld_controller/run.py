@@ -82,6 +82,17 @@ def this_process() -> dict[str, Any]:
     }
 
 
+def this_run() -> str:
+    """Return what tells this run from every other on this machine, or an empty text.
+
+    Empty where nobody says when a process began; a repository is then fetched once a host instead
+    of once a run.
+    """
+    parent = os.getppid()
+    began = _began(parent)
+    return f"{parent} {began}" if began else ""
+
+
 def is_here(process: Mapping[str, Any]) -> bool:
     """Tell whether the process of a run is, or was, one of this machine as it runs now."""
     return bool(process) and process["place"] == this_process()["place"]
