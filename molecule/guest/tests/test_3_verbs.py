@@ -22,14 +22,9 @@ VERB = """\
         name: aroundtheworld
         tasks_from: "{{ verb }}"
 """
-LOOP = """\
-- hosts: aroundtheworld
-  gather_facts: false
-  become: true
-  tasks:
-    - include_role:
-        name: aroundtheworld
-        tasks_from: "{{ verb }}"
+LOOP = (
+    VERB
+    + """\
       loop: [aroundtheworld, shop]
       loop_control:
         loop_var: aroundtheworld_site
@@ -43,6 +38,7 @@ LOOP = """\
           - {name: public, ports: ["{{ first_port | int }}"], paths: [/]}
           - {name: admin, ports: ["{{ first_port | int + 3 }}"], paths: [/admin], blocking: true}
 """
+)
 SHOP = "shop.example.org"
 
 
