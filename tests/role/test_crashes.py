@@ -3,8 +3,6 @@
 import pytest
 from ansible.module_utils.aroundtheworld import crashes
 
-from tests.conftest import CHECKOUT
-
 NOW = 10_000.0
 
 
@@ -78,9 +76,3 @@ def test_this_is_a_crash(properties, expected):
 )
 def test_time_spans_are_read_as_systemd_writes_them(text, expected):
     assert crashes.seconds(text) == pytest.approx(expected)
-
-
-def test_the_runner_has_the_same_file():
-    role = CHECKOUT / "roles/aroundtheworld"
-    copy = role / "files/runner/aroundtheworld_runner/crashes.py"
-    assert (role / "module_utils/aroundtheworld/crashes.py").read_text() == copy.read_text()

@@ -17,6 +17,7 @@ from ansible.errors import AnsibleActionFail
 from aroundtheworld_controller import content as content_room
 from aroundtheworld_controller import wheels
 from aroundtheworld_controller.content import (
+    RUNNER,
     app_files,
     content_id,
     describe_release,
@@ -104,7 +105,7 @@ def test_what_is_deployed_is_what_the_id_stands_for(app, tmp_path, change, said)
     trees = {"app": {"root": str(app), "files": [file.as_posix() for file in files]}}
     release = {"id": content_id({"app": (app, files)}), "trees": trees}
     change(app)
-    with tarfile.open(tmp_path / "a.tar", "w", dereference=True) as archive:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
         if said:
             with pytest.raises(AnsibleActionFail, match=said):
                 action.add_release(archive, release)
@@ -226,6 +227,17 @@ def test_what_links_lead_to_is_in_the_release(app, tmp_path):
     (tmp_path / "built" / "style.css").touch()
     (app / "static" / "built").symlink_to(tmp_path / "built")
     assert "static/built/style.css" in [str(file) for file in app_files(app, [])]
+
+
+def test_the_runners_links_to_the_roles_modules_are_files_in_a_release(tmp_path):
+    """Root imports nothing of a release, so the modules that both use come from two places."""
+    names = ["bounded_http.py", "crashes.py"]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        action.add_tree(archive, "runner", RUNNER, [f"aroundtheworld_runner/{n}" for n in names])
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        files = {Path(entry.name).name: archive.extractfile(entry).read() for entry in archive}
+    modules = CHECKOUT / "roles" / "aroundtheworld" / "module_utils" / "aroundtheworld"
+    assert files == {name: (modules / name).read_bytes() for name in names}
 
 
 def test_the_games_own_release_can_be_described():

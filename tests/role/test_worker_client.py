@@ -490,13 +490,6 @@ def test_an_app_is_asked_by_its_address_too():
 # --- Health checks --------------------------------------------------------------------------------
 
 
-def test_the_runner_has_the_same_client():
-    """It travels with the release, and root runs nothing of that, so there are two of them."""
-    role = CHECKOUT / "roles/aroundtheworld"
-    copy = role / "files/runner/aroundtheworld_runner/bounded_http.py"
-    assert (role / "module_utils/aroundtheworld/bounded_http.py").read_text() == copy.read_text()
-
-
 def test_an_app_is_asked_as_a_visitor_would_ask(control, serve):
     server = serve(answer(b"<html>"))
     check = bounded_http.HealthCheck(path="/health?x=1", host="shop.example.org", scheme="https")

@@ -32,7 +32,11 @@ display = Display()
 
 
 def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str]) -> None:
-    """Add files under `label`, owned by root and writable by nobody else."""
+    """Add files under `label`, owned by root and writable by nobody else.
+
+    A link to a file becomes that file: the app may have some, and the runner has.
+    """
+    archive.dereference = True
     now = int(time.time())
 
     def released(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -130,7 +134,7 @@ class ActionModule(ActionBase):
         release, environment = plan["release"], plan["environment"]
         with tempfile.TemporaryDirectory() as work:
             local = Path(work) / "release.tar.gz"
-            with tarfile.open(local, "w:gz", compresslevel=1, dereference=True) as archive:
+            with tarfile.open(local, "w:gz", compresslevel=1) as archive:
                 if "release" in missing:
                     add_release(archive, release)
                 if "environment" in missing:

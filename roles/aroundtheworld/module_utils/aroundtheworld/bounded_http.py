@@ -6,7 +6,7 @@ caller for longer than the deadline, and no more is kept in memory than the limi
 
 It needs nothing but the standard library, because it is used in three places: by the role's modules
 under the host's own Python, by the metrics' endpoint, and by the trial of a pool's own command. The
-last two travel with the release, whose runner has the same file; a test holds the two identical.
+last two travel with the release: the runner has a link to this file, and a release a copy of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which service crashes again and again, from what systemd says of it.
 
 It needs nothing but the standard library, because it is used in two places: by the role's modules,
-and by the metrics' endpoint, which travels with the release. The runner has the same file, and a
-test holds the two identical.
+and by the metrics' endpoint, which travels with the release: the runner has a link to this file,
+and a release a copy of it.
 """
 
 from __future__ import annotations
