@@ -598,6 +598,43 @@ def test_commands_are_exchanged_alone(host, run):
     assert host.restarts()[1:] == exchange(10001, 10002, 10003)
 
 
+def test_going_back_replaces_runners_of_all_pools_at_once_and_commands_alone(host, run):
+    run()
+    run(SECOND)
+    run(FIRST, verb="rollback")
+    assert host.restarts()[1:] == exchange((10004, 10001), (10002, 10003))
+    assert host.releases() == EVERY_WORKER_ON_FIRST
+    run(SECOND, kinds=("takes", "runner"))
+    run(FIRST, kinds=("takes", "runner"), verb="rollback")
+    assert host.restarts()[1:] == exchange(10001, 10002, 10003, 10004)
+
+
+@pytest.mark.parametrize("why", ["a canary", "it was reverted"])
+def test_going_back_tries_one_worker_first_where_a_release_has_to_prove_itself(host, run, why):
+    run()
+    if why == "it was reverted":
+        host.broken.add("aroundtheworld-handover@10003.service")
+    with pytest.raises(run.failed) if host.broken else contextlib.nullcontext():
+        run(SECOND)
+    host.broken.clear()
+    back = {"a canary": FIRST, "it was reverted": SECOND}[why]
+    run(back, verb="rollback", canary_seconds=int(why == "a canary"))
+    assert host.restarts()[1:] == exchange(10004, 10001, (10002, 10003))
+
+
+@pytest.mark.parametrize("port", [10001, 10002, 10003, 10004])
+def test_going_back_is_reverted_as_a_whole(host, run, port):
+    run()
+    run(SECOND)
+    files = host.snapshot()[0]
+    host.broken.add(f"aroundtheworld-handover@{port}.service")
+    with pytest.raises(run.failed, match=f"is back on release {SECOND}"):
+        run(FIRST, verb="rollback")
+    assert host.releases() == dict.fromkeys(EVERY_WORKER_ON_FIRST, SECOND)
+    assert host._files() == files
+    nothing_is_left_over(host)
+
+
 # --- The migration ------------------------------------------------------------------------------
 
 

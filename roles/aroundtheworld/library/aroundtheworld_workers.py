@@ -121,6 +121,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
+from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.rollout.migration import is_due
@@ -208,6 +209,9 @@ def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], 
         workers.tell = tell
         current = site.current_release()
         back = given["verb"] == "rollback"
+        workers.proven = (
+            back and not site.canary_seconds and given["release"] in last_good(site.home, current)
+        )
         workers.migrate = given["migrate"] or is_due(
             site.home, given["release"], current, back=back
         )

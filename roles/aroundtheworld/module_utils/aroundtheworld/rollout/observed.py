@@ -71,6 +71,7 @@ class Observed:
         self.leftover = self._loaded_stand_ins()
         self.orphans = self._find_orphans()
         self.migrate = False
+        self.proven = False
 
     def preparations(self) -> list[str]:
         """Return the units that have to succeed before any worker is touched, in order."""

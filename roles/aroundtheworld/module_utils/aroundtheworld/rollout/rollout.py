@@ -167,7 +167,7 @@ class Workers(Revert):
         self.earlier = self._healths(running)
         public = [one for one in running if one.is_public_runner]
         canary, siblings = public[:1], public[1:] if self.site.canary_seconds else []
-        for batch in batches(running):
+        for batch in batches(running, proven=self.proven):
             touched += batch
             earlier = self._healths(siblings) if batch == canary else {}
             with self._phase(f"exchange {', '.join(str(one.port) for one in batch)}"):

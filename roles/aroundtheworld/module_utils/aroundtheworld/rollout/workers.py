@@ -75,15 +75,22 @@ class Wanted:
         return ""
 
 
-def batches(workers: Sequence[Wanted]) -> list[list[Wanted]]:
+def batches(workers: Sequence[Wanted], *, proven: bool = False) -> list[list[Wanted]]:
     """Return in which groups workers are exchanged, those of a group at once.
 
     One after the other, until a public one runs the release. Of the other public ones as many at
     once as there are processors, since starting a process keeps one busy. A command is always
     alone: one that binds its port is missing meanwhile.
+
+    Args:
+        workers: The workers, in order.
+        proven: Whether all workers ran the release before, so that no runner has to try it alone.
     """
     together = os.cpu_count() or 1
-    rest = [one for one in workers if one.is_public_runner][1:]
+    if proven:
+        rest = [worker for worker in workers if worker.kind == "runner"]
+    else:
+        rest = [worker for worker in workers if worker.is_public_runner][1:]
     alone = [[one] for one in workers if one not in rest]
     return alone + [rest[first : first + together] for first in range(0, len(rest), together)]
 
