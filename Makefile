@@ -113,6 +113,12 @@ docs: .venv ## write what is generated anew: the README's tables of variables, G
 	@scripts/readme_table
 	@scripts/dashboard
 
+# --- the package -----------------------------------------------------------------------------------
+
+.PHONY: package
+package: ## make the role's tarball in dist, for `ansible-galaxy role install`
+	@scripts/package
+
 # --- the measurements ------------------------------------------------------------------------------
 
 .PHONY: bench
@@ -125,4 +131,4 @@ bench: hosts-tools ## measure what is promised about speed, and write docs/bench
 .PHONY: clean
 clean: ## remove the hosts, the tools and everything else that is not in git
 	@if [ -d .venv ]; then $(MAKE) down; fi
-	@rm -rf .venv .cache .ansible .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .cache dist .ansible .mypy_cache .pytest_cache .ruff_cache
