@@ -1,4 +1,4 @@
-"""What Prometheus hears of a site, from real sockets, with scripts for systemctl."""
+"""What Prometheus reads of a site, from real sockets, with scripts for systemctl."""
 
 import contextlib
 import http.server
@@ -11,10 +11,15 @@ import threading
 import time
 import urllib.request
 
-import aroundtheworld_exporter as exporter
+import aroundtheworld_exporter
 import pytest
+from aroundtheworld_exporter import parse_workers
 from prometheus_client.parser import text_string_to_metric_families
 
+from aroundtheworld_metrics import sources
+from aroundtheworld_metrics.server import Server
+from aroundtheworld_metrics.site import Paths, Site
+from aroundtheworld_metrics.worker_text import FAMILIES, parse_worker_metrics
 from aroundtheworld_runner import worker
 
 WORKER = """\
@@ -76,7 +81,7 @@ def handler(text, status=200, wait=None):
         def do_GET(self):
             if wait:
                 wait.wait(30)
-            with contextlib.suppress(BrokenPipeError):  # nobody waits any more
+            with contextlib.suppress(BrokenPipeError):  # the client has gone
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -98,7 +103,7 @@ class Host:
         self.home, self.run, self.directory = directory / "home", directory / "run", directory
         self.home.mkdir()
         self.servers = []
-        self.nginx = "127.0.0.1:9"  # nobody is there
+        self.nginx = "127.0.0.1:9"  # nothing listens there
         self.monkeypatch = monkeypatch
         self.systemctl("exit 1")
 
@@ -106,7 +111,7 @@ class Host:
         path = self.directory / "systemctl"
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
-        self.monkeypatch.setattr(exporter, "SYSTEMCTL", str(path))
+        self.monkeypatch.setattr(sources, "SYSTEMCTL", str(path))
 
     def worker(self, port, text=WORKER, **more):
         path = self.run / "shop" / str(port) / "control.sock"
@@ -121,19 +126,19 @@ class Host:
     def site(self, workers=None):
         if workers is None:
             workers = [
-                *exporter.workers_of("public:10001"),
-                *exporter.workers_of("admin:10004:blocking"),
-                *exporter.workers_of("flask:10005:command"),
+                *parse_workers("public:10001"),
+                *parse_workers("admin:10004:blocking"),
+                *parse_workers("flask:10005:command"),
             ]
-        return exporter.Site("shop", workers, self.nginx, exporter.Paths(self.home, self.run))
+        return Site("shop", workers, self.nginx, Paths(self.home, self.run))
 
     def scrape(self, site=None):
-        """Return `name{label="value",…}` without the site to value, as Prometheus hears it."""
+        """Return `name{label="value",…}` without the site to value, as Prometheus reads it."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             address = "http://{}:{}/metrics".format(*listening.getsockname())
-            server = serve(exporter.Server(listening, site or self.site()))
-            with urllib.request.urlopen(address) as answer:
-                text = answer.read().decode()
+            server = serve(Server(listening, site or self.site()))
+            with urllib.request.urlopen(address) as response:
+                text = response.read().decode()
             server.shutdown()
         samples = {}
         for family in text_string_to_metric_families(text):
@@ -156,40 +161,40 @@ def host(tmp_path, monkeypatch):
         server.server_close()
 
 
-def test_a_worker_is_told_of_with_its_pool_and_port(host):
+def test_metrics_of_a_worker_have_its_pool_and_port(host):
     host.worker(10001)
     host.worker(10004, WORKER.replace("41", "7"))
-    said = host.scrape()
-    assert said['worker_up{pool="public",port="10001"}'] == 1
-    assert said['worker_requests_total{code="200",pool="public",port="10001"}'] == 41
-    assert said['worker_requests_total{code="200",pool="admin",port="10004"}'] == 7
-    assert said['worker_info{pool="public",port="10001",release="0123456789ab"}'] == 1
-    assert said['worker_loop_lag_seconds_bucket{le="0.1",pool="public",port="10001"}'] == 3
-    assert said['worker_loop_lag_seconds_sum{pool="public",port="10001"}'] == 7.5
+    samples = host.scrape()
+    assert samples['worker_up{pool="public",port="10001"}'] == 1
+    assert samples['worker_requests_total{code="200",pool="public",port="10001"}'] == 41
+    assert samples['worker_requests_total{code="200",pool="admin",port="10004"}'] == 7
+    assert samples['worker_info{pool="public",port="10001",release="0123456789ab"}'] == 1
+    assert samples['worker_loop_lag_seconds_bucket{le="0.1",pool="public",port="10001"}'] == 3
+    assert samples['worker_loop_lag_seconds_sum{pool="public",port="10001"}'] == 7.5
 
 
-def test_what_systemd_knows_is_told(host):
+def test_metrics_of_units_come_from_systemd(host):
     host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
-    said = host.scrape()
-    assert said["systemd_up"] == 1
-    assert said['worker_restarts_total{pool="public",port="10001"}'] == 2
-    assert said['pool_memory_bytes{pool="public"}'] == 1048576
-    assert said['pool_cpu_seconds_total{pool="public"}'] == 2.5
-    assert said['pool_tasks{pool="public"}'] == 5
-    assert said['pool_memory_max_bytes{pool="admin"}'] == 2097152
+    samples = host.scrape()
+    assert samples["systemd_up"] == 1
+    assert samples['worker_restarts_total{pool="public",port="10001"}'] == 2
+    assert samples['pool_memory_bytes{pool="public"}'] == 1048576
+    assert samples['pool_cpu_seconds_total{pool="public"}'] == 2.5
+    assert samples['pool_tasks{pool="public"}'] == 5
+    assert samples['pool_memory_max_bytes{pool="admin"}'] == 2097152
     for unset in (
         'pool_memory_max_bytes{pool="public"}',
         'pool_memory_bytes{pool="admin"}',
         'pool_cpu_seconds_total{pool="admin"}',
     ):
-        assert unset not in said
+        assert unset not in samples
 
 
 def test_systemd_is_asked_for_every_worker_and_pool(host):
-    asked = host.directory / "asked"
-    host.systemctl(f'echo "$@" > {asked}')
+    arguments = host.directory / "arguments"
+    host.systemctl(f'echo "$@" > {arguments}')
     host.scrape()
-    assert asked.read_text().split()[-6:] == [
+    assert arguments.read_text().split()[-6:] == [
         *(f"shop@{port}.service" for port in (10001, 10004, 10005)),
         *(f"shop-{pool}.slice" for pool in ("public", "admin", "flask")),
     ]
@@ -205,41 +210,41 @@ def test_a_command_is_up_when_systemd_says_that_it_runs(host):
 def test_a_worker_that_runs_and_does_not_answer_is_down(host):
     host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
     host.worker(10004)
-    said = host.scrape()
-    assert said['worker_up{pool="public",port="10001"}'] == 0
-    assert said['worker_up{pool="admin",port="10004"}'] == 1
+    samples = host.scrape()
+    assert samples['worker_up{pool="public",port="10001"}'] == 0
+    assert samples['worker_up{pool="admin",port="10004"}'] == 1
 
 
 def test_many_workers_that_hang_cost_one_time_out(host, monkeypatch):
-    monkeypatch.setattr(exporter, "TIMEOUT", 0.5)
+    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
     end = threading.Event()
     ports = range(10001, 10033)
     for port in ports:
         host.worker(port, wait=end)
     host.worker(10034)
     named = ",".join(map(str, [*ports, 10034]))
-    begun = time.monotonic()
-    said = host.scrape(host.site(exporter.workers_of(f"public:{named}")))
-    took = time.monotonic() - begun
+    began = time.monotonic()
+    samples = host.scrape(host.site(parse_workers(f"public:{named}")))
+    took = time.monotonic() - began
     end.set()
-    assert sum(value for key, value in said.items() if key.startswith("worker_up")) == 1
-    assert said['worker_up{pool="public",port="10034"}'] == 1
+    assert sum(value for key, value in samples.items() if key.startswith("worker_up")) == 1
+    assert samples['worker_up{pool="public",port="10034"}'] == 1
     assert took < 4
 
 
-def test_a_worker_with_an_older_runner_is_up_and_says_no_more(host):
+def test_a_worker_with_an_older_runner_is_up_and_has_no_other_metrics(host):
     host.worker(10001, "{}", status=404)
-    said = host.scrape()
-    assert said['worker_up{pool="public",port="10001"}'] == 1
-    assert not any(key.startswith("worker_info") for key in said)
+    samples = host.scrape()
+    assert samples['worker_up{pool="public",port="10001"}'] == 1
+    assert not any(key.startswith("worker_info") for key in samples)
 
 
-def test_a_worker_that_tells_nonsense_is_down_and_the_others_are_not(host):
+def test_a_worker_that_sends_nonsense_is_down_and_the_others_are_not(host):
     host.worker(10001, "what{ever\n")
     host.worker(10004)
-    said = host.scrape()
-    assert said['worker_up{pool="public",port="10001"}'] == 0
-    assert said['worker_up{pool="admin",port="10004"}'] == 1
+    samples = host.scrape()
+    assert samples['worker_up{pool="public",port="10001"}'] == 0
+    assert samples['worker_up{pool="admin",port="10004"}'] == 1
 
 
 def lines(*more):
@@ -266,23 +271,23 @@ SPOILING = {
 
 
 @pytest.mark.parametrize("text", SPOILING.values(), ids=SPOILING)
-def test_what_would_spoil_the_answer_makes_one_worker_down_only(host, text):
+def test_what_would_spoil_the_response_makes_only_its_worker_down(host, text):
     host.worker(10001, text)
     host.worker(10004)
-    said = host.scrape()
-    assert said['worker_up{pool="public",port="10001"}'] == 0
-    assert not any('port="10001"' in key for key in said if not key.startswith("worker_up"))
-    assert said['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
+    samples = host.scrape()
+    assert samples['worker_up{pool="public",port="10001"}'] == 0
+    assert not any('port="10001"' in key for key in samples if not key.startswith("worker_up"))
+    assert samples['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
 
 
-def test_families_that_are_not_a_worker_s_are_left_out(host):
+def test_families_that_no_worker_has_are_left_out(host):
     own = lines('up{pool="admin",port="10004"} 1', "restarts_total 7", "newer_total 1")
     host.worker(10001, lines("ready 1") + own)
-    said = host.scrape()
-    assert said['worker_up{pool="public",port="10001"}'] == 1
-    assert said['worker_ready{pool="public",port="10001"}'] == 1
-    assert said['worker_up{pool="admin",port="10004"}'] == 0
-    assert not any("newer" in key or "restarts" in key for key in said)
+    samples = host.scrape()
+    assert samples['worker_up{pool="public",port="10001"}'] == 1
+    assert samples['worker_ready{pool="public",port="10001"}'] == 1
+    assert samples['worker_up{pool="admin",port="10004"}'] == 0
+    assert not any("newer" in key or "restarts" in key for key in samples)
 
 
 def test_a_worker_cannot_change_the_type_or_help_of_a_family(host):
@@ -294,8 +299,8 @@ def test_a_worker_cannot_change_the_type_or_help_of_a_family(host):
 
 
 @pytest.mark.parametrize("piece", [b"x", b"# nothing\n" * 5000], ids=["slowly", "without end"])
-def test_a_worker_that_answers_without_end_holds_up_nobody(host, piece, monkeypatch):
-    monkeypatch.setattr(exporter, "TIMEOUT", 0.5)
+def test_a_worker_that_answers_without_end_does_not_delay_the_others(host, piece, monkeypatch):
+    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
     over = threading.Event()
 
     class Endless(http.server.BaseHTTPRequestHandler):
@@ -313,73 +318,73 @@ def test_a_worker_that_answers_without_end_holds_up_nobody(host, piece, monkeypa
     path.parent.mkdir(parents=True)
     host.servers.append(serve(UnixServer(str(path), Endless)))
     host.worker(10004)
-    begun = time.monotonic()
-    said = host.scrape()
-    took = time.monotonic() - begun
+    began = time.monotonic()
+    samples = host.scrape()
+    took = time.monotonic() - began
     over.set()
-    assert said['worker_up{pool="public",port="10001"}'] == 0
-    assert said['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
+    assert samples['worker_up{pool="public",port="10001"}'] == 0
+    assert samples['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
     assert took < 2.5
 
 
-def test_what_the_runner_tells_is_what_is_known():
+def test_the_runner_publishes_the_families_that_are_known():
     settings = worker.Settings(
         module="m", attribute="a", control=None, private_app=None,
         hold=False, drain_timeout=1.0, linger=1.0, block_warn=1.0,
     )  # fmt: skip
     _, (_, text) = worker.Worker(settings, []).metrics()
-    told = {
+    published = {
         family.name.removeprefix("aroundtheworld_worker_"): (family.type, family.documentation)
         for family in text_string_to_metric_families(text)
     }
-    assert told == {name: family[:2] for name, family in exporter.FAMILIES.items()}
-    assert len(exporter.worker_metrics(text)) > 8
+    assert published == {name: family[:2] for name, family in FAMILIES.items()}
+    assert len(parse_worker_metrics(text)) > 8
 
 
-def test_a_worker_that_crashes_is_told(host):
+def test_a_worker_that_crashes_is_shown(host):
     host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
-    said = host.scrape()
-    assert said['worker_crashing{pool="public",port="10001"}'] == 0  # it has run for long since
-    assert said['worker_crashing{pool="admin",port="10004"}'] == 1
-    assert said['worker_crashing{pool="flask",port="10005"}'] == 0
+    samples = host.scrape()
+    assert samples['worker_crashing{pool="public",port="10001"}'] == 0  # it has run for long since
+    assert samples['worker_crashing{pool="admin",port="10004"}'] == 1
+    assert samples['worker_crashing{pool="flask",port="10005"}'] == 0
 
 
-def test_nginx_numbers_are_told(host):
+def test_metrics_of_nginx_come_from_its_status_page(host):
     host.start_nginx()
-    said = host.scrape()
-    assert said["nginx_up"] == 1
-    assert said['nginx_connections{state="active"}'] == 3
-    assert said['nginx_connections{state="waiting"}'] == 2
-    assert said["nginx_connections_accepted_total"] == 17
-    assert said["nginx_connections_handled_total"] == 16
-    assert said["nginx_requests_total"] == 25
+    samples = host.scrape()
+    assert samples["nginx_up"] == 1
+    assert samples['nginx_connections{state="active"}'] == 3
+    assert samples['nginx_connections{state="waiting"}'] == 2
+    assert samples["nginx_connections_accepted_total"] == 17
+    assert samples["nginx_connections_handled_total"] == 16
+    assert samples["nginx_requests_total"] == 25
 
 
 @pytest.mark.parametrize("text", [None, "<html>not found</html>"])
-def test_an_nginx_that_tells_nothing_is_down(host, text):
+def test_an_nginx_without_a_status_page_is_down(host, text):
     if text:
         host.start_nginx(text)
-    said = host.scrape()
-    assert said["nginx_up"] == 0
-    assert "nginx_requests_total" not in said
+    samples = host.scrape()
+    assert samples["nginx_up"] == 0
+    assert "nginx_requests_total" not in samples
 
 
-def test_nothing_answers_and_the_rest_is_told_all_the_same(host):
-    said = host.scrape()
-    assert said["systemd_up"] == 0
-    assert said["maintenance"] == 0
-    assert said['release_info{release=""}'] == 1
-    assert said["exporter_seconds"] < 3
-    assert said['pool_blocking{pool="admin"}'] == 1
-    assert said['pool_blocking{pool="public"}'] == 0
+def test_no_source_answers_and_the_rest_is_shown_all_the_same(host):
+    samples = host.scrape()
+    assert samples["systemd_up"] == 0
+    assert samples["maintenance"] == 0
+    assert samples['release_info{release=""}'] == 1
+    assert samples["exporter_seconds"] < 3
+    assert samples['pool_blocking{pool="admin"}'] == 1
+    assert samples['pool_blocking{pool="public"}'] == 0
 
 
-def test_release_and_maintenance_are_told(host):
+def test_release_and_maintenance_are_shown(host):
     (host.home / "current").symlink_to("releases/abcdefabcdef")
     (host.home / "maintenance.html").touch()
-    said = host.scrape()
-    assert said['release_info{release="abcdefabcdef"}'] == 1
-    assert said["maintenance"] == 1
+    samples = host.scrape()
+    assert samples['release_info{release="abcdefabcdef"}'] == 1
+    assert samples["maintenance"] == 1
 
 
 def entry(**more):
@@ -388,14 +393,14 @@ def entry(**more):
     return json.dumps(usual | rest | more) + "\n"
 
 
-def test_the_last_change_is_told(host):
+def test_the_last_change_is_shown(host):
     log = host.home / "deploys.jsonl"
     log.write_text(entry(to="a") + entry(outcome="reverted"))
-    said = host.scrape()
-    assert said['deploy_last_info{from="a",outcome="reverted",to="b",verb="deploy"}'] == 1
-    assert said["deploy_last_timestamp_seconds"] == 1767323045
-    assert said["deploy_last_duration_seconds"] == 1.5
-    assert "ada" not in str(said)
+    samples = host.scrape()
+    assert samples['deploy_last_info{from="a",outcome="reverted",to="b",verb="deploy"}'] == 1
+    assert samples["deploy_last_timestamp_seconds"] == 1767323045
+    assert samples["deploy_last_duration_seconds"] == 1.5
+    assert "ada" not in str(samples)
 
 
 def test_a_line_that_was_cut_off_is_not_the_last_change(host):
@@ -413,14 +418,14 @@ def test_the_command_line_is_understood(host):
         if not pid:
             os.dup2(listening.fileno(), 3)
             os.set_inheritable(3, True)  # also where it was that already
-            program = exporter.__file__
+            program = aroundtheworld_exporter.__file__
             arguments = ["shop", str(host.home), "127.0.0.1:9", "public:10001,10002"]
             python = sys.executable
             os.execv(python, [python, "-I", "-B", program, *arguments, "flask:10005:command"])
         address = "http://{}:{}/metrics".format(*listening.getsockname())
         try:
-            with urllib.request.urlopen(address, timeout=20) as answer:
-                text = answer.read().decode()
+            with urllib.request.urlopen(address, timeout=20) as response:
+                text = response.read().decode()
         finally:
             os.kill(pid, 15)
             os.waitpid(pid, 0)

@@ -1,0 +1,205 @@
+"""The metrics of one site, read from all their sources at once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from aroundtheworld_metrics.families import Families
+from aroundtheworld_metrics.sources import last_change, read_nginx, read_units, read_worker
+from aroundtheworld_runner.crashes import crashing
+
+MOST_THREADS = 64
+UNSET = 2**64 - 1  # how systemd writes what has no value, and no limit
+
+T = TypeVar("T")
+
+
+class Worker(NamedTuple):
+    """A worker that there should be."""
+
+    pool: str
+    port: int
+    has_control: bool
+    """Whether it has a control socket; what a pool's own command starts does not have it."""
+    blocking: bool = False
+    """Whether its handlers may block."""
+
+
+class Paths(NamedTuple):
+    """Where everything is."""
+
+    home: Path
+    run: Path = Path("/run")
+
+
+class Site(Collector):
+    """Everything about one site, read again for each request."""
+
+    def __init__(self, name: str, workers: Sequence[Worker], nginx: str, paths: Paths) -> None:
+        """Take what there should be.
+
+        Args:
+            name: Of the site.
+            workers: All of them.
+            nginx: The address of nginx's status page, as ``address:port``.
+            paths: Where everything is.
+        """
+        self.name, self.workers, self.nginx, self.paths = name, workers, nginx, paths
+        self._collecting = threading.Lock()
+        self._threads = ThreadPoolExecutor(min(len(workers) + 2, MOST_THREADS))
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metric families; a source that does not answer is left out."""
+        with self._collecting:
+            began = time.monotonic()
+            families = Families(self.name)
+            pools = list(dict.fromkeys(worker.pool for worker in self.workers))
+            slices = {f"{self.name}-{pool}.slice": pool for pool in pools}
+            services = {f"{self.name}@{worker.port}.service": worker for worker in self.workers}
+            nginx = self._threads.submit(read_nginx, self.nginx)
+            systemd = self._threads.submit(read_units, [*services, *slices])
+            reading = {
+                worker: self._threads.submit(read_worker, self._control(worker))
+                for worker in self.workers
+                if worker.has_control
+            }
+            units = _result(families, "systemd", systemd.result) or {}
+            for name, worker in services.items():
+                read = reading[worker].result if worker in reading else None
+                _add_worker(families, worker, units.get(name, {}), read)
+            for pool in pools:
+                may = any(worker.pool == pool and worker.blocking for worker in self.workers)
+                families.gauge(
+                    "pool_blocking", "Whether the pool's handlers may block.", may, pool=pool
+                )
+            for name, pool in slices.items():
+                _add_slice(families, pool, units.get(name, {}))
+            _add_nginx(families, _result(families, "nginx", nginx.result) or {})
+            _add_release(families, self.paths.home)
+            families.gauge(
+                "exporter_seconds",
+                "How long it took to ask everybody.",
+                round(time.monotonic() - began, 6),
+            )
+        yield from families.all.values()
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: which metrics there are depends on which sources answer."""
+        return []
+
+    def _control(self, worker: Worker) -> Path:
+        return self.paths.run / self.name / str(worker.port) / "control.sock"
+
+
+def _result(families: Families, source: str, read: Callable[[], T]) -> T | None:
+    """Return what a source says, and add whether it does."""
+    try:
+        result = read()
+    except OSError:
+        result = None
+    families.gauge(f"{source}_up", f"Whether {source} answers.", result is not None)
+    return result
+
+
+def _add_worker(
+    families: Families,
+    worker: Worker,
+    unit: Mapping[str, str],
+    read: Callable[[], list[Metric]] | None,
+) -> None:
+    labels = {"pool": worker.pool, "port": str(worker.port)}
+    up = unit.get("ActiveState") == "active"
+    if read is not None:
+        try:
+            families.extend(read(), {"site": families.site, **labels})
+            up = True
+        except OSError:
+            up = False
+    families.gauge(
+        "worker_up",
+        "Whether the worker answers on its private socket; without one, whether it runs.",
+        up,
+        **labels,
+    )
+    if unit:
+        families.gauge(
+            "worker_crashing",
+            "Whether it ended by itself, and has not run for a minute since.",
+            crashing(unit) is not None,
+            **labels,
+        )
+    if (restarts := _number(unit, "NRestarts")) is not None:
+        families.counter(
+            "worker_restarts", "Restarts by systemd, after it was told to run.", restarts,
+            **labels,
+        )  # fmt: skip
+
+
+def _add_slice(families: Families, pool: str, unit: Mapping[str, str]) -> None:
+    for key, name, documentation in (
+        ("MemoryCurrent", "pool_memory_bytes", "Memory of all the pool's workers together."),
+        ("MemoryMax", "pool_memory_max_bytes", "How much memory they may have, if limited."),
+        ("TasksCurrent", "pool_tasks", "Processes and threads of the pool's workers."),
+        ("TasksMax", "pool_tasks_max", "How many of them there may be."),
+    ):
+        if (value := _number(unit, key)) is not None:
+            families.gauge(name, documentation, value, pool=pool)
+    if (nanoseconds := _number(unit, "CPUUsageNSec")) is not None:
+        families.counter(
+            "pool_cpu_seconds", "Processor time of the pool's workers.", nanoseconds / 1e9,
+            pool=pool,
+        )  # fmt: skip
+
+
+def _number(properties: Mapping[str, str], name: str) -> int | None:
+    """Return one of systemd's numbers, or `None` when it is not set."""
+    text = properties.get(name, "")
+    return int(text) if text.isdigit() and int(text) != UNSET else None
+
+
+def _add_nginx(families: Families, numbers: Mapping[str, int]) -> None:
+    for state in ("active", "reading", "writing", "waiting"):
+        if state in numbers:
+            families.gauge(
+                "nginx_connections", "Clients' connections, of all sites of the host.",
+                numbers[state], state=state,
+            )  # fmt: skip
+    for name, documentation in (
+        ("accepted", "Connections that nginx accepted."),
+        ("handled", "Connections that it handled; fewer when it had no more room."),
+        ("requests", "Requests that it got."),
+    ):
+        if name in numbers:
+            infix = "" if name == "requests" else "connections_"
+            families.counter(f"nginx_{infix}{name}", documentation, numbers[name])
+
+
+def _add_release(families: Families, home: Path) -> None:
+    current = home / "current"
+    release = current.readlink().name if current.is_symlink() else ""
+    families.gauge("release_info", "The current release.", 1, release=release)
+    closed = (home / "maintenance.html").exists()
+    families.gauge("maintenance", "Whether the site is closed for maintenance.", closed)
+    if not (entry := last_change(home / "deploys.jsonl")):
+        return
+    families.gauge(
+        "deploy_last_info",
+        "The last change of the site: done, reverted or failed.",
+        1,
+        **{key: str(entry.get(key, "")) for key in ("verb", "from", "to", "outcome")},
+    )
+    with contextlib.suppress(KeyError, ValueError):
+        began = datetime.fromisoformat(entry["time"]).timestamp()
+        families.gauge("deploy_last_timestamp_seconds", "When it began, Unix time.", began)
+    seconds = sum(phase["seconds"] for phase in entry.get("phases", []))
+    families.gauge("deploy_last_duration_seconds", "How long it took.", seconds)

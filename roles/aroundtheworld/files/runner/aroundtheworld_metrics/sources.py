@@ -1,0 +1,88 @@
+"""Where the metrics come from: the workers, systemd, nginx, and the site's log of changes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from aroundtheworld_metrics.worker_text import parse_worker_metrics
+from aroundtheworld_runner import crashes
+from aroundtheworld_runner.bounded_http import request
+
+TIMEOUT = 1.0  # seconds until a source that does not answer is left out
+SLICE_PROPERTIES = ("MemoryCurrent", "MemoryMax", "CPUUsageNSec", "TasksCurrent", "TasksMax")
+PROPERTIES = ",".join(["Id", *crashes.PROPERTIES, *SLICE_PROPERTIES])
+SYSTEMCTL = "/usr/bin/systemctl"
+LAST_BYTES = 64 * 1024  # of the log of changes, with the last entry in them
+
+NGINX_STATUS = re.compile(
+    r"Active connections: (?P<active>\d+)\s+server accepts handled requests\s+"
+    r"(?P<accepted>\d+) (?P<handled>\d+) (?P<requests>\d+)\s+"
+    r"Reading: (?P<reading>\d+) Writing: (?P<writing>\d+) Waiting: (?P<waiting>\d+)"
+)
+
+
+def read_worker(control: Path) -> list[Metric]:
+    """Return what a worker measures; raises `OSError` when it does not answer.
+
+    A worker with an older runner responds that there is no such path.
+    """
+    status, body = request(control, "GET", "/metrics", timeout=TIMEOUT)
+    if status != http.client.OK:
+        return []
+    try:
+        return parse_worker_metrics(body.decode())
+    except ValueError as error:
+        raise OSError(f"its metrics cannot be read: {error}") from error
+
+
+def read_units(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return each unit's properties; raises `OSError` when systemd does not answer."""
+    try:
+        output = subprocess.run(  # noqa: S603 - names from the unit file
+            [SYSTEMCTL, "show", f"--property={PROPERTIES}", "--", *names],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=2 * TIMEOUT,
+        ).stdout
+    except subprocess.SubprocessError as error:
+        raise OSError(str(error)) from error
+    units = {}
+    for block in output.strip().split("\n\n"):
+        properties = dict(line.partition("=")[::2] for line in block.splitlines())
+        units[properties.get("Id", "")] = properties
+    return units
+
+
+def read_nginx(address: str) -> dict[str, int]:
+    """Return the numbers of nginx's status page; raises `OSError` when it does not answer."""
+    body = request(address, "GET", "/nginx", timeout=TIMEOUT).body
+    match = NGINX_STATUS.search(body.decode(errors="replace"))
+    if match is None:
+        raise OSError("this is not nginx's status page")
+    return {name: int(value) for name, value in match.groupdict().items()}
+
+
+def last_change(log: Path) -> dict[str, Any]:
+    """Return the last whole line of the site's log of changes, or nothing."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - LAST_BYTES))
+            lines = handle.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):
+            entry: dict[str, Any] = json.loads(line)
+            return entry
+    return {}
