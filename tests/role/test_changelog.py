@@ -7,6 +7,7 @@ import stat
 
 import pytest
 from ansible.module_utils.aroundtheworld import changelog
+from ansible.module_utils.aroundtheworld.layout import HomeLayout
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
 
@@ -25,7 +26,7 @@ def entry(to="b", **more):
 
 
 def mode(home):
-    return stat.S_IMODE(changelog.log_path(home).stat().st_mode)
+    return stat.S_IMODE(HomeLayout(home).log.stat().st_mode)
 
 
 def test_only_root_and_the_sites_user_can_read_it(home):
@@ -34,12 +35,12 @@ def test_only_root_and_the_sites_user_can_read_it(home):
     group = (home / "shared").stat().st_gid
     changelog.append_log(home, entry())
     assert mode(home) == 0o640
-    assert changelog.log_path(home).stat().st_gid == group
+    assert HomeLayout(home).log.stat().st_gid == group
     assert not changelog.exposed(home)
 
 
 def test_one_from_before_that_was_everybodys_is_corrected(home):
-    log = changelog.log_path(home)
+    log = HomeLayout(home).log
     assert not changelog.exposed(home)
     log.write_text(json.dumps(entry()) + "\n")
     log.chmod(0o644)
@@ -53,7 +54,7 @@ def test_one_from_before_that_was_everybodys_is_corrected(home):
 
 
 def test_what_was_cut_off_does_not_take_the_next_entry_with_it(home):
-    changelog.log_path(home).write_text(json.dumps(entry("b")) + "\n" + json.dumps(entry("c"))[:20])
+    HomeLayout(home).log.write_text(json.dumps(entry("b")) + "\n" + json.dumps(entry("c"))[:20])
     changelog.append_log(home, entry("d"))
     assert [one["to"] for one in changelog.read_log(home)] == ["b", "d"]
 
@@ -63,7 +64,7 @@ def test_it_does_not_grow_for_ever(home, monkeypatch):
     sizes = []
     for number in range(300):
         changelog.append_log(home, entry("e", outcome="reverted", cause=f"{number} " + "x" * 300))
-        sizes.append(changelog.log_path(home).stat().st_size)
+        sizes.append(HomeLayout(home).log.stat().st_size)
     assert max(sizes) <= 11_000
     assert mode(home) == 0o640
     last = changelog.read_log(home)
@@ -76,13 +77,13 @@ def test_a_journal_without_end_is_cut_in_the_middle(home):
     (one,) = changelog.read_log(home)
     assert one["cause"].startswith("why\n")
     assert one["cause"].endswith("\nlast line")
-    assert changelog.log_path(home).stat().st_size < 10_000
+    assert HomeLayout(home).log.stat().st_size < 10_000
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_rollback_goes_to_the_same_release_however_much_was_cut(home, monkeypatch, seed):
     chance = random.Random(seed)
-    log = changelog.log_path(home)
+    log = HomeLayout(home).log
     entries = [
         entry(
             chance.choice(NAMES),

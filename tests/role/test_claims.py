@@ -150,7 +150,7 @@ def test_claims_are_read_and_what_is_none_is_passed_over(tmp_path):
     ):
         (tmp_path / name).mkdir()
         if text:
-            (tmp_path / name / claims.FILE).write_text(text)
+            (tmp_path / name / claims.CLAIM).write_text(text)
     assert claims.read_claims(tmp_path) == {"aroundtheworld": json.loads(json.dumps(mine))}
 
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import FILE
+from ansible.module_utils.aroundtheworld.layout import CLAIM
 from ansible.module_utils.aroundtheworld.nginx import change, service, site
 
 from tests.role.nginx_process import NGINX, NGINX_ORG, Host, ask, free_port, needs_nginx
@@ -482,7 +482,7 @@ def claim(host, name, port):
     keys = {"home": "/srv", "user": name, "server_names": ["_"], "pools": [], "sockets": []}
     (host.own / name).mkdir(exist_ok=True)
     text = json.dumps({"site": name, "http_port": port, **keys})
-    (host.own / name / FILE).write_text(text)
+    (host.own / name / CLAIM).write_text(text)
 
 
 def test_the_last_site_of_a_host_switches_the_welcome_page_on(host, run, port):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.aroundtheworld import lock
 from ansible.module_utils.aroundtheworld.changelog import last_good
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.rollout import (
     canary,
     handover,
@@ -60,7 +61,7 @@ class Host:
         for made in (self.units, self.home, self.secrets):
             made.mkdir()
         (self.secrets / "cookie_secret").write_text("x")
-        self.claim = claims.claim_path("aroundtheworld", directory / "etc")
+        self.claim = SystemLayout("aroundtheworld", directory).claim
         self.claim.parent.mkdir(parents=True)
         nothing = {"http_port": 80, "server_names": ["_"], "pools": [], "sockets": []}
         about = {"site": "aroundtheworld", "home": str(self.home), "user": "tornado"}

@@ -43,10 +43,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import RouteHolds, all_routes
 from ansible.module_utils.basic import AnsibleModule
 
-RUN = Path("/run")
 SLOW = 0.1  # seconds: whoever waits for so long because of somebody else notices it
 QUICK = 0.02  # seconds: what holds the loop for less blocks nobody
 ENOUGH = 20  # requests, before it is said of a route that it never blocks
@@ -414,7 +414,10 @@ def main() -> None:
     )
     site, pools = module.params["site"], module.params["pools"]
     pool_of = {str(port): pool["name"] for pool in pools for port in pool["ports"]}
-    answers = all_routes({port: RUN / site / port / "control.sock" for port in pool_of})
+    layout = SystemLayout(site)
+    answers = all_routes(
+        {port: layout.private(layout.service(port), "control") for port in pool_of}
+    )
     routes = merge((pool_of[port], said) for port, said in answers.items() if said)
     log = Path(module.params["access_log"])
     for file in (log.with_name(f"{log.name}.1"), log):

@@ -142,6 +142,7 @@ from ansible.module_utils.aroundtheworld.claims import (
     overlap,
     read_claims,
 )
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import LockedError, look, take
 from ansible.module_utils.aroundtheworld.names import name_problems
@@ -289,8 +290,8 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"The site cannot be locked, so nothing was changed: {error}")
     release = platform.freedesktop_os_release()
-    home = Path(module.params["home"])
-    current = (home / "current").readlink().name if (home / "current").is_symlink() else ""
+    layout = SiteLayout(Path(module.params["home"]), module.params["site"])
+    current = layout.current_release()
     _, installed, _ = module.run_command(
         [
             *("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"),
@@ -311,8 +312,8 @@ def main() -> None:
         [
             *("systemctl", "list-units", "--plain", "--no-legend", "--state=active"),
             # Of a command that binds its port itself, the service has it and no socket unit.
-            f"{module.params['site']}@*.socket",
-            f"{module.params['site']}@*.service",
+            layout.socket("*"),
+            layout.service("*"),
         ]
     )
     # An operator may have a worker of their own that is called alike.
@@ -321,7 +322,7 @@ def main() -> None:
         line.split()[0].partition("@")[2].rpartition(".")[0] for line in units.splitlines()
     }
     own_ports = {
-        int(port) for port in instances if f"{module.params['site']}@{port}.service.d" in known
+        int(port) for port in instances if layout.drop_in(layout.service(port)).parent.name in known
     }
     claim, claims = module.params["claim"], read_claims()
     # Of a port that another site has, its claim tells more than who listens there.
@@ -329,7 +330,7 @@ def main() -> None:
     _, listens, _ = module.run_command(
         [
             *("systemctl", "show", "--property=Listen", "--"),
-            f"{module.params['site']}-metrics.socket",
+            layout.metrics("socket"),
         ]
     )
     own_ports.update(int(port) for port in re.findall(r":(\d+) \(Stream\)", listens))
@@ -354,11 +355,9 @@ def main() -> None:
         packages_missing=[name for name in module.params["packages"] if name not in packages],
         python3_apt="python3-apt" in packages,
         current=current,
-        releases={
-            link.parent.name: link.readlink().name for link in home.glob("releases/[!.]*/venv")
-        },
-        environments=[whole.parent.name for whole in home.glob("environments/*/.whole")],
-        good_releases=last_good(home, current),
+        releases=layout.environments_by_release(),
+        environments=layout.whole_environments(),
+        good_releases=last_good(layout.home, current),
         followed=followed,
         taken_ports=[
             taken
@@ -366,7 +365,7 @@ def main() -> None:
             if taken["port"] not in claimed
         ],
         unfit=unfit(module, claim, claims),
-        room=room(home, Path(module.params["temporary"]).expanduser()),
+        room=room(layout.home, Path(module.params["temporary"]).expanduser()),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         processes=int(Path("/proc/sys/kernel/pid_max").read_text()),
         ipv6=has_ipv6,

@@ -66,23 +66,16 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user, is_alone, make_user
-from ansible.module_utils.aroundtheworld.changelog import exposed, log_path, secure
-from ansible.module_utils.aroundtheworld.claims import (
-    claim_path,
-    claim_text,
-    collisions,
-    read_claims,
-)
+from ansible.module_utils.aroundtheworld.changelog import exposed, secure
+from ansible.module_utils.aroundtheworld.claims import claim_text, collisions, read_claims
 from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
+from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import only_site, owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
-ROOT = Path("/")
 GENERATE = "generate"
-# Everybody could lock it, so that no run came through.
-FORMER_LOCK = ".lock"
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:
@@ -112,6 +105,7 @@ class Layout:
         self.module, self.root = module, root
         self.claim: dict[str, Any] = module.params["claim"]
         self.site: str = self.claim["site"]
+        self.layout = SiteLayout(Path(self.claim["home"]), self.site, root)
         self.settings: dict[str, dict[str, Any]] = json.loads(module.params["settings"])
         self.changes: list[str] = []
 
@@ -132,7 +126,7 @@ class Layout:
 
     def write_claim(self) -> None:
         """Write the claim, unless another site was faster than the plan's look."""
-        path = claim_path(self.site, self.root / "etc")
+        path = self.layout.claim
         listed = belongings.has(self.site, self.root)
         if not path.parent.exists():
             listed["directories"].append(str(path.parent))
@@ -165,7 +159,7 @@ class Layout:
             missing = [one for one in (path, *path.parents) if not one.exists()]
             belongings.take(self.site, directories=missing, root=self.root)
             path.mkdir(parents=True)
-        elif path == Path(self.claim["home"]) and not self.has_made(path):
+        elif path == self.layout.home and not self.has_made(path):
             return  # somebody made it for the site, and the plan found it fit
         owner = directory["owner"]
         user = find_user(str(owner))
@@ -179,10 +173,10 @@ class Layout:
 
     def put_right(self) -> None:
         """Have the log of changes for root and the site's user alone, and no lock for everybody."""
-        home = Path(self.claim["home"])
-        if exposed(home) and self.changing(f"group and mode of {log_path(home)}"):
+        home = self.layout.home
+        if exposed(home) and self.changing(f"group and mode of {self.layout.log}"):
             secure(home)
-        former = home / FORMER_LOCK
+        former = self.layout.former_lock  # everybody could lock it, so that no run came through
         if former.exists() and self.changing(f"no {former}"):
             former.unlink()
 
@@ -208,7 +202,7 @@ class Layout:
 
     def write_script(self) -> None:
         """Write the command with which root runs what the app brings."""
-        path, text = belongings.script(self.site, self.root), self.module.params["script"]
+        path, text = self.layout.script, self.module.params["script"]
         same = path.exists() and read_exactly(path) == text
         if same and path.stat().st_mode & 0o777 == 0o755:
             return

@@ -69,13 +69,13 @@ from typing import Any
 from ansible.module_utils.aroundtheworld import virtualenv
 from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.files import link_atomically
+from ansible.module_utils.aroundtheworld.layout import WHOLE, HomeLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import only_change, owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 from ansible.module_utils.basic import AnsibleModule
 
-WHOLE = ".whole"  # made last in an environment: one without it was cut off
 UNFINISHED = ".new-"  # begins the name of a release that is being written
 # What a migration would do may be a script of SQL, of which this many lines are shown.
 MIGRATION_LINES = 500
@@ -94,11 +94,11 @@ class Installer:
     ) -> None:
         """Name what is wanted; nothing is touched yet."""
         self.module = module
-        self.home = home
+        self.layout = HomeLayout(home)
         self.assets = Assets(home, static)
-        self.environment = home / "environments" / environment
-        self.release = home / "releases" / release
-        self.link = self.release / "venv"
+        self.environment = self.layout.environment(environment)
+        self.release = self.layout.release(release)
+        self.link = self.layout.environment_link(release)
         self.target = Path("..", "..", "environments", environment)
 
     def missing(self) -> list[str]:
@@ -121,11 +121,6 @@ class Installer:
             last = printable_lines((out + error).strip())
             words = [word for word in map(str, command) if "\n" not in word]
             self.module.fail_json(msg=f"{' '.join(words[:6])} … failed:\n{last}")
-
-    def current(self) -> str:
-        """Return the id of the release that runs now, or an empty text."""
-        link = self.home / "current"
-        return link.readlink().name if link.is_symlink() else ""
 
     def install_environment(self, source: Path, environment: Path) -> None:
         """Make the environment at its final place, because its scripts contain that path."""
@@ -310,7 +305,7 @@ def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
     module.exit_json(
         changed=bool(missing),
         missing=missing,
-        current=installer.current(),
+        current=installer.layout.current_release(),
         migration=migration,
         diff={"before": "".join(f"no {part}\n" for part in missing), "after": after},
     )

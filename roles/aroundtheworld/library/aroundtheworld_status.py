@@ -39,14 +39,13 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.journal import journal_lines
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import status_lines
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, healths
 from ansible.module_utils.basic import AnsibleModule
-
-RUN = Path("/run")
 
 
 def crash_text(crashes: Crashes, last_line: str) -> str:
@@ -132,6 +131,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     site, home = module.params["site"], Path(module.params["home"])
+    layout = SiteLayout(home, site)
     systemd = Systemd(module)
     # An operator may have units that are called alike.
     own = Running(systemd, site, sorted(belongings.files(site))).names
@@ -139,8 +139,7 @@ def main() -> None:
     state = systemd.show(units, PROPERTIES)
     workers = []
     lines = []
-    ports = {unit: unit.partition("@")[2].removesuffix(".service") for unit in units}
-    answers = healths({unit: RUN / site / port / "control.sock" for unit, port in ports.items()})
+    answers = healths({unit: layout.private(unit, "control") for unit in units})
     for unit, health in answers.items():
         active, crashes = state[unit]["ActiveState"], crashing(state[unit])
         # Its own last line: systemd's would be that it ended.
@@ -153,9 +152,8 @@ def main() -> None:
         if group and (missing := not_enforced(group)):
             pool = name.removeprefix(f"{site}-").removesuffix(".slice")
             lines.append(f"pool {pool}: this kernel does not enforce {', '.join(missing)}")
-    current = home / "current"
-    lines.append(f"current release: {current.readlink().name if current.is_symlink() else 'none'}")
-    lines.append(f"maintenance: {'closed' if (home / 'maintenance.html').exists() else 'open'}")
+    lines.append(f"current release: {layout.current_release() or 'none'}")
+    lines.append(f"maintenance: {'closed' if layout.maintenance.exists() else 'open'}")
     lines += status_lines(site)
     changes = read_log(home)[-module.params["changes"] :]
     lines += [change_line(entry) for entry in changes]

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.claims import MADE_BY, Claim
+from ansible.module_utils.aroundtheworld.layout import ROOT, HomeLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import process_name
 
-ROOT = Path("/")
 NO_LOGIN = ("nologin", "false")
 UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 # A package's; a user that the operator declares in /etc/sysusers.d may be meant for this site.
@@ -79,7 +79,7 @@ def change_problems(claim: Claim, before: Claim) -> Iterator[str]:
         before: What it has; nothing when it is new.
     """
     former, name = before.get("user", ""), claim["user"]
-    shared = Path(claim["home"], "shared")
+    shared = HomeLayout(Path(claim["home"])).shared
     if former in ("", name) or not shared.is_dir() or not any(shared.iterdir()):
         return
     user = find_user(name)

@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.files import link_atomically, write_atomically
+from ansible.module_utils.aroundtheworld.layout import HomeLayout
 
 VERSIONS, CURRENT, NAMES, INDEX = "versions", "current", "names", "index.json"
 
@@ -45,7 +46,8 @@ class Assets:
             static: Each a ``url`` that begins and ends with a slash, and the app's ``directory``
                 for it; without it, those that were served until now.
         """
-        self.home, self.root = home, home / "assets"
+        self.layout = HomeLayout(home)
+        self.root: Path = self.layout.assets
         try:
             self.index: dict[str, Any] = json.loads((self.root / INDEX).read_text())
         except (FileNotFoundError, ValueError):
@@ -54,10 +56,10 @@ class Assets:
 
     def releases(self) -> list[str]:
         """Return the ids of the releases on the host, the newest first."""
-        found = (self.home / "releases").glob("[!.]*")
-        return [
-            path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-        ]
+        newest_first = sorted(
+            self.layout.installed(), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+        return [path.name for path in newest_first]
 
     def stale(self) -> bool:
         """Tell whether `update` has something to do."""
@@ -90,7 +92,7 @@ class Assets:
 
     def _files(self, one: Mapping[str, str], release: str = "") -> Path:
         """Return where the files of a static directory are, in a release or in the current one."""
-        top = self.home / "releases" / release if release else self.home / "current"
+        top: Path = self.layout.release(release) if release else self.layout.current
         return top / "app" / one["directory"]
 
     def _digests(self, release: str) -> Digests:

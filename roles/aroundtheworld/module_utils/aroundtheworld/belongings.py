@@ -17,12 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.claims import Claim, claim_path, claim_text
+from ansible.module_utils.aroundtheworld.claims import Claim, claim_text
 from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.layout import DROP_IN, ROOT, STEPS, SystemLayout
 
-ROOT = Path("/")
 POOLS, METRICS = "aroundtheworld_pools", "aroundtheworld_metrics_port"
-DROP_IN = "pool.conf"
 
 # What leads to a home that no variable names.
 USUAL = Path("/var/lib/tornado")
@@ -39,61 +38,38 @@ def mark(site: str) -> str:
 # --- Which files there are ------------------------------------------------------------------------
 
 
-def unit_directory(root: Path = ROOT) -> Path:
-    """Return where the role writes unit files."""
-    return root / "etc" / "systemd" / "system"
-
-
-def drop_in(site: str, port: int | str, units: Path, infix: str = "") -> Path:
-    """Return where the release and the pool's settings of a worker are."""
-    return units / f"{site}{infix}@{port}.service.d" / DROP_IN
-
-
 def ports(claim: Claim, variable: str) -> list[int]:
     """Return the ports that a claim has because of a variable."""
     return [entry["port"] for entry in claim["sockets"] if entry["variable"] == variable]
 
 
-def unit_files(claim: Claim, units: Path) -> list[Path]:
+def unit_files(claim: Claim, root: Path = ROOT) -> list[Path]:
     """Return the unit files of a site with this claim."""
-    site = claim["site"]
-    names = [f"{site}@.service", f"{site}@.socket"]
-    names += [f"{site}-handover@.service"]
-    names += [f"{site}-{step}.service" for step in ("prepare", "migrate", "trial")]
+    layout = SystemLayout(claim["site"], root)
+    names = [layout.service(""), layout.socket(""), layout.stand_in("")]
+    names += map(layout.step, STEPS)
     if ports(claim, METRICS):
-        names += [f"{site}-metrics.socket", f"{site}-metrics.service"]
-    names += [
-        f"{site}-{pool}{infix}.slice" for pool in claim["pools"] for infix in ("", ".handover")
-    ]
+        names += [layout.metrics("socket"), layout.metrics("service")]
+    for pool in claim["pools"]:
+        names += [layout.slice(pool), layout.stand_in_slice(pool)]
     return [
-        *(units / name for name in names),
-        *(drop_in(site, port, units) for port in ports(claim, POOLS)),
+        *(layout.units / name for name in names),
+        *(layout.drop_in(layout.service(port)) for port in ports(claim, POOLS)),
     ]
-
-
-def script(site: str, root: Path = ROOT) -> Path:
-    """Return the command that runs what the app brings as its workers run."""
-    return root / "usr" / "local" / "sbin" / f"{site}-run"
-
-
-def nginx_files(site: str, root: Path = ROOT) -> list[Path]:
-    """Return the site's configuration in Debian's layout of nginx, and the link to it."""
-    nginx = root / "etc" / "nginx"
-    return [nginx / name / f"{site}.conf" for name in ("sites-available", "sites-enabled")]
 
 
 def log_files(site: str, root: Path = ROOT) -> list[Path]:
     """Return nginx's logs of the site, those of former days included, however they are named."""
     name = re.compile(rf"{site}\.(access|error)\.log([.-]\d+)*(\.(gz|xz|bz2|zst))?")
-    logs = root / "var" / "log" / "nginx"
+    logs = SystemLayout(site, root).nginx_logs
     found = logs.glob(f"{site}.*") if logs.is_dir() else []
     return sorted(path for path in found if name.fullmatch(path.name))
 
 
 def planned_files(claim: Claim, root: Path = ROOT) -> list[Path]:
     """Return every file outside its home and ``/etc/SITE`` that a site with this claim has."""
-    units = unit_files(claim, unit_directory(root))
-    return [*units, script(claim["site"], root), *nginx_files(claim["site"], root)]
+    layout = SystemLayout(claim["site"], root)
+    return [*unit_files(claim, root), layout.script, *layout.nginx_files]
 
 
 # --- What is known by its content -----------------------------------------------------------------
@@ -137,13 +113,13 @@ def is_marked(path: Path, site: str) -> bool:
 
 def marked_files(site: str, root: Path = ROOT) -> list[Path]:
     """Return the files that carry the role's mark for the site, where the role writes any."""
-    units = unit_directory(root)
+    layout = SystemLayout(site, root)
     candidates = [
         path
         for pattern in (f"{site}@.*", f"{site}-*.*", f"{site}@*.d/*", f"{site}-handover@*.d/*")
-        for path in units.glob(pattern)
+        for path in layout.units.glob(pattern)
     ]
-    candidates += [script(site, root), *nginx_files(site, root)]
+    candidates += [layout.script, *layout.nginx_files]
     return sorted({path for path in candidates if path.is_file() and is_marked(path, site)})
 
 
@@ -171,7 +147,7 @@ def adopted(claim: Claim, root: Path = ROOT) -> Has:
             if path.name == DROP_IN or path.exists() or path.is_symlink()
         )
     home = Path(claim["home"])
-    directories = [home, root / "etc" / site]
+    directories = [home, SystemLayout(site, root).etc]
     if home.parent == USUAL:  # made on the way to the usual home, and by nobody else
         directories.append(USUAL)
     return {
@@ -184,7 +160,7 @@ def adopted(claim: Claim, root: Path = ROOT) -> Has:
 def read_claim(site: str, root: Path = ROOT) -> dict[str, Any]:
     """Return a site's claim with the list of what it has, or nothing when it has none."""
     try:
-        claim: dict[str, Any] = json.loads(claim_path(site, root / "etc").read_text())
+        claim: dict[str, Any] = json.loads(SystemLayout(site, root).claim.read_text())
     except (OSError, ValueError):
         return {}
     if not isinstance(claim, dict) or not {"home", "sockets", "pools"} <= claim.keys():
@@ -245,7 +221,7 @@ def _change(
         entries = [entry for entry in claim["has"].get(kind, []) if entry not in gone]
         entries += [entry for entry in map(plain, added) if entry not in entries]
         listed[kind] = sorted(entries, key=str)
-    path = claim_path(site, root / "etc")
+    path = SystemLayout(site, root).claim
     text = claim_text({**claim, "has": listed})
     if path.read_text() != text:
         write_atomically(path, text, 0o644)

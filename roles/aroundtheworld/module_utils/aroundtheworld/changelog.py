@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.layout import HomeLayout
 
-NAME = "deploys.jsonl"
 MODE = 0o640
 # Beyond this the log is cut down to the newest half of it, and what a rollback needs.
 LIMIT_BYTES = 512 * 1024
@@ -24,20 +24,15 @@ CAUSE_CHARACTERS = 8000
 Entry = dict[str, Any]
 
 
-def log_path(home: Path) -> Path:
-    """Return the file with one JSON object a change."""
-    return home / NAME
-
-
 def _group(home: Path) -> int:
     """Return the group of the site's user: the one that what the app keeps belongs to."""
-    shared = home / "shared"
+    shared = HomeLayout(home).shared
     return shared.stat().st_gid if shared.is_dir() else 0
 
 
 def exposed(home: Path) -> bool:
     """Tell whether the log is readable by more, or by fewer, than it should."""
-    path = log_path(home)
+    path = HomeLayout(home).log
     if not path.is_file():
         return False
     found = path.stat()
@@ -46,7 +41,7 @@ def exposed(home: Path) -> bool:
 
 def secure(home: Path) -> None:
     """Have the log readable by root and the site's user alone."""
-    handle = os.open(log_path(home), os.O_RDONLY | os.O_NOFOLLOW)
+    handle = os.open(HomeLayout(home).log, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         _secure(handle, home)
     finally:
@@ -66,7 +61,7 @@ def append_log(home: Path, entry: Mapping[str, Any]) -> None:
         half = CAUSE_CHARACTERS // 2
         entry = {**entry, "cause": f"{cause[:half]}\n…\n{cause[-half:]}"}
     handle = os.open(
-        log_path(home), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, MODE & 0o600
+        HomeLayout(home).log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, MODE & 0o600
     )
     try:
         _secure(handle, home)
@@ -83,9 +78,9 @@ def append_log(home: Path, entry: Mapping[str, Any]) -> None:
 
 def trim(home: Path) -> None:
     """Cut the log down to its newest half, and those older entries that a rollback needs."""
-    there = {path.name for path in (home / "releases").glob("[!.]*")}
+    there = {path.name for path in HomeLayout(home).installed()}
     text = "".join(json.dumps(entry) + "\n" for entry in _kept(read_log(home), there))
-    write_atomically(log_path(home), text, MODE, group=_group(home))
+    write_atomically(HomeLayout(home).log, text, MODE, group=_group(home))
 
 
 def _kept(log: Sequence[Entry], there: set[str]) -> list[Entry]:
@@ -121,7 +116,7 @@ def read_log(home: Path) -> list[Entry]:
     """Return the changes in the log, oldest first; a line that was cut off is left out."""
     entries = []
     try:
-        lines = log_path(home).read_text().splitlines()
+        lines = HomeLayout(home).log.read_text().splitlines()
     except FileNotFoundError:
         return []
     for line in lines:
@@ -147,14 +142,14 @@ def last_good(home: Path, current: str) -> list[str]:
 
     A release counts that ran on all workers, is still on the host, and was not found bad since.
     """
-    log = read_log(home)
+    layout, log = HomeLayout(home), read_log(home)
     known = outcomes(log)
     good: list[str] = []
     for entry in reversed(log):
         if entry["outcome"] != "done":
             continue
         for name in (entry["to"], entry["from"]):
-            ran_well = known.get(name, "done") == "done" and (home / "releases" / name).is_dir()
+            ran_well = known.get(name, "done") == "done" and layout.release(name).is_dir()
             if name and ran_well and name not in (*good, current):
                 good.append(name)
     return good

@@ -11,18 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-ETC = Path("/etc")
-FILE = "aroundtheworld.json"
+from ansible.module_utils.aroundtheworld.layout import CLAIM, ETC
+
 # What the user database says of a user that the role made.
 MADE_BY = "Made by the aroundtheworld role"
 
 KEYS = {"site", "home", "user", "http_port", "server_names", "pools", "sockets"}
 Claim = Mapping[str, Any]
-
-
-def claim_path(site: str, etc: Path = ETC) -> Path:
-    """Return where the claim of a site is."""
-    return etc / site / FILE
 
 
 def claim_text(claim: Claim) -> str:
@@ -42,7 +37,7 @@ def removed(claim: Claim) -> dict[str, Any]:
 def read_claims(etc: Path = ETC) -> dict[str, dict[str, Any]]:
     """Return the claim of every site on the host, by the site's name."""
     found = {}
-    for path in sorted(etc.glob(f"*/{FILE}")):
+    for path in sorted(etc.glob(f"*/{CLAIM}")):
         try:
             claim = json.loads(path.read_text())
         except (OSError, ValueError):  # it goes, or is no claim

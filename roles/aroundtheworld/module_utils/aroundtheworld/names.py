@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.belongings import (
-    ROOT,
     marked_files,
     planned_files,
     read_claim,
-    unit_directory,
 )
 from ansible.module_utils.aroundtheworld.claims import Claim
+from ansible.module_utils.aroundtheworld.layout import ROOT, SystemLayout
 
 # Names that systemd gives units and slices itself, on every host or as soon as they are needed.
 SYSTEMD = (
@@ -71,25 +70,25 @@ def packaged_units(site: str, root: Path = ROOT) -> list[Path]:
 
 def foreign(claim: Claim, root: Path = ROOT) -> list[str]:
     """Return files of the host that the site would write, or hide, and has not made."""
-    site, etc, units = claim["site"], root / "etc", unit_directory(root)
+    site = claim["site"]
+    layout = SystemLayout(site, root)
     before = read_claim(site, root)
     listed = before["has"]["files"] if before else []
     own = {*marked_files(site, root), *map(Path, listed)}
-    directory = etc / site
     # A site from before there were claims.
-    old = not before and (directory / "secrets").is_dir() and (directory / "environment").is_file()
+    old = not before and layout.secrets.is_dir() and layout.environment_file.is_file()
     planned = planned_files(claim, root)
     paths = [path for path in planned if path not in own]
-    names = {path.name for path in planned if path.parent == units}
+    names = {path.name for path in planned if path.parent == layout.units}
     if not before:
         # Later an operator may say of it how the site as a whole yields to the rest of the host.
-        names.add(f"{site}.slice")
-        paths.append(units / f"{site}.slice")
+        names.add(layout.site_slice)
+        paths.append(layout.units / layout.site_slice)
     paths += [root / place / name for place in UNIT_DIRECTORIES for name in sorted(names)]
     if not before and not old:
-        paths.append(root / "run" / site)
-        if directory.is_dir():
-            paths += sorted(directory.iterdir())[:1]
+        paths.append(layout.run)
+        if layout.etc.is_dir():
+            paths += sorted(layout.etc.iterdir())[:1]
     found = [path for path in paths if path.exists() or path.is_symlink()]
     # /lib is a link to /usr/lib, and one file is named once.
     return [str(path) for path in dict.fromkeys(map(_real, found))]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.belongings import read_claim
+from ansible.module_utils.aroundtheworld.layout import ROOT, HomeLayout
 
-ROOT = Path("/")
 ALLOWED = (
     "A home is a directory of its own that does not exist yet or is empty and root's, below /srv, "
     "/opt, /var/lib, /var/www or a file system of your own, as in '/srv/shop'"
@@ -69,7 +69,7 @@ def home_problems(home: str, site: str, run: Run, root: Path = ROOT) -> Iterator
     before = read_claim(site, root)
     own = before.get("home") == home
     path = Path(home)
-    if not own or not (root / home.lstrip("/") / "current").is_symlink():
+    if not own or not HomeLayout(root / home.lstrip("/")).current_release():
         reason = _taken(path) or _led_to(path, root)
         if not reason and not own:
             reason = _somebodys(path, root) or _packages(path, run, root)

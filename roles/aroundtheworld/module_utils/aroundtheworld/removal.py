@@ -10,25 +10,13 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user, remove_user
-from ansible.module_utils.aroundtheworld.changelog import append_log, log_path
-from ansible.module_utils.aroundtheworld.claims import (
-    MADE_BY,
-    claim_path,
-    claim_text,
-    read_claims,
-    removed,
-)
+from ansible.module_utils.aroundtheworld.changelog import append_log
+from ansible.module_utils.aroundtheworld.claims import MADE_BY, claim_text, read_claims, removed
 from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.layout import DROP_IN, ROOT, SiteLayout
 from ansible.module_utils.aroundtheworld.lock import now
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
-
-ROOT = Path("/")
-# What the role makes in a site's home; whatever else is there is somebody else's.
-SHARED, LOG = "shared", log_path(Path()).name
-MADE = ("current", ".before", "releases", "environments", "assets", "maintenance.html", ".lock")
-# What it makes beside the claim.
-SETTINGS = ("environment", "secrets", "settings.key")
 
 
 class Removal:
@@ -42,9 +30,8 @@ class Removal:
         Raises:
             HostError: The site's home on the host is another one.
         """
-        self.systemd, self.site, self.home, self.root = systemd, site, home, root
-        self.etc = root / "etc" / site
-        self.claim_path = claim_path(site, root / "etc")
+        self.systemd, self.site, self.root = systemd, site, root
+        self.layout = layout = SiteLayout(home, site, root)
         self.others = read_claims(root / "etc")
         self.others.pop(site, None)
         self.claim = belongings.read_claim(site, root)
@@ -60,39 +47,37 @@ class Removal:
             )
         self.has = self.claim["has"]
         self.files = [Path(path) for path in self.has["files"]]
-        worth_keeping = (home / SHARED, self.etc / "secrets")
+        worth_keeping = (layout.shared, layout.secrets)
         self.keeps = not data and self.exists and any(path.exists() for path in worth_keeping)
         self.running = Running(systemd, site, self.files, root).groups()
-        units = belongings.unit_directory(root)
-        found = [path for path in self.files if path.is_relative_to(units)]
+        found = [path for path in self.files if path.is_relative_to(layout.units)]
         present = [path for path in found if path.exists() or path.is_symlink()]
         present += belongings.half_made(found)
-        self.unit_files = sorted({*present, *belongings.links(found, units)})
+        self.unit_files = sorted({*present, *belongings.links(found, layout.units)})
         self.directories: list[Path] = []
         self.paths = list(self._paths())
 
     def _paths(self) -> Iterator[Path]:
         """Yield what goes beside the units, and keeps nothing of what the app keeps."""
-        units = belongings.unit_directory(self.root)
-        logs = self.root / "var" / "log" / "nginx"
+        layout = self.layout
         beside = [
             path
             for path in self.files
-            if not path.is_relative_to(units) and not path.is_relative_to(logs)
+            if not path.is_relative_to(layout.units) and not path.is_relative_to(layout.nginx_logs)
         ]
         beside += belongings.half_made(beside)
         if self.exists:
-            beside.append(self.root / "run" / self.site)
+            beside.append(layout.run)
             # Unit files from before a rollout that was cut off.
-            beside += [units / f".{self.site}.before", units / f".{self.site}.before.new"]
+            beside += [layout.before, layout.unfinished_before]
         yield from (path for path in beside if path.exists() or path.is_symlink())
         if not self.exists:
             return
-        own = [path for path in self._children(self.home) if self._made(path.name)]
-        settings = [path for path in self._children(self.etc) if self._setting(path.name)]
+        own = [path for path in self._children(layout.home) if self._made(path)]
+        settings = [path for path in self._children(layout.etc) if self._setting(path)]
         if self.keeps:
-            yield from (path for path in own if path.name not in (SHARED, LOG))
-            yield from (path for path in settings if path.name != "secrets")
+            yield from (path for path in own if path not in layout.data)
+            yield from (path for path in settings if path != layout.secrets)
         else:
             yield from own
             yield from settings
@@ -104,9 +89,9 @@ class Removal:
         """Yield the directories that the role made and that are empty when all else is gone."""
         going = set(self.files)
         for path in sorted(map(Path, self.has["directories"]), reverse=True):
-            if path == self.home:
+            if path == self.layout.home:
                 stays = set(self.strangers_at_home())
-            elif path.is_relative_to(self.home) or path.is_relative_to(self.etc):
+            elif path.is_relative_to(self.layout.home) or path.is_relative_to(self.layout.etc):
                 continue  # it goes with what it is in
             else:
                 stays = set(self._children(path)) - going
@@ -118,36 +103,33 @@ class Removal:
     def _children(directory: Path) -> list[Path]:
         return sorted(directory.iterdir()) if directory.is_dir() else []
 
-    @staticmethod
-    def _made(name: str) -> bool:
+    def _made(self, path: Path) -> bool:
         """Tell whether the role makes this in a home, also by half."""
-        whole = (*MADE, SHARED, LOG)
-        return name in whole or any(name.startswith(f".{one.lstrip('.')}.") for one in whole)
+        return _is_of(path, (*self.layout.made, *self.layout.data))
 
-    @staticmethod
-    def _setting(name: str) -> bool:
+    def _setting(self, path: Path) -> bool:
         """Tell whether the role makes this beside the claim, also by half."""
-        return name in SETTINGS or any(name.startswith(f".{one}.") for one in SETTINGS)
+        return _is_of(path, self.layout.settings)
 
     def strangers_at_home(self) -> list[Path]:
         """Return what is in the home and not the role's."""
-        home = self._children(self.home) if self.exists else []
-        return [path for path in home if not self._made(path.name)]
+        home = self._children(self.layout.home) if self.exists else []
+        return [path for path in home if not self._made(path)]
 
     def strangers(self) -> list[Path]:
         """Return what is in the site's directories and not the role's."""
-        settings = self._children(self.etc) if self.exists else []
-        claim = self.claim_path.name
+        settings = self._children(self.layout.etc) if self.exists else []
+        claim = self.layout.claim.name
         beside = [
             path
             for file in self.unit_files
-            if file.name == belongings.DROP_IN
+            if file.name == DROP_IN
             for path in self._children(file.parent)
             if path != file
         ]
         return [
             *self.strangers_at_home(),
-            *(path for path in settings if not self._setting(path.name) and claim not in path.name),
+            *(path for path in settings if not self._setting(path) and claim not in path.name),
             *beside,
         ]
 
@@ -171,7 +153,7 @@ class Removal:
         said = [f"{path} is not the role's, and stays." for path in self.strangers()]
         if self.keeps:
             logs = belongings.log_files(self.site, self.root)
-            paths = [self.home / SHARED, self.home / LOG, self.etc / "secrets", *logs]
+            paths = [*self.layout.data, self.layout.secrets, *logs]
             said += [f"{path} stays." for path in paths if path.exists()]
             said.append(
                 f"The user {self.claim['user']} stays with its files. To remove all of that too: "
@@ -201,11 +183,12 @@ class Removal:
         ]
         text = claim_text(removed(self.claim))
         stays = self.keeps or bool(self.strangers_at_home())
+        path = self.layout.claim
         if self.exists and not stays:
-            plan.append((f"remove {self.claim_path}", self._remove_claim))
-        elif stays and self.claim_path.read_text() != text:
-            write = partial(write_atomically, self.claim_path, text, 0o644)
-            plan.append((f"keep the site's name for its data, in {self.claim_path}", write))
+            plan.append((f"remove {path}", self._remove_claim))
+        elif stays and path.read_text() != text:
+            write = partial(write_atomically, path, text, 0o644)
+            plan.append((f"keep the site's name for its data, in {path}", write))
         return plan
 
     def _stop(self, names: Sequence[str]) -> None:
@@ -218,28 +201,36 @@ class Removal:
 
     def _remove_claim(self) -> None:
         """Remove the claim, and its directory with it unless there are others' files in it."""
-        own = str(self.etc) in self.has["directories"]
+        etc, path = self.layout.etc, self.layout.claim
+        own = str(etc) in self.has["directories"]
         for name, other in self.others.items():  # what leads to its home goes with the last site
             leads = [one for one in map(Path, self.has["directories"]) if one.is_dir()]
             leads = [one for one in leads if Path(other["home"]).is_relative_to(one)]
             belongings.take(name, directories=leads, root=self.root)
-        self.claim_path.unlink(missing_ok=True)
-        for left in self.etc.glob(f".{self.claim_path.name}.*"):  # from a run that was killed
+        path.unlink(missing_ok=True)
+        for left in etc.glob(f".{path.name}.*"):  # from a run that was killed
             left.unlink()
         if own:
             with contextlib.suppress(OSError):
-                self.etc.rmdir()
+                etc.rmdir()
 
     def carry_out(self, plan: Sequence[tuple[str, Callable[[], object]]], who: str) -> None:
         """Do what there is to do; raises `HostError`."""
-        current = self.home / "current"
-        release = current.readlink().name if current.is_symlink() else ""
+        home, release = self.layout.home, self.layout.current_release()
         for _, way in plan:
             way()
-        if self.home.is_dir() and self.keeps:
+        if home.is_dir() and self.keeps:
             entry = {"time": now(), "who": who, "verb": "remove", "from": release}
             end = {"to": "nothing", "phases": [], "outcome": "done", "cause": ""}
-            append_log(self.home, entry | end)
+            append_log(home, entry | end)
+
+
+def _is_of(path: Path, made: Sequence[Path]) -> bool:
+    """Tell whether a path is one of those, or what is renamed to one of them when it is whole."""
+    names = [whole.name for whole in made]
+    return path.name in names or path.name.startswith(
+        tuple(f".{name.lstrip('.')}." for name in names)
+    )
 
 
 def remove(path: Path) -> None:

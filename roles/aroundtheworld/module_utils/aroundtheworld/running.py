@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ansible.module_utils.aroundtheworld.belongings import DROP_IN, ROOT, unit_directory
+from ansible.module_utils.aroundtheworld.layout import DROP_IN, ROOT, SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 
 
@@ -16,7 +16,7 @@ class Running:
         self, systemd: Systemd, site: str, files: Sequence[Path], root: Path = ROOT
     ) -> None:
         """Take the files that the site has; systemd is asked by `groups`."""
-        self.systemd, self.site, self.files, self.root = systemd, site, files, root
+        self.systemd, self.files, self.layout = systemd, files, SystemLayout(site, root)
         self.names = self._names()
 
     def groups(self) -> list[list[str]]:
@@ -29,7 +29,7 @@ class Running:
         sockets, services, slices = (
             sorted(name for name in self.names if name.endswith(kind)) for kind in kinds
         )
-        around = f"{self.site}.slice"
+        around = self.layout.site_slice
         return [
             self._running(sockets),
             [*self._running(services), *self._of_the_moment()],
@@ -39,16 +39,16 @@ class Running:
 
     def _names(self) -> set[str]:
         """Return the names of all units that the site may have in memory."""
-        site, units = self.site, unit_directory(self.root)
-        names = {path.name for path in self.files if path.parent == units}
+        layout = self.layout
+        names = {path.name for path in self.files if path.parent == layout.units}
         for path in self.files:
             if path.name == DROP_IN:
                 name = path.parent.name.removesuffix(".d")
                 names.add(name)
                 # Of each worker there is a socket and maybe a stand-in.
                 prefix, _, port = name.removesuffix(".service").partition("@")
-                if prefix == site:
-                    names |= {f"{site}@{port}.socket", f"{site}-handover@{port}.service"}
+                if prefix == layout.name:
+                    names |= {layout.socket(port), layout.stand_in(port)}
         return {name for name in names if "@." not in name}
 
     def _running(self, names: Sequence[str]) -> list[str]:
@@ -64,8 +64,10 @@ class Running:
 
         They are the site's when they have its environment.
         """
-        environment = str(self.root / "etc" / self.site / "environment")
-        for name in self._running([f"{self.site}-run-*.service", "migration-check-*.service"]):
+        environment = self.layout.environment_file
+        for name in self._running(
+            [f"{self.layout.name}-run-*.service", "migration-check-*.service"]
+        ):
             about = self.systemd.call(
                 "show", "--property=EnvironmentFiles", "--", name, check=False
             )

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+def bracketed(address: str) -> str:
+    """Return an address as it is written before ``:port``: one of IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
 class Listener(NamedTuple):
     """A listening TCP socket: its address, port, and the inode by which /proc/PID/fd names it."""
 
@@ -18,11 +23,7 @@ class Listener(NamedTuple):
 
     def __str__(self) -> str:
         """Return ``address:port``, with brackets around an IPv6 address."""
-        return (
-            f"[{self.address}]:{self.port}"
-            if ":" in self.address
-            else f"{self.address}:{self.port}"
-        )
+        return f"{bracketed(self.address)}:{self.port}"
 
 
 def parse_listeners(text: str, family: socket.AddressFamily) -> Iterator[Listener]:

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import FrameType
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import ETC
 from ansible.module_utils.aroundtheworld.files import (
     link_atomically,
     read_exactly,
     write_atomically,
 )
+from ansible.module_utils.aroundtheworld.layout import ETC
 from ansible.module_utils.aroundtheworld.nginx import service, site
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import ETC, read_claims
+from ansible.module_utils.aroundtheworld.claims import read_claims
+from ansible.module_utils.aroundtheworld.layout import ETC
 from ansible.module_utils.aroundtheworld.nginx import site
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,

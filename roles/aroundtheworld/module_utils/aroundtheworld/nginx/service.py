@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration, Run, complaint
 from ansible.module_utils.aroundtheworld.nginx.site import ID, Questions
-from ansible.module_utils.aroundtheworld.sockets import listeners
+from ansible.module_utils.aroundtheworld.sockets import bracketed, listeners
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import process_name
 
@@ -203,7 +203,7 @@ def serves_any(questions: Questions) -> bool:
 
 def explain(answer: Answer, questions: Questions, configuration: Configuration | None) -> str:
     """Return the sentence about an answer that is not the site's, and about whose it is."""
-    at = f"[{answer.address}]" if ":" in answer.address else answer.address
+    at = bracketed(answer.address)
     asked = f"http://{answer.name}{questions.path} on {at}:{questions.port}"
     if answer.error:
         return f"Asked for {asked}, nobody answers ({answer.error})."

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import ETC, read_claims
+from ansible.module_utils.aroundtheworld.claims import read_claims
+from ansible.module_utils.aroundtheworld.layout import ETC
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
     Run,

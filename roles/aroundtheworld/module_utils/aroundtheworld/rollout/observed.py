@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.layout import DROP_IN
 from ansible.module_utils.aroundtheworld.rollout.units import Site, text_of
 from ansible.module_utils.aroundtheworld.rollout.workers import PrivateSockets, Talk, Wanted
 from ansible.module_utils.aroundtheworld.systemd import Systemd
@@ -127,7 +128,7 @@ class Observed:
 
     def _ports(self) -> set[str]:
         """Return the ports of the workers that there are or were."""
-        own = {path.parent.name for path in self.own if path.name == belongings.DROP_IN}
+        own = {path.parent.name for path in self.own if path.name == DROP_IN}
         prefix = f"{self.site.name}@"
         return {
             *(str(one.port) for one in self.wanted),

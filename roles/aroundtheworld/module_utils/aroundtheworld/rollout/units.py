@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
+from ansible.module_utils.aroundtheworld.layout import ROOT
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 CONFIG = "@CONFIG@"
@@ -83,7 +83,7 @@ class Site:
     canary_seconds: float = 0.0
     units: Path = UNIT_DIRECTORY
     run: Path = Path("/run")
-    root: Path = belongings.ROOT
+    root: Path = ROOT
 
     def service(self, port: int | str) -> str:
         """Return the name of a worker's service unit."""
