@@ -5,7 +5,7 @@ import re
 
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import FILE
+from ansible.module_utils.aroundtheworld.layout import CLAIM
 from ansible.module_utils.aroundtheworld.nginx import neighbours
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
@@ -39,7 +39,7 @@ def look(tmp_path, port, monkeypatch):
         for name, text in claims:
             (host.own / name).mkdir()
             claim = {"home": "", "user": "", "server_names": [], "pools": [], "sockets": []}
-            (host.own / name / FILE).write_text(
+            (host.own / name / CLAIM).write_text(
                 json.dumps({"site": name, "http_port": port, **claim})
             )
             (host.etc / "conf.d" / f"{name}.conf").write_text(text % {"port": port})
@@ -279,7 +279,7 @@ def test_a_file_of_the_site_that_somebody_edited_is_still_the_sites(look):
     path.write_text("server { server_name shop.example; }\n")
     claim = {"home": "", "user": "", "server_names": [], "pools": [], "sockets": []}
     has = {"files": [str(path)], "directories": [], "users": []}
-    (look.host.own / "shop" / FILE).write_text(
+    (look.host.own / "shop" / CLAIM).write_text(
         json.dumps({"site": "shop", "http_port": 80, "has": has, **claim})
     )
     intent = Intent("shop", 80, NAMED, ipv6=False)
@@ -307,7 +307,7 @@ def test_an_nginx_that_includes_nothing_is_refused(look):
 def test_other_sites_of_the_role_are_not_neighbours(look):
     text = f"{belongings.mark('other')}\nserver {{ listen %(port)d; server_name shop.example; }}"
     assert nothing(look(claims=[("other", text)]))
-    (look.host.own / "other" / FILE).unlink()
+    (look.host.own / "other" / CLAIM).unlink()
     intent = Intent("shop", 1, NAMED, ipv6=False)
     assert neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)["there"]
 
