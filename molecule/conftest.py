@@ -27,6 +27,23 @@ from testinfra.host import Host
 CHECKOUT = Path(__file__).resolve().parents[1]
 REBOOT_TIMEOUT = 60  # seconds
 
+# Prints port to the status of its worker, or to why it does not answer. It runs on the host, which
+# has no third-party packages, so it brings the role's own client with it.
+READ_STATUSES = (
+    (CHECKOUT / "roles/aroundtheworld/module_utils/aroundtheworld/bounded_http.py").read_text()
+    + """
+import json
+statuses = {}
+for control in Path("/run/aroundtheworld").glob("[0-9]*/control.sock"):
+    try:
+        status = json.loads(request(control, "GET", "/health", timeout=5).body)
+    except NoAnswerError as error:
+        status = {"state": str(error), "release": None, "pid": None}
+    statuses[control.parent.name] = status
+print(json.dumps(statuses))
+"""
+)
+
 
 @dataclass(frozen=True)
 class PlaybookRun:
@@ -121,6 +138,20 @@ def published(name: str) -> Callable[[int], str]:
 def http(published: Callable[[int], str]) -> str:
     """Returns the URL of the host's port 80 as seen from here, without a slash at the end."""
     return published(80)
+
+
+@pytest.fixture(scope="module")
+def worker_statuses(host: Host) -> Callable[[], dict[int, dict[str, Any]]]:
+    """Returns a function that reads the status of every worker of the site, by port.
+
+    The state of a worker that does not answer is the error.
+    """
+
+    def read() -> dict[int, dict[str, Any]]:
+        statuses = json.loads(host.check_output("python3 -c %s", READ_STATUSES))
+        return {int(port): status for port, status in statuses.items()}
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -28,22 +28,6 @@ TIMEOUT = 10.0  # seconds until what comes about by itself must have done so
 
 T = TypeVar("T")
 
-# Prints what each worker says of itself, as {port: health}. Runs on the host.
-ASK_WORKERS = """
-import http.client, json, pathlib, socket
-said = {}
-for control in pathlib.Path("/run/aroundtheworld").glob("[0-9]*/control.sock"):
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    try:
-        connection.sock.connect(str(control))
-    except ConnectionRefusedError:  # of a worker that was killed; the next has not come to it yet
-        continue
-    connection.request("GET", "/health")
-    said[control.parent.name] = json.load(connection.getresponse())
-print(json.dumps(said))
-"""
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -84,9 +68,11 @@ class Visits:
 class Site:
     """The site on one host."""
 
-    def __init__(self, host: Host, url: str) -> None:
+    def __init__(
+        self, host: Host, url: str, worker_statuses: Callable[[], dict[int, dict[str, Any]]]
+    ) -> None:
         """Take testinfra's host, and the URL of its port 80 as seen from here."""
-        self.host, self.url = host, url
+        self.host, self.url, self._worker_statuses = host, url, worker_statuses
 
     # From outside
 
@@ -149,13 +135,14 @@ class Site:
     # From the host
 
     def workers(self) -> dict[int, dict[str, Any]]:
-        """Return port to what its worker says on its private socket."""
-        said = json.loads(self.host.check_output("python3 -c %s", ASK_WORKERS))
-        return {int(port): health for port, health in said.items()}
+        """Return port to its worker's status, without those that do not run at this moment."""
+        refused = "Connection refused"  # the worker was killed, and the next has not come to it yet
+        statuses = self._worker_statuses()
+        return {port: status for port, status in statuses.items() if refused not in status["state"]}
 
     def releases(self) -> dict[int, str]:
         """Return port to the release that its worker says it runs."""
-        return {port: said["release"] for port, said in self.workers().items()}
+        return {port: status["release"] for port, status in self.workers().items()}
 
     def pids(self) -> dict[int, int]:
         """Return port to its worker's process id, 0 if there is none, as systemd says."""
@@ -203,9 +190,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="module")
-def site(host: Host, http: str) -> Site:
+def site(host: Host, http: str, worker_statuses: Callable[[], dict[int, dict[str, Any]]]) -> Site:
     """Return the site on the host under test."""
-    return Site(host, http)
+    return Site(host, http, worker_statuses)
 
 
 @pytest.fixture(scope="module")

@@ -27,21 +27,6 @@ CHECKOUT = SCENARIO.parents[1]
 HOME = "/var/lib/tornado/aroundtheworld"
 PORTS = (10001, 10002, 10003, 10004)
 
-# Asks every worker on its private socket, on the host.
-ASK_WORKERS = f"""
-import http.client, json, socket
-answers = {{}}
-for port in {PORTS}:
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    try:
-        connection.sock.connect(f"/run/aroundtheworld/{{port}}/control.sock")
-        connection.request("GET", "/health")
-        answers[port] = json.loads(connection.getresponse().read())
-    except OSError as error:
-        answers[port] = {{"state": str(error), "release": None, "pid": None}}
-print(json.dumps(answers))
-"""
 # Prints the process that holds the lock of the site, if one does.
 LOCK_HOLDER = """
 import os, sys
@@ -305,9 +290,11 @@ def app(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., str]:
 class Site:
     """What is to be seen of the site on its host."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(
+        self, host: Host, worker_statuses: Callable[[], dict[int, dict[str, Any]]]
+    ) -> None:
         """Takes testinfra's host."""
-        self._host = host
+        self._host, self._worker_statuses = host, worker_statuses
 
     def _python(self, program: str) -> str:
         return str(self._host.check_output("python3 -c %s", program))
@@ -324,9 +311,9 @@ class Site:
 
     @property
     def workers(self) -> dict[int, dict[str, Any]]:
-        """What each worker says of itself, by port."""
-        answers = json.loads(self._python(ASK_WORKERS))
-        return {int(port): answer for port, answer in answers.items()}
+        """The status of each worker, by port; its state is the error when it does not answer."""
+        absent = {"state": "no control socket", "release": None, "pid": None}
+        return dict.fromkeys(PORTS, absent) | self._worker_statuses()
 
     @property
     def last_change(self) -> dict[str, Any]:
@@ -374,9 +361,9 @@ class Site:
 
 
 @pytest.fixture
-def site(host: Host) -> Site:
+def site(host: Host, worker_statuses: Callable[[], dict[int, dict[str, Any]]]) -> Site:
     """Returns a look at the site."""
-    return Site(host)
+    return Site(host, worker_statuses)
 
 
 @pytest.fixture
