@@ -143,13 +143,13 @@ def test_a_failed_run_ends_with_what_failed_first(tmp_path, hook):
 
 def test_failure_leads_to_the_hook_from_a_deployment_and_from_a_rollback_but_not_from_a_refusal():
     main, rollback = load_yaml("tasks/main.yml"), load_yaml("tasks/rollback.yml")
-    failure = [{"name": "Failure", "ansible.builtin.import_tasks": "failure.yml"}]
+    failure = [{"name": "Handle the failure", "ansible.builtin.import_tasks": "failure.yml"}]
     assert main[0]["ansible.builtin.import_tasks"] == "plan.yml"
     assert [task["rescue"] for task in main if "rescue" in task] == [failure]
     back = rollback[0]["block"]
     assert [task["rescue"] for task in back if "rescue" in task] == [failure]
     assert "aroundtheworld_plan" in back[0]
-    over = [{"name": "Over", "ansible.builtin.import_tasks": "over.yml"}]
+    finish = [{"name": "Finish the run", "ansible.builtin.import_tasks": "finish.yml"}]
     blocks = [*main, *back, *load_yaml("tasks/remove.yml")]
-    assert [task["always"] for task in blocks if "block" in task] == [over, over, over]
+    assert [task["always"] for task in blocks if "block" in task] == [finish, finish, finish]
     assert Path(ROLE, "tasks", "failure.yml").is_file()

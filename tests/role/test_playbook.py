@@ -10,7 +10,7 @@ import pytest
 from tests.render import ADMIN, APP, PUBLIC
 from tests.role_files import CHECKOUT
 
-GUARD = "The tags name what can be done, and the login is known"
+GUARD = "Check the tags and the login"
 REFUSAL = "Nothing was changed, because of this:"
 
 
@@ -110,7 +110,7 @@ def test_maintenance_runs_its_own_tasks_and_no_plain_run_does(ansible_playbook):
     _, listed = ansible_playbook("--list-tasks", "--tags", "maintenance_on,maintenance_off")
     assert tasks(listed) == [GUARD, *closing_and_opening]
     _, listed = ansible_playbook("--list-tasks")
-    assert "Input and host are fit for a deployment" in tasks(listed)
+    assert "Check that input and host are fit for a deployment" in tasks(listed)
     assert not set(closing_and_opening) & set(tasks(listed))
 
 
@@ -127,7 +127,7 @@ def test_a_tag_of_the_operators_own_play_reaches_no_verb(ansible_playbook, tmp_p
     playbook = tmp_path / "own.yml"
     playbook.write_text(TAGGED)
     _, deployment = ansible_playbook("--list-tasks", playbook=playbook)
-    assert "Input and host are fit for a deployment" in tasks(deployment)
+    assert "Check that input and host are fit for a deployment" in tasks(deployment)
     _, listed = ansible_playbook("--list-tasks", "--tags", tags, playbook=playbook)
     assert tasks(listed) == tasks(deployment)
 
@@ -145,7 +145,7 @@ def test_a_tag_on_the_projects_playbook_only_deploys(ansible_playbook, tmp_path)
     playbook = tmp_path / "own.yml"
     playbook.write_text(f"- import_playbook: {CHECKOUT}/site.yml\n  tags: [web]\n")
     _, output = ansible_playbook("--tags", "web", playbook=playbook)
-    assert "Input and host are fit for a deployment" in output
+    assert "Check that input and host are fit for a deployment" in output
     assert "unreachable=1" in output
     assert REFUSAL not in output
 
@@ -171,9 +171,9 @@ def test_without_an_inventory_it_says_so(tmp_path):
 
 def test_the_adviser_runs_only_when_it_is_named(ansible_playbook):
     _, listed = ansible_playbook("--list-tasks", "--tags", "advise")
-    assert tasks(listed) == [GUARD, "Which route belongs into which pool"]
+    assert tasks(listed) == [GUARD, "Report which pool each route belongs in"]
     _, listed = ansible_playbook("--list-tasks")
-    assert "Which route belongs into which pool" not in tasks(listed)
+    assert "Report which pool each route belongs in" not in tasks(listed)
 
 
 def test_the_adviser_speaks_two_formats(ansible_playbook):
