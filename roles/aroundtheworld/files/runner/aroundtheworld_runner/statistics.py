@@ -5,6 +5,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
+from aroundtheworld_runner.percentiles import percentile
+
 # The upper bounds that Prometheus is given, in seconds.
 PUBLISHED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # The upper bounds of the buckets, in seconds: from 0.5 ms to 60 s, each at most 1.1 times the one
@@ -109,13 +111,3 @@ class ResponseStatistics:
             name = f"{code // 100}xx"
             classes[name] = classes.get(name, 0) + count
         return {**classes, "aborted": self.aborted}
-
-
-def percentile(buckets: list[tuple[float, int]], fraction: float) -> float | None:
-    """Return the upper bound of the bucket into which a percentile falls (nearest rank)."""
-    rank = math.ceil(fraction * sum(count for _, count in buckets))
-    for bound, count in buckets:
-        rank -= count
-        if rank <= 0:
-            return bound
-    return None
