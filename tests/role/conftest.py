@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils.aroundtheworld import lock
+from ansible.module_utils.aroundtheworld import hold, host_lock, lock
 from ansible.module_utils.testing import patch_module_args
 
 from tests.role.repositories import Repository
@@ -54,13 +54,15 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> Runner:
 
 
 @pytest.fixture(autouse=True)
-def host_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def host_lock_path(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Return the lock of the sites of one host; it and those of sites are the test's own."""
     run = tmp_path_factory.mktemp("run")
     path = run / "host.lock"
-    monkeypatch.setattr(lock, "HOST_LOCK", path)
+    monkeypatch.setattr(host_lock, "HOST_LOCK", path)
     monkeypatch.setattr(lock, "LOCKS", run / "locks")
-    monkeypatch.setattr(lock, "ETC", run / "etc")
+    monkeypatch.setattr(hold, "ROOT", run)
     return path
 
 

@@ -15,7 +15,7 @@ from tests.role_files import load_python
 
 load_python("library/aroundtheworld_layout.py")
 claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
-lock = sys.modules["ansible.module_utils.aroundtheworld.lock"]
+host_lock = sys.modules["ansible.module_utils.aroundtheworld.host_lock"]
 
 
 def claim(**given):
@@ -170,19 +170,19 @@ def test_a_name_that_nginx_has_itself_is_refused(name):
 
 
 def test_one_site_waits_for_another():
-    handle = os.open(lock.HOST_LOCK, os.O_RDWR | os.O_CREAT)
+    handle = os.open(host_lock.HOST_LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
     let_go = threading.Timer(0.3, os.close, [handle])
     let_go.start()
-    with lock.only_site():
+    with host_lock.only_site():
         assert let_go.finished.is_set()
 
 
 def test_one_site_does_not_wait_for_ever(monkeypatch):
-    monkeypatch.setattr(lock, "HOST_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(host_lock, "HOST_LOCK_SECONDS", 0.1)
     with (
-        lock.only_site(),
-        pytest.raises(lock.HostError, match="Another site on this host"),
-        lock.only_site(),
+        host_lock.only_site(),
+        pytest.raises(host_lock.HostError, match="Another site on this host"),
+        host_lock.only_site(),
     ):
         pass

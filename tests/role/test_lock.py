@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from ansible.module_utils.aroundtheworld import lock
+from ansible.module_utils.aroundtheworld import hold, host_lock, lock
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 
 from tests.role.conftest import OWNER
 from tests.role_files import load_python
@@ -25,7 +26,7 @@ def at(monkeypatch):
     """Returns a function that sets the clock since boot."""
 
     def put(seconds):
-        monkeypatch.setattr(lock, "clock", lambda: seconds)
+        monkeypatch.setattr(lock, "since_boot", lambda: seconds)
 
     put(1000.0)
     return put
@@ -34,7 +35,7 @@ def at(monkeypatch):
 @pytest.fixture
 def settings():
     """Returns the directory of the site's settings."""
-    directory = lock.ETC / "shop"
+    directory = SystemLayout("shop", hold.ROOT).etc
     directory.mkdir(parents=True)
     return directory
 
@@ -197,9 +198,9 @@ def test_after_a_restart_of_the_host_the_run_goes_on_unless_another_has_begun(at
 def test_only_root_can_lock_and_everybody_can_read_the_record():
     before = os.umask(0o077)  # as hardened hosts have it for root
     try:
-        with lock.working(MINE), lock.only_site():
+        with lock.working(MINE), host_lock.only_site():
             assert mode(lock.lock_path("shop")) == 0o600
-            assert mode(lock.HOST_LOCK) == 0o600
+            assert mode(host_lock.HOST_LOCK) == 0o600
             assert mode(lock.record_path("shop")) == 0o644
             assert mode(lock.LOCKS) == 0o755
     finally:

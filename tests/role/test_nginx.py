@@ -352,9 +352,9 @@ def test_check_mode_copes_with_a_host_that_has_no_nginx(make_host, run, monkeypa
     assert list(host.etc.iterdir()) == []
 
 
-def test_sites_of_one_host_come_one_after_the_other(host, run, host_lock, monkeypatch):
-    monkeypatch.setattr("ansible.module_utils.aroundtheworld.lock.HOST_LOCK_SECONDS", 0.1)
-    with host_lock.open("w") as other:
+def test_sites_of_one_host_come_one_after_the_other(host, run, host_lock_path, monkeypatch):
+    monkeypatch.setattr("ansible.module_utils.aroundtheworld.host_lock.HOST_LOCK_SECONDS", 0.1)
+    with host_lock_path.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(run.failed, match="Another site on this host"):
             run()

@@ -69,9 +69,10 @@ from ansible.module_utils.aroundtheworld.accounts import find_user, is_alone, ma
 from ansible.module_utils.aroundtheworld.changelog import exposed, secure
 from ansible.module_utils.aroundtheworld.claims import claim_text, collisions, read_claims
 from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
+from ansible.module_utils.aroundtheworld.host_lock import only_site
 from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
-from ansible.module_utils.aroundtheworld.lock import only_site, owned
+from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 

@@ -44,16 +44,9 @@ record: {description: The run that owned the site before, type: dict, returned: 
 
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.hold import hold_site, hold_state, read_hold
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
-from ansible.module_utils.aroundtheworld.lock import (
-    free,
-    hold,
-    hold_state,
-    read_hold,
-    read_record,
-    release,
-    state,
-)
+from ansible.module_utils.aroundtheworld.lock import read_record, release, state, unlock
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
@@ -74,23 +67,23 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given: dict[str, Any] = module.params
-    site = given["site"]
+    parameters: dict[str, Any] = module.params
+    site = parameters["site"]
     before = {"hold": read_hold(site), "record": read_record(site)}
     done: list[str] = []
     changed = False
     try:
         if module.check_mode:
-            changed = given["state"] == "locked" or any(before.values())
-        elif given["state"] == "released":
-            release(given["lock"])  # that others may come is no change of the site
-        elif given["state"] == "locked":
-            changed = hold(site, given["lock"]["who"], given["reason"])
+            changed = parameters["state"] == "locked" or any(before.values())
+        elif parameters["state"] == "released":
+            release(parameters["lock"])  # this does not change the site
+        elif parameters["state"] == "locked":
+            changed = hold_site(site, parameters["lock"]["who"], parameters["reason"])
             done = [hold_state(read_hold(site))]
             if before["record"]:
                 done.append(f"{state(before['record'])} That run goes on to its end.")
         else:
-            done = free(site, given["ended"])
+            done = unlock(site, parameters["ended"])
             changed = bool(done)
     except (HostError, OSError) as failure:
         module.fail_json(msg=str(failure))

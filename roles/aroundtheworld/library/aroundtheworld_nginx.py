@@ -49,8 +49,9 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.host_lock import only_site
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
-from ansible.module_utils.aroundtheworld.lock import only_site, owned
+from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.nginx.change import SiteChange
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def read_exactly(path: Path) -> str:
@@ -17,6 +19,15 @@ def read_exactly(path: Path) -> str:
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return ""
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in a file of JSON, or nothing when there is no such file or mapping."""
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_atomically(path: Path, text: str, mode: int, group: int = -1) -> None:

@@ -158,6 +158,11 @@ class SystemLayout:
         return self.etc / "settings.key"
 
     @property
+    def hold(self) -> Path:
+        """Return the file that says which person holds the site, and why."""
+        return self.etc / "locked.json"
+
+    @property
     def settings(self) -> tuple[Path, ...]:
         """Return what the role writes beside the claim."""
         return (self.environment_file, self.secrets, self.settings_key)

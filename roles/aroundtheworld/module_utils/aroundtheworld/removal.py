@@ -12,9 +12,9 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user, remove_user
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.claims import MADE_BY, claim_text, read_claims, removed
+from ansible.module_utils.aroundtheworld.clock import now
 from ansible.module_utils.aroundtheworld.files import write_atomically
 from ansible.module_utils.aroundtheworld.layout import DROP_IN, ROOT, SiteLayout
-from ansible.module_utils.aroundtheworld.lock import now
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import append_log
+from ansible.module_utils.aroundtheworld.clock import now
 from ansible.module_utils.aroundtheworld.files import link_atomically
-from ansible.module_utils.aroundtheworld.lock import now
 from ansible.module_utils.aroundtheworld.rollout import migration, signals
 from ansible.module_utils.aroundtheworld.rollout.canary import (
     NOTHING,
