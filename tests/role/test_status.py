@@ -3,13 +3,9 @@
 import time
 
 import pytest
-from ansible.module_utils.aroundtheworld import journal, untrusted
+from ansible.module_utils.aroundtheworld import journal, status, untrusted
 from ansible.module_utils.aroundtheworld.crashes import Crashes
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
-
-from tests.role_files import load_python
-
-status = load_python("library/aroundtheworld_status.py")
 
 GROUP = "/aroundtheworld.slice/aroundtheworld-admin.slice"
 
