@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+from ansible.module_utils.aroundtheworld.advice import access_log, routes
 from ansible.module_utils.aroundtheworld.worker_client import parse_routes
 
 from tests.render import ADMIN, PUBLIC
@@ -97,7 +98,7 @@ def request(uri, port=10001, upstream=None):
     ],
 )
 def test_the_fixed_part_of_a_pattern_is_whole_segments_that_all_its_paths_have(pattern, fixed):
-    assert advise.fixed_part(pattern) == fixed
+    assert routes.fixed_part(pattern) == fixed
 
 
 # --- what is advised ------------------------------------------------------------------------------
@@ -321,7 +322,7 @@ def test_the_columns_of_the_table_are_under_their_names(ask):
 
 def test_a_pattern_that_explodes_or_is_none_holds_nobody_up(ask, monkeypatch):
     """A pattern is what a worker says, and is matched as root."""
-    monkeypatch.setattr(advise, "MATCH_SECONDS", 0.5)
+    monkeypatch.setattr(access_log, "MATCH_SECONDS", 0.5)
     patterns = {"Home": ("/", QUICK), "Bad": ("/(((", QUICK), "Deep": ("(" * 400, QUICK)}
     log = [request("/"), request("/" + "a" * 60 + "!")]
     begun = time.monotonic()

@@ -1,0 +1,1 @@
+"""Which route should be in which pool, from what was measured."""
