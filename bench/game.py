@@ -6,13 +6,15 @@ import json
 import shlex
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.figures import Figure, Part, ratios
-from bench.host import BenchError, Host, run, say
+from bench.host import Host, run, say
+from tests.role_files import load_python
+
+percentile = load_python("module_utils/aroundtheworld/percentiles.py").percentile
 
 VISITOR = (Path(__file__).parent / "visitor.py").read_text()
 HOME = "/var/lib/tornado/aroundtheworld"
@@ -152,7 +154,7 @@ def _holds(rounds: list[dict[str, dict[str, int]]]) -> list[Figure]:
         for route, buckets in routes.items():
             counts[route].update({float(bound): n for bound, n in buckets.items()})
     by_route = {
-        route: _percentile(buckets, 0.999) * 1000
+        route: percentile(buckets.items(), 0.999) * 1000
         for route, buckets in counts.items()
         if buckets.total()
     }
@@ -161,16 +163,6 @@ def _holds(rounds: list[dict[str, dict[str, int]]]) -> list[Figure]:
         say(f"{by_route[route]:6.1f} ms {route}, {counts[route].total()} requests")
     name = "how long the slowest public route holds the loop, p99.9"
     return [Figure(name, "ms", [by_route[worst[0]]], 10)]
-
-
-def _percentile(buckets: Mapping[float, int], fraction: float) -> float:
-    """Returns the upper bound of the bucket into which a percentile falls."""
-    rank = fraction * sum(buckets.values())
-    for bound, count in sorted(buckets.items()):
-        rank -= count
-        if rank <= 0:
-            return bound
-    raise BenchError("Nothing was counted.")
 
 
 def _reports(rounds: list[dict[str, Any]]) -> list[Figure]:
