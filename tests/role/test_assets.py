@@ -14,7 +14,6 @@ from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.rules import static_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for
-from tests.role.test_templates import find, site_of
 
 STATIC = [{"url": "/static/", "directory": "shop/static"}]
 
@@ -257,61 +256,3 @@ def test_a_directory_without_a_file_is_refused():
 
 
 # --- nginx ---
-
-
-def test_nginx_serves_nothing_itself_unless_told(home):
-    _, site, server = site_of({})
-    assert not [
-        one for one in server if one[0] == "location" and one[1].startswith("/.aroundtheworld/app")
-    ]
-    assert not [one for one in find(site, "map") if one[0] in ("$arg_v", "$uri")]
-
-
-def test_nginx_looks_by_content_then_in_the_release_then_for_the_name_then_asks_the_app():
-    _, _, server = site_of({"aroundtheworld_static": [{**STATIC[0], "directory": "x/y"}]})
-    ((location,),) = find(server, "location", "/static/")
-    assert find(location, "root") == [["/var/lib/tornado/aroundtheworld/assets"]]
-    assert find(location, "try_files") == [
-        [
-            "/versions/$aroundtheworld_version$uri",
-            "/current$uri",
-            "/names$uri",
-            "/.aroundtheworld/app$uri",
-        ]
-    ]
-
-
-def test_what_nginx_lacks_is_asked_of_the_pool_that_the_url_is_in():
-    static = [
-        {"url": "/static/", "directory": "aroundtheworld/static"},
-        {"url": "/admin/static/", "directory": "aroundtheworld/data"},
-    ]
-    _, _, server = site_of({"aroundtheworld_static": static})
-    upstreams = {}
-    for url in ("/static/", "/admin/static/"):
-        ((location,),) = find(server, "location", f"/.aroundtheworld/app{url}")
-        assert ["internal"] in location
-        ((upstreams[url],),) = find(location, "proxy_pass")
-    assert upstreams == {
-        "/static/": "http://aroundtheworld_backends/static/",
-        "/admin/static/": "http://aroundtheworld_admin_backends/admin/static/",
-    }
-
-
-def test_files_are_closed_for_maintenance_with_the_pool_that_their_url_is_in():
-    static = [{**STATIC[0], "url": url} for url in ("/static/", "/admin/static/")]
-    _, _, server = site_of({"aroundtheworld_static": static})
-    closes = {}
-    for one in static:
-        ((location,),) = find(server, "location", one["url"])
-        closes[one["url"]] = [["return", "503"]] in [words[-1] for words in find(location, "if")]
-    assert closes == {"/static/": True, "/admin/static/": False}
-
-
-def test_only_a_checksum_is_looked_for_below_versions():
-    _, site, _ = site_of({"aroundtheworld_static": STATIC})
-    ((table,),) = find(site, "map", "$arg_v", "$aroundtheworld_version")
-    assert table == [
-        ["default", "none"],
-        ["~^(?<aroundtheworld_sha512>[0-9a-f]{128})$", "$aroundtheworld_sha512"],
-    ]

@@ -1,0 +1,473 @@
+"""What each line of the site in nginx promises: one sentence, one line of a table."""
+
+import itertools
+import json
+import re
+
+import pytest
+
+from tests.render import ADMIN, PUBLIC
+from tests.role.rendered import parse_nginx, site_of
+from tests.role_files import load_yaml
+
+HOME = "/var/lib/tornado/aroundtheworld"
+# A site that has every kind of block.
+EVERYTHING = {
+    "aroundtheworld_metrics_port": 9145,
+    "aroundtheworld_maintenance_retry_after": 90,
+    "aroundtheworld_max_body_size": "3m",
+    "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
+    "aroundtheworld_pools": [
+        {**PUBLIC, "max_in_flight": 7},
+        {**ADMIN, "max_in_flight": 9},
+        {"name": "shop", "ports": [10005], "paths": ["/shop"], "command": "gunicorn shop"},
+    ],
+    "aroundtheworld_static": [
+        {"url": "/static/", "directory": "aroundtheworld/static"},
+        {"url": "/admin/files/", "directory": "aroundtheworld/files"},
+    ],
+}
+
+SERVER = {
+    "it listens on all addresses of the host": "listen 80; listen [::]:80;",
+    "it answers to the operator's names": "server_name shop.example www.shop.example;",
+    "it does not say which version of nginx there is": "server_tokens off;",
+    "a body is as large as the operator allows": "client_max_body_size 3m;",
+    "its logs are its own": """
+        access_log /var/log/nginx/aroundtheworld.access.log aroundtheworld;
+        error_log /var/log/nginx/aroundtheworld.error.log;
+    """,
+    "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
+    # Who sends.
+    "who sends nothing is cut off after a minute": """
+        client_header_timeout 60s; client_body_timeout 60s;
+    """,
+    "cookies of 8 kB get through": """
+        client_header_buffer_size 1k; large_client_header_buffers 4 8k;
+    """,
+    "a header that nobody could read is dropped": """
+        ignore_invalid_headers on; underscores_in_headers off;
+    """,
+    "// is / in a path": "merge_slashes on;",
+    "a body arrives as it is, and stays in memory while it is small": """
+        client_body_buffer_size 16k; client_body_in_file_only off;
+        client_body_in_single_buffer off;
+    """,
+    # Who receives.
+    "who takes nothing is cut off after a minute": "send_timeout 60s;",
+    "a visitor's connection is kept for the next request": """
+        keepalive_timeout 65s; keepalive_requests 1000; keepalive_time 1h;
+    """,
+    "the end of a response is not lost when the connection is closed": """
+        lingering_close on; reset_timedout_connection off;
+    """,
+    "no response is slowed down": """
+        limit_rate 0; limit_rate_after 0; sendfile on; tcp_nopush on; tcp_nodelay on;
+    """,
+    "a response without a length still comes": "chunked_transfer_encoding on;",
+    "no type or charset is made up": "default_type text/html; charset off;",
+    "a file that the visitor has is not sent again": "etag on; if_modified_since exact;",
+    "nothing is kept longer than the app says": "expires off;",
+    "text is compressed, unless a proxy asks": """
+        gzip on; gzip_vary on; gzip_proxied off; gzip_http_version 1.1; gzip_min_length 256;
+        gzip_types text/css text/javascript application/javascript image/svg+xml;
+    """,
+    "no command in a response is executed": "ssi off;",
+    "no request is sent twice": "mirror off;",
+    "a busy page does not become the page of a closed site": "recursive_error_pages off;",
+    "the page of a closed site and a release's files are seen at once": """
+        open_file_cache off; disable_symlinks off;
+    """,
+    "its log has the errors that matter": """
+        log_not_found on; log_subrequest off; rewrite_log off;
+    """,
+    # The workers.
+    "connections to workers can be kept": "proxy_http_version 1.1;",
+    "a host whose workers are gone is not waited for": "proxy_connect_timeout 5s;",
+    "a worker that takes nothing is given up after a minute": "proxy_send_timeout 60s;",
+    "each worker of the pool may be tried": "proxy_next_upstream_tries 0;",
+    "a slow client does not occupy a worker": """
+        proxy_request_buffering on; proxy_buffering on; proxy_buffer_size 8k; proxy_buffers 8 8k;
+        proxy_busy_buffers_size 16k; proxy_max_temp_file_size 1024m;
+        proxy_temp_file_write_size 16k; proxy_limit_rate 0;
+    """,
+    "a worker hears all of a request": """
+        proxy_pass_request_headers on; proxy_pass_request_body on;
+    """,
+    "a worker's own error page gets through": "proxy_intercept_errors off;",
+    "a worker learns that its visitor has left": "proxy_ignore_client_abort off;",
+    "redirects and cookies get through as they are": """
+        proxy_redirect off; proxy_cookie_domain off; proxy_cookie_path off;
+        proxy_cookie_flags off;
+    """,
+    "no response is kept, for nobody": "proxy_cache off; proxy_store off; proxy_force_ranges off;",
+    "workers are asked from the usual address": "proxy_bind off; proxy_socket_keepalive off;",
+    "a worker's X-Accel headers hold": "proxy_ignore_headers Vary; proxy_hide_header X-Pad;",
+    "there is room for all these headers": """
+        proxy_headers_hash_max_size 4096; proxy_headers_hash_bucket_size 128;
+    """,
+    "a worker hears the host name and port that the visitor asked for": """
+        proxy_set_header Host $host$aroundtheworld_port;
+    """,
+    "a worker hears the visitor's address from nginx, and not from the visitor": """
+        proxy_set_header X-Real-IP $aroundtheworld_client;
+        proxy_set_header X-Forwarded-For $aroundtheworld_client;
+    """,
+    "a worker hears the scheme from nginx, and not from the visitor": """
+        proxy_set_header X-Forwarded-Proto $scheme;
+    """,
+    "a request has the same id in every log": "proxy_set_header X-Request-ID $request_id;",
+    "a WebSocket gets through, and no other upgrade": """
+        proxy_set_header Upgrade $aroundtheworld_upgrade;
+        proxy_set_header Connection $aroundtheworld_connection;
+    """,
+}
+
+
+def to_a_pool(pool, upstream, path, places=0, read_timeout=30, *, replay=True, closes=True):
+    """Return the promises of a location whose requests a pool gets."""
+    promises = {
+        "the pool's workers get the path that nginx decided by": (
+            f"proxy_pass http://{upstream}{path};"
+        ),
+        "a request has its pool's time": f"proxy_read_timeout {read_timeout}s;",
+        "a request that may have been begun goes to no second worker where that is not wanted": (
+            f"proxy_next_upstream {'error timeout' if replay else 'off'};"
+        ),
+    }
+    if replay:
+        promises["what blocks one worker does not go on to the next"] = (
+            "proxy_next_upstream_timeout 5s;"
+        )
+    if closes:
+        promises["a file closes it, without a reload"] = (
+            f"if (-f {HOME}/maintenance.html) {{ return 503; }}"
+        )
+    if places:
+        promises[
+            "no more requests than the pool takes get in, and the others are told at once"
+        ] = f"""
+            limit_conn aroundtheworld_{pool}_in_flight {places};
+            limit_conn_status 429; limit_conn_dry_run off;
+            error_page 429 =503 @{pool}_busy;
+        """
+        promises["a closed site shows its page here, too"] = (
+            "error_page 503 /.aroundtheworld/closed;"
+        )
+    return promises
+
+
+def to_public(path):
+    return to_a_pool("public", "aroundtheworld_backends", path, 7)
+
+
+def to_admin(path):
+    return to_a_pool(
+        "admin", "aroundtheworld_admin_backends", path, 9, 300, replay=False, closes=False
+    )
+
+
+def to_shop(path):
+    return to_a_pool("shop", "aroundtheworld_shop_backends", path)
+
+
+def files(url, *, closes=True):
+    promises = {
+        "the file of this content, of any release, then the current release's, then one of any "
+        "release that has the name, then the app's response": f"""
+            root {HOME}/assets;
+            try_files /versions/$aroundtheworld_version$uri /current$uri /names$uri
+                /.aroundtheworld/app$uri;
+        """,
+        "a file is kept as long as its name fits its content": (
+            "add_header Cache-Control $aroundtheworld_cache;"
+        ),
+        "no browser guesses the type of a file": """
+            add_header X-Content-Type-Options nosniff; default_type application/octet-stream;
+        """,
+        "a file has the type of its extension": """
+            include /etc/nginx/mime.types;
+            types { application/manifest+json webmanifest; text/javascript mjs; }
+        """,
+    }
+    if closes:
+        promises["a file closes it, without a reload"] = (
+            f"if (-f {HOME}/maintenance.html) {{ return 503; }}"
+        )
+    return promises
+
+
+INTERNAL = {"no visitor reaches it by its path": "internal;"}
+BUSY = {
+    **INTERNAL,
+    "it is a page": 'default_type "text/html; charset=utf-8";',
+    "it says when to try again": "add_header Retry-After 5 always;",
+    "it is kept by nobody": "add_header Cache-Control no-store always;",
+}
+
+LOCATIONS = {
+    ("=", "/.aroundtheworld/closed"): {
+        **INTERNAL,
+        "it is the page that closes the site": f"alias {HOME}/maintenance.html;",
+        "it is a page": 'default_type "text/html; charset=utf-8";',
+        "it says when to come back": "add_header Retry-After 90 always;",
+        "it is kept by nobody": "add_header Cache-Control no-store always;",
+    },
+    ("=", "/.aroundtheworld/nginx"): {
+        "it says which configuration nginx runs": r'return 200 "@CONFIGURATION@\n";',
+        "it is not a visit": "access_log off;",
+        "it is text": "default_type text/plain;",
+        "it is kept by nobody": "add_header Cache-Control no-store always;",
+    },
+    ("~", "//"): {
+        "a path has no // also where another site decides that for the address": (
+            r'rewrite "(?s)^(.*?)/{2,}(.*)$" $1/$2;' * 12
+        ),
+        "a path with more of them is refused": "if ($uri ~ //) { return 400; }",
+    },
+    ("/",): to_public("/"),
+    ("=", "/admin"): to_admin("/admin"),
+    ("/admin/",): to_admin("/admin/"),
+    ("=", "/shop"): to_shop("/shop"),
+    ("/shop/",): to_shop("/shop/"),
+    ("/static/",): files("/static/"),
+    ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
+    ("/admin/files/",): files("/admin/files/", closes=False),
+    ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
+    ("@public_busy",): BUSY,
+    ("@admin_busy",): BUSY,
+}
+
+ALL_WORKERS = "each worker is in, and stays in while it restarts"
+LEAST = "a blocked worker gets no more requests than it has"
+SHARED = "nginx's processes count together"
+KEPT = "a connection is closed by nginx, before a worker would"
+UPSTREAMS = {
+    ("aroundtheworld_backends",): {
+        SHARED: "zone aroundtheworld_backends 128k;",
+        LEAST: "least_conn;",
+        ALL_WORKERS: "".join(
+            f"server 127.0.0.1:{port} max_fails=0;" for port in (10001, 10002, 10003)
+        ),
+        "there are connections enough": "keepalive 48;",
+        KEPT: "keepalive_timeout 1s;",
+    },
+    ("aroundtheworld_admin_backends",): {
+        SHARED: "zone aroundtheworld_admin_backends 128k;",
+        LEAST: "least_conn;",
+        ALL_WORKERS: "server 127.0.0.1:10004 max_fails=0;",
+        "there are connections enough": "keepalive 16;",
+        KEPT: "keepalive_timeout 1s;",
+    },
+    # A command may close idle connections at any moment, so none is kept.
+    ("aroundtheworld_shop_backends",): {
+        SHARED: "zone aroundtheworld_shop_backends 128k;",
+        LEAST: "least_conn;",
+        ALL_WORKERS: "server 127.0.0.1:10005 max_fails=0;",
+    },
+}
+
+MAPS = {
+    ("$http_host", "$aroundtheworld_port"): {
+        "the visitor's port, where there is one": """
+            default "";
+            "~(?<aroundtheworld_digits>:[0-9]{1,5})$" $aroundtheworld_digits;
+        """,
+    },
+    ("$http_upgrade", "$aroundtheworld_upgrade"): {
+        "a WebSocket and no other upgrade": 'default ""; "~*^websocket$" websocket;',
+    },
+    ("$aroundtheworld_upgrade", "$aroundtheworld_connection"): {
+        "a connection to a worker is kept, but for a WebSocket": 'default ""; websocket upgrade;',
+    },
+    ("$remote_addr", "$aroundtheworld_client"): {
+        "an address of IPv4 is one in a socket for both families": r"""
+            default $remote_addr;
+            "~^::ffff:(?<aroundtheworld_ipv4>[0-9.]+)$" $aroundtheworld_ipv4;
+        """,
+    },
+    ("$arg_v", "$aroundtheworld_version"): {
+        "only a checksum finds a file by its content": """
+            default none;
+            "~^(?<aroundtheworld_sha512>[0-9a-f]{128})$" $aroundtheworld_sha512;
+        """,
+    },
+    ("$uri", "$aroundtheworld_cache"): {
+        "only what was found by its content is kept for ever": """
+            default "public, no-cache";
+            "~^/versions/" "public, max-age=31536000, immutable";
+        """,
+    },
+}
+
+# A field of the log to the variable it has.
+LOG = {
+    "time": "$time_iso8601",
+    "request_id": "$request_id",
+    "client": "$aroundtheworld_client",
+    "method": "$request_method",
+    "uri": "$request_uri",
+    "status": "$status",
+    "bytes": "$body_bytes_sent",
+    "seconds": "$request_time",
+    "upstream": "$upstream_addr",
+    "upstream_status": "$upstream_status",
+    "upstream_seconds": "$upstream_response_time",
+    "referrer": "$http_referer",
+    "user_agent": "$http_user_agent",
+}
+NUMBERS = {"status", "bytes", "seconds"}
+
+
+@pytest.fixture(scope="module")
+def site():
+    return site_of(EVERYTHING)[1]
+
+
+@pytest.fixture(scope="module")
+def server():
+    return site_of(EVERYTHING)[2]
+
+
+def lines(block):
+    """Return the directives of a block, those with a block of their own too, but no locations."""
+    return [
+        json.dumps(
+            [each["directive"], each["args"], *([lines_of(each)] if "block" in each else [])]
+        )
+        for each in block.directives
+        if each["directive"] != "location"
+    ]
+
+
+def lines_of(directive):
+    return [[inner["directive"], inner["args"]] for inner in directive["block"]]
+
+
+def missing(block, text):
+    return [line for line in set(lines(parse_nginx(text))) if line not in lines(block)]
+
+
+def unpromised(block, promises):
+    """Return the lines that no promise has, or that are there more or less often than promised."""
+    promised = [line for text in promises.values() for line in lines(parse_nginx(text))]
+    return [line for line in {*promised, *lines(block)}
+            if promised.count(line) != lines(block).count(line)]  # fmt: skip
+
+
+def table(blocks):
+    return pytest.mark.parametrize(
+        ("match", "promise", "text"),
+        [
+            pytest.param(match, promise, text, id=f"{' '.join(match)}: {promise}")
+            for match, promises in blocks.items()
+            for promise, text in promises.items()
+        ],
+    )
+
+
+@pytest.mark.parametrize("promise", SERVER)
+def test_the_server_keeps_its_promise(server, promise):
+    assert missing(server, SERVER[promise]) == []
+
+
+def spellings(name):
+    """Return a header's name with each of its hyphens as a hyphen and as an underscore."""
+    first, *words = name.split("-")
+    for joints in itertools.product("-_", repeat=len(words)):
+        yield first + "".join(map("".join, zip(joints, words, strict=True)))
+
+
+def test_each_line_of_the_server_has_a_promise(server):
+    headers = load_yaml("vars/main.yml")["__aroundtheworld_headers"]
+    names = {name for header in headers["cleared"] for name in spellings(header)}
+    names |= {name for header in headers["set"] for name in spellings(header)} - {*headers["set"]}
+    cleared = "".join(f'proxy_set_header {name} "";' for name in names)
+    made_up = {"no visitor can make up what an app learns about them": cleared}
+    assert unpromised(server, SERVER | made_up) == []
+
+
+@table(LOCATIONS)
+def test_a_location_keeps_its_promise(server, match, promise, text):
+    assert missing(server.location(*match), text) == []
+
+
+@pytest.mark.parametrize("match", LOCATIONS, ids=" ".join)
+def test_each_line_of_a_location_has_a_promise(server, match):
+    page = {
+        "return": " ".join(
+            f"return {status} '{text}';" for status, text in server.location(*match).all("return")
+        )
+    }
+    promises = LOCATIONS[match] | (page if match[0].endswith("_busy") else {})
+    assert unpromised(server.location(*match), promises) == []
+
+
+def test_each_location_is_in_the_table(server):
+    assert server.blocks("location").keys() == LOCATIONS.keys()
+
+
+@table(UPSTREAMS)
+def test_an_upstream_keeps_its_promise(site, match, promise, text):
+    assert missing(site.blocks("upstream")[match], text) == []
+
+
+@table(MAPS)
+def test_a_map_keeps_its_promise(site, match, promise, text):
+    assert missing(site.blocks("map")[match], text) == []
+
+
+@pytest.mark.parametrize(("kind", "blocks"), [("upstream", UPSTREAMS), ("map", MAPS)])
+def test_each_line_of_an_upstream_or_a_map_has_a_promise(site, kind, blocks):
+    found = site.blocks(kind)
+    assert found.keys() == blocks.keys()
+    for match, promises in blocks.items():
+        assert unpromised(found[match], promises) == []
+
+
+def test_a_pools_requests_are_counted_together_and_not_by_visitor(site):
+    assert site.all("limit_conn_zone") == [
+        ["$server_name", f"zone=aroundtheworld_{pool}_in_flight:64k"]
+        for pool in ("public", "admin")
+    ]
+
+
+@pytest.fixture(scope="module")
+def log(site):
+    ((name, escape, *parts),) = site.all("log_format")
+    assert (name, escape) == ("aroundtheworld", "escape=json")
+    text = "".join(parts)
+    # A number has no quotation marks.
+    assert set(re.findall(r'"(\w+)":\$', text)) == NUMBERS
+    return json.loads(re.sub(r":(\$\w+)", r':"\1"', text))
+
+
+@pytest.mark.parametrize("field", LOG)
+def test_the_log_has_the_field(log, field):
+    assert log.get(field) == LOG[field]
+
+
+def test_each_field_of_the_log_is_in_the_table(log):
+    assert log.keys() == LOG.keys()
+
+
+def test_nothing_else_is_said_outside_of_blocks(site):
+    assert {name for name, _ in site} == {"log_format", "limit_conn_zone"}
+
+
+NUMBERS_OF_NGINX = {
+    "it listens on the host only": "listen 127.0.0.1:9146;",
+    "it is not a visit": "access_log off;",
+}
+NUMBERS_OF_NGINX_PATH = {
+    "it says what the exporter reads": "stub_status;",
+    "the host may ask, and nobody else": "allow 127.0.0.1; deny all;",
+}
+
+
+def test_nginx_says_its_numbers_to_the_host_only(site):
+    _, numbers = site.servers()
+    assert unpromised(numbers, NUMBERS_OF_NGINX) == []
+    assert unpromised(numbers.location("=", "/nginx"), NUMBERS_OF_NGINX_PATH) == []
+    assert unpromised(numbers.location("/"), {"there is nothing else": "return 404;"}) == []
+    assert len(numbers.blocks("location")) == 2

@@ -1,0 +1,117 @@
+"""How the site in nginx follows from its variables; test_promises_nginx.py has each line."""
+
+import pytest
+
+from tests.render import MODELS, PUBLIC, render, variables_for
+from tests.role.rendered import site_of, units_of
+
+every_model = pytest.mark.parametrize("model", MODELS)
+
+
+@every_model
+def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
+    name = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
+    plan, site, server = site_of(MODELS[model])
+    upstreams = site.blocks("upstream")
+    assert upstreams.keys() == {(pool["upstream"],) for pool in plan["pools"]}
+    for pool in plan["pools"]:
+        servers = upstreams[pool["upstream"],].all("server")
+        assert servers == [[server, "max_fails=0"] for server in pool["servers"]]
+        for path in pool["paths"]:
+            for match in [["/"]] if path == "/" else [["=", path], [f"{path}/"]]:
+                block = server.location(*match)
+                assert block.all("proxy_pass") == [[f"http://{pool['upstream']}{match[-1]}"]]
+                assert block.all("proxy_read_timeout") == [[f"{pool['read_timeout']}s"]]
+                replays = ["error", "timeout"] if pool["replay"] else ["off"]
+                assert block.all("proxy_next_upstream") == [replays]
+                # The watchdog ends a worker that has been blocked for two thirds of it, or later.
+                limit = block.all("proxy_next_upstream_timeout")
+                watchdog = pool["watchdog"] or 3600
+                assert not pool["replay"] or 0 < int(limit[0][0].rstrip("s")) < watchdog * 2 / 3
+                places = [[f"{name}_{pool['name']}_in_flight", str(pool["max_in_flight"])]]
+                assert block.all("limit_conn") == (places if pool["max_in_flight"] else [])
+                assert bool(block.all("if")) is not pool["open_in_maintenance"]
+
+
+@pytest.mark.parametrize(
+    ("address", "stream"),
+    [("127.0.0.1", "127.0.0.1:%i"), ("10.0.0.5", "10.0.0.5:%i"), ("::1", "[::1]:%i")],
+)
+def test_workers_and_nginx_agree_on_the_address(address, stream):
+    variables = {"aroundtheworld_listen_address": address}
+    _, units = units_of(variables)
+    assert units["aroundtheworld@.socket"].value("Socket", "ListenStream") == stream
+    _, site, _ = site_of(variables)
+    servers = site.blocks("upstream")["aroundtheworld_backends",].all("server")
+    assert [server[0] for server in servers] == [
+        stream.replace("%i", str(port)) for port in (10001, 10002, 10003)
+    ]
+
+
+def test_the_page_of_a_busy_pool_does_not_end_the_words_that_it_is_in():
+    _, _, server = site_of({})
+    ((status, page),) = server.location("@admin_busy").all("return")
+    assert status == "503"
+    assert "The dashboard is busy" in page
+    assert page.endswith("</html>")
+    assert not {"'", "$"} & set(page)
+
+
+def test_nginx_serves_no_files_of_an_app_that_has_none():
+    _, site, server = site_of({})
+    assert not [match for match in server.blocks("location") if "/app/" in match[-1]]
+    assert {"$arg_v", "$uri"}.isdisjoint(args[0] for args in site.all("map"))
+
+
+def test_a_websocket_may_be_quiet_for_long():
+    pools = [PUBLIC, {"name": "live", "ports": [10005], "paths": ["/live"], "websocket": True}]
+    _, _, server = site_of({"aroundtheworld_pools": pools})
+    assert server.location("/live/").all("proxy_read_timeout") == [["86400s"]]
+    pools[1]["read_timeout"] = 90
+    _, _, server = site_of({"aroundtheworld_pools": pools})
+    assert server.location("/live/").all("proxy_read_timeout") == [["90s"]]
+
+
+def test_the_pool_that_serves_the_rest_is_the_upstream_without_a_name():
+    plan, _, _ = site_of({})
+    assert [pool["upstream"] for pool in plan["pools"]] == [
+        "aroundtheworld_backends",
+        "aroundtheworld_admin_backends",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "listen"),
+    [
+        (["_"], {"ipv6": True}, [["80", "default_server"], ["[::]:80", "default_server"]]),
+        (["_"], {"ipv6": False}, [["80", "default_server"]]),
+        (["a.example", "b.example"], {"ipv6": True}, [["80"], ["[::]:80"]]),
+        # A neighbour has all of IPv4 and IPv6 in one socket, beside which there is no other.
+        (["_"], {"dual_stack": True}, [["[::]:80", "default_server"]]),
+        (["a.example"], {"ipv6": False, "dual_stack": True}, [["[::]:80"]]),
+    ],
+)
+def test_only_a_site_for_every_name_is_the_default_server(names, host, listen):
+    _, _, server = site_of({"aroundtheworld_server_names": names}, **host)
+    assert server.all("listen") == listen
+    assert server.all("server_name") == [names]
+
+
+@every_model
+def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
+    """Everything that nginx or systemd knows by name begins with the site's."""
+    prefix = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
+    _, site, _ = site_of(MODELS[model])
+    names = [args[0] for kind in ("upstream", "log_format") for args in site.all(kind)]
+    names += [args[1].lstrip("$") for args in site.all("map")]
+    names += [args[1].removeprefix("zone=") for args in site.all("limit_conn_zone")]
+    assert len(names) >= 4
+    assert all(name.startswith(prefix) for name in names)
+
+
+def test_text_given_on_the_command_line_renders_as_numbers_do():
+    texts = {"aroundtheworld_http_port": "8080", "aroundtheworld_maintenance_retry_after": "90"}
+    numbers = {name: int(value) for name, value in texts.items()}
+    assert render("site.conf.j2", variables_for(texts)) == render(
+        "site.conf.j2", variables_for(numbers)
+    )
