@@ -174,9 +174,8 @@ def test_the_runner_of_this_release_is_understood(control):
         from aroundtheworld_runner import control, worker
         settings = worker.Settings(module="m", attribute="a", control=None, private_app=None,
                                    hold=False, drain_timeout=1.0, linger=1.0, block_warn=1.0)
-        it = worker.Worker(settings, [])
-        with control.control_socket(Path(sys.argv[1]), {"GET /health": it.health,
-                                                        "GET /routes": it.routes}):
+        endpoints = worker.Worker(settings, []).endpoints()
+        with control.control_socket(Path(sys.argv[1]), endpoints):
             print("listening", flush=True)
             sys.stdin.read()
     """

@@ -17,6 +17,7 @@ from typing import Any
 
 from tornado.web import OutputTransform, RequestHandler
 
+from aroundtheworld_runner import systemd
 from aroundtheworld_runner.heartbeat import INTERVAL, TOLERANCE, Heartbeat, culprit
 from aroundtheworld_runner.routes import BLOCK, Route, Routes
 from aroundtheworld_runner.server import CountedResponse
@@ -143,7 +144,7 @@ class Watch:
         self._block: _Block | None = None
         self._in_step = 0.0  # when a step of a handler's coroutine was last seen (monotonic)
         self._lock = threading.Lock()
-        self.sign_of_life = time.monotonic()  # when systemd was given the last one
+        self._sign_of_life = time.monotonic()  # when systemd got the last one
 
     def start(self) -> None:
         """Begin, where an earlier process with the same release has ended."""
@@ -152,12 +153,16 @@ class Watch:
         threading.Thread(target=self._run, name="watch", daemon=True).start()
 
     def beat(self, lag: float) -> None:
-        """Note that the loop turns; called in it."""
+        """Note that the loop turns, and give systemd a sign of life; called in the loop."""
         if self._block:
             with self._lock:
                 block, self._block = self._block, None
             if block:
                 self._ended(block, lag if not block.exact else time.monotonic() - block.began)
+        now = time.monotonic()
+        if self._watchdog and now - self._sign_of_life >= self._watchdog / 3:
+            self._sign_of_life = now
+            systemd.notify("WATCHDOG=1")
 
     def _run(self) -> None:
         pause = min(INTERVAL, self._shortest / 2, self._margin / 3 or INTERVAL)
@@ -203,7 +208,7 @@ class Watch:
                 _stack(innermost),
             )
         if self._watchdog and not block.saved:
-            left = self.sign_of_life + self._watchdog - now
+            left = self._sign_of_life + self._watchdog - now
             if left <= self._margin:
                 block.saved = True
                 log.error(

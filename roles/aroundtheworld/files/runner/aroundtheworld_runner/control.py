@@ -1,6 +1,6 @@
-"""The private socket on which a worker answers questions about itself and takes orders.
+"""The control socket, on which a worker reports its status and takes commands.
 
-A thread answers, not the event loop, so that a worker whose loop is blocked can still say so:
+A thread answers, not the event loop, so that a worker whose loop is blocked can still report it:
 "busy for 12.3 s in AdminReport.get" is not "dead".
 """
 
@@ -17,29 +17,29 @@ from pathlib import Path
 from aroundtheworld_runner.private_socket import private_socket
 
 # A status, and either an object for JSON or a text with its content type.
-Answer = tuple[HTTPStatus, Mapping[str, object] | tuple[str, str]]
-Routes = Mapping[str, Callable[[], Answer]]
+Response = tuple[HTTPStatus, Mapping[str, object] | tuple[str, str]]
+Endpoints = Mapping[str, Callable[[], Response]]
 
 
 @contextlib.contextmanager
-def control_socket(path: Path, routes: Routes) -> Iterator[None]:
+def control_socket(path: Path, endpoints: Endpoints) -> Iterator[None]:
     """Answer HTTP on a private UNIX socket inside the block.
 
     Args:
-        path: Where the socket is to be.
-        routes: By method and path, such as `GET /health`, what answers; called in a thread.
+        path: Of the socket.
+        endpoints: By method and path, such as `GET /health`, what answers; called in a thread.
 
     Raises:
         PrivateSocketError: The socket cannot be made.
     """
     with private_socket(path) as sock:
-        server = _Server(sock, _handler_class(routes))
+        server = _Server(sock, _handler_class(endpoints))
         threading.Thread(target=server.serve_forever, name="control", daemon=True).start()
         yield
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True  # a client that says nothing holds up neither others nor the exit
+    daemon_threads = True  # a silent client does not delay others, nor the exit
 
     def __init__(
         self, sock: socket.socket, handler: type[http.server.BaseHTTPRequestHandler]
@@ -49,14 +49,14 @@ class _Server(socketserver.ThreadingUnixStreamServer):
         self.socket = sock
 
 
-def _handler_class(routes: Routes) -> type[http.server.BaseHTTPRequestHandler]:
+def _handler_class(endpoints: Endpoints) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = 5  # seconds of silence until the connection is closed
 
         def do_GET(self) -> None:
-            asked = f"{self.command} {self.path.partition('?')[0]}"
-            route = routes.get(asked)
-            status, content = route() if route else _not_found(asked)
+            request = f"{self.command} {self.path.partition('?')[0]}"
+            endpoint = endpoints.get(request)
+            status, content = endpoint() if endpoint else _not_found(request)
             if isinstance(content, tuple):
                 kind, text = content
             else:
@@ -71,9 +71,9 @@ def _handler_class(routes: Routes) -> type[http.server.BaseHTTPRequestHandler]:
         do_POST = do_GET  # noqa: N815 - the name that the base class looks for
 
         def log_message(self, *args: object) -> None:
-            """Say nothing: who may ask may ask often."""
+            """Log nothing: who may ask may ask often."""
 
-    def _not_found(asked: str) -> Answer:
-        return HTTPStatus.NOT_FOUND, {"error": f"no {asked}", "known": sorted(routes)}
+    def _not_found(request: str) -> Response:
+        return HTTPStatus.NOT_FOUND, {"error": f"no {request}", "known": sorted(endpoints)}
 
     return Handler

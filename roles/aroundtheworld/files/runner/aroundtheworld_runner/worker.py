@@ -1,4 +1,4 @@
-"""The life of a worker: starting, held if so wished, ready, draining, gone."""
+"""The life of a worker: starting, held if its command line asks for that, ready, draining."""
 
 import asyncio
 import concurrent.futures
@@ -7,26 +7,20 @@ import dataclasses
 import gc
 import logging
 import os
-import platform
-import resource
 import signal
 import socket
 import threading
 import time
-from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
 
-import tornado
 from tornado.httpserver import HTTPServer
 
 from aroundtheworld_runner import blocking, heartbeat, loading, systemd
-from aroundtheworld_runner.control import Answer, control_socket
-from aroundtheworld_runner.metrics import CONTENT_TYPE, Metrics
+from aroundtheworld_runner.control import Endpoints, Response, control_socket
 from aroundtheworld_runner.private_socket import private_socket
-from aroundtheworld_runner.routes import BLOCK, Routes
+from aroundtheworld_runner.reports import Reports, State
+from aroundtheworld_runner.routes import Routes
 from aroundtheworld_runner.server import WorkerServer
-from aroundtheworld_runner.statistics import ResponseStatistics
 
 DRAIN_TICK = 0.05  # seconds between two looks at what is left to do
 ACCEPT_PATIENCE = 1.0  # seconds in which the loop must come to carry out POST /accept
@@ -37,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the command line says; times in seconds."""
+    """The options of the command line; times in seconds."""
 
     module: str
     attribute: str
@@ -50,25 +44,23 @@ class Settings:
 
 
 class Worker:
-    """Serves one application on sockets that somebody else has bound."""
+    """Serves an application on sockets that are bound and listening already."""
 
     def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
         """Take listening, non-blocking sockets."""
         self._settings = settings
         self._sockets = sockets
-        self._state: Literal["starting", "held", "ready", "draining"] = "starting"
-        self._started = time.monotonic()
+        self._state: State = "starting"
         self._server: WorkerServer | None = None
-        self._started_at = time.time()
         self._heartbeat = heartbeat.Heartbeat(self._on_beat)
-        self._watchdog = systemd.watchdog_seconds()
         self._routes = Routes(os.environ.get("AROUNDTHEWORLD_RELEASE"))
+        self._reports = Reports(self._heartbeat, self._routes)
         control = settings.control
         self._watch = blocking.Watch(
             self._heartbeat,
             self._routes,
             warn=settings.block_warn,
-            watchdog=self._watchdog,
+            watchdog=systemd.watchdog_seconds(),
             file=control.with_suffix(".routes") if control else None,
         )
 
@@ -76,7 +68,7 @@ class Worker:
         """Serve until SIGTERM (or SIGINT), then drain.
 
         Raises:
-            loading.LoadError: The application cannot be had.
+            loading.LoadError: The application cannot be imported or made.
             private_socket.PrivateSocketError: A private socket cannot be made.
         """
         self._loop = asyncio.get_running_loop()
@@ -84,17 +76,13 @@ class Worker:
         with contextlib.ExitStack() as private_sockets:
             if self._settings.control:
                 # There before the application is imported, which may take its time.
-                routes = {
-                    "GET /health": self.health,
-                    "GET /metrics": self.metrics,
-                    "GET /routes": self.routes,
-                    "POST /accept": self.accept,
-                }
-                private_sockets.enter_context(control_socket(self._settings.control, routes))
+                private_sockets.enter_context(
+                    control_socket(self._settings.control, self.endpoints())
+                )
             factory = loading.import_factory(self._settings.module, self._settings.attribute)
             application = await loading.make_application(factory)
-            # What is there now stays: looking through all of it for garbage, as is done every once
-            # in a while, would hold up the loop of a large application for some 50 ms.
+            # What is in memory now stays: without this, Python searches all of it for garbage now
+            # and then, which blocks the loop of a large application for some 50 ms.
             gc.collect()
             gc.freeze()
             # Until here a signal ends the process at once, as it should: nothing was accepted.
@@ -102,11 +90,11 @@ class Worker:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, stop.set)
             blocking.measure_handlers(self._routes)
-            self._heartbeat.start()  # anew: that the import held up the loop was no lag for anybody
+            self._heartbeat.start()  # again: while the import blocked the loop, nobody waited
             self._watch.start()
             if self._settings.private_app:
                 sock = private_sockets.enter_context(private_socket(self._settings.private_app))
-                # Tornado's own server, so that no statistics show it and no drain waits for it.
+                # Tornado's own server: not in the statistics, and a drain does not wait for it.
                 HTTPServer(application, xheaders=True).add_socket(sock)
             self._server = server = WorkerServer(application, xheaders=True)
             if self._settings.hold:
@@ -120,19 +108,19 @@ class Worker:
         self._exit_soon()
 
     def _serve(self, server: WorkerServer, *assignments: str) -> None:
-        """Accept from the passed sockets, and tell systemd, with these assignments."""
+        """Accept from the passed sockets, and notify systemd with these assignments."""
         server.add_sockets(self._sockets)
         self._state = "ready"
         addresses = ", ".join(_address(sock) for sock in self._sockets)
         log.info("serving on %s", addresses)
         systemd.notify(*assignments, f"STATUS=serving on {addresses}")
 
-    def accept(self) -> Answer:
+    def accept(self) -> Response:
         """End the hold, if there is one; called from the control socket's thread.
 
         Returns:
             The health afterwards. When the loop is too busy to end the hold in time, the worker
-            is still held and stays so until it is asked again.
+            stays held until the next request.
         """
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -154,31 +142,31 @@ class Worker:
         return self.health()
 
     async def _drain(self, server: WorkerServer) -> None:
-        """Stop accepting, answer what there is, and leave when that is safe.
+        """Stop accepting, answer the requests in flight, and return when it is safe to exit.
 
         It is safe when no connection is left, or when nothing has been in flight for the
         linger time, in which a client such as nginx has closed its idle connections. (The
-        other way round, the worker closing them, loses the request that the client puts on
-        one at that moment.) After the drain timeout what is left is cut.
+        other way round, the worker closing them, loses a request that the client sends at
+        that moment.) After the drain timeout what is left is cut.
         """
         self._state = "draining"
         began = time.monotonic()
         systemd.notify("STOPPING=1")
         log.info("draining: %s", self._left(server))
         server.stop_accepting()
-        said = ""
+        notified = ""
         quiet = 0.0
         while server.connections and (server.requests_in_flight or quiet < self._settings.linger):
             if time.monotonic() - began >= self._settings.drain_timeout:
                 for request in server.requests_in_flight.values():
                     log.error("cut at the end of the drain timeout: %s", request)
                 break
-            if (left := self._left(server)) != said:
+            if (left := self._left(server)) != notified:
                 systemd.notify(f"STATUS=draining: {left}")
-                said = left
+                notified = left
             seen = server.requests_total
             await asyncio.sleep(DRAIN_TICK)
-            server.close_websockets()  # one may have been opened on an idle connection
+            server.close_websockets()  # an idle connection may have become a WebSocket
             server.forget_closed_streams()
             # Counted in turns of the loop and not by the clock: what arrived while the loop was
             # blocked is read before the worker calls itself idle.
@@ -207,95 +195,23 @@ class Worker:
         if self._server:
             self._server.forget_closed_streams()
         self._watch.beat(lag)
-        now = time.monotonic()
-        if self._watchdog and now - self._watch.sign_of_life >= self._watchdog / 3:
-            self._watch.sign_of_life = now
-            systemd.notify("WATCHDOG=1")
 
-    def health(self) -> Answer:
-        """Describe the worker; called from the control socket's thread."""
-        server = self._server
-        statistics = server.statistics if server else ResponseStatistics()
-        port = os.environ.get("AROUNDTHEWORLD_PORT", "")
-        busy_seconds, busy_in = self._heartbeat.busy()
-        status = HTTPStatus.OK if self._state == "ready" else HTTPStatus.SERVICE_UNAVAILABLE
-        return status, {
-            "state": self._state,
-            "pid": os.getpid(),
-            "pool": os.environ.get("AROUNDTHEWORLD_POOL"),
-            "port": int(port) if port.isdecimal() else None,
-            "release": os.environ.get("AROUNDTHEWORLD_RELEASE"),
-            "config": os.environ.get("AROUNDTHEWORLD_CONFIG"),
-            "uptime_seconds": round(time.monotonic() - self._started, 3),
-            "connections": server.connections if server else 0,
-            "requests_in_flight": len(server.requests_in_flight) if server else 0,
-            "requests_total": server.requests_total if server else 0,
-            "responses": statistics.responses(),
-            "latency_seconds": statistics.duration.describe(),
-            "loop_lag_seconds": self._heartbeat.lag(),
-            "busy_seconds": busy_seconds,
-            "busy_in": busy_in,
+    def endpoints(self) -> Endpoints:
+        """Return what the control socket answers."""
+        return {
+            "GET /health": self.health,
+            "GET /metrics": self.metrics,
+            "GET /routes": self._reports.routes,
+            "POST /accept": self.accept,
         }
 
-    def routes(self) -> Answer:
-        """Tell for how long each route has held the loop; called from the control's thread."""
-        return HTTPStatus.OK, self._routes.to_json()
+    def health(self) -> Response:
+        """Describe the worker; called from the control socket's thread."""
+        return self._reports.health(self._state, self._server)
 
-    def metrics(self) -> Answer:
-        """Tell what Prometheus wants to know; called from the control socket's thread."""
-        server = self._server
-        statistics = server.statistics if server else ResponseStatistics()
-        metrics = Metrics()
-        metrics.gauge(
-            "info",
-            "What runs.",
-            1,
-            {
-                "release": os.environ.get("AROUNDTHEWORLD_RELEASE", ""),
-                "config": os.environ.get("AROUNDTHEWORLD_CONFIG", ""),
-                "python": platform.python_version(),
-                "tornado": tornado.version,
-            },
-        )
-        metrics.gauge("ready", "Whether it takes visitors.", self._state == "ready")
-        metrics.gauge("start_time_seconds", "When it started.", round(self._started_at, 3))
-        metrics.counter(
-            "requests_total",
-            "Whole responses, by status.",
-            [({"code": str(code)}, count) for code, count in sorted(statistics.codes().items())],
-        )
-        metrics.counter(
-            "requests_aborted_total", "Requests without a whole response.", statistics.aborted
-        )
-        metrics.gauge(
-            "requests_in_flight",
-            "Requests that are being answered.",
-            len(server.requests_in_flight) if server else 0,
-        )
-        metrics.histogram(
-            "request_duration_seconds",
-            "From a request's headers to its whole response.",
-            statistics.duration,
-        )
-        metrics.gauge("connections", "Open connections.", server.connections if server else 0)
-        metrics.gauge("websockets", "Open WebSockets.", server.websockets if server else 0)
-        metrics.histogram(
-            "loop_lag_seconds", "How late a timer came, four a second.", self._heartbeat.lags
-        )
-        metrics.gauge(
-            "loop_busy_seconds",
-            "For how long the event loop has been blocked, 0 while it turns.",
-            self._heartbeat.busy()[0],
-        )
-        metrics.counter(
-            "loop_blocked_seconds_total",
-            f"Seconds in blocks of {BLOCK * 1000:.0f} ms and more.",
-            self._routes.blocked(),
-        )
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        metrics.counter("cpu_seconds_total", "Processor time.", usage.ru_utime + usage.ru_stime)
-        metrics.gauge("resident_memory_bytes", "Memory in use.", _resident_memory())
-        return HTTPStatus.OK, (CONTENT_TYPE, str(metrics))
+    def metrics(self) -> Response:
+        """Report what Prometheus collects; called from the control socket's thread."""
+        return self._reports.metrics(self._state, self._server)
 
 
 def _address(sock: socket.socket) -> str:
@@ -303,8 +219,3 @@ def _address(sock: socket.socket) -> str:
     if sock.family == socket.AF_INET6:
         return f"[{name[0]}]:{name[1]}"
     return f"{name[0]}:{name[1]}" if sock.family == socket.AF_INET else str(name)
-
-
-def _resident_memory() -> int:
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
