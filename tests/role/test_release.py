@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tarfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.aroundtheworld import virtualenv
+from ansible.module_utils.aroundtheworld.layout import WHOLE
 
 from aroundtheworld_controller import content as content_room
 from aroundtheworld_controller import wheels
@@ -491,7 +494,7 @@ def host(tmp_path, monkeypatch):
         module.AnsibleModule, "run_command", lambda self, command: host.run_command(command)
     )
     (tmp_path / "pip-24.0-py3-none-any.whl").touch()
-    monkeypatch.setattr(module.virtualenv, "DEBIAN_WHEELS", tmp_path)
+    monkeypatch.setattr(virtualenv, "DEBIAN_WHEELS", tmp_path)
     host.pack(*PARTS)
     return host
 
@@ -542,7 +545,7 @@ def test_workers_can_read_the_release_whatever_the_umask(host, run):
 
 def test_an_environment_that_is_there_is_shared(host, run):
     run()
-    module.shutil.rmtree(host.release)
+    shutil.rmtree(host.release)
     host.commands.clear()
     host.pack(*PARTS[:2])
     assert run()["missing"] == ["release"]
@@ -551,7 +554,7 @@ def test_an_environment_that_is_there_is_shared(host, run):
 
 def test_an_environment_that_was_cut_off_is_made_anew(host, run):
     run()
-    (host.environment / module.WHOLE).unlink()
+    (host.environment / WHOLE).unlink()
     (host.environment / "half").touch()
     assert missing(run) == ["environment"]
     run()
@@ -598,7 +601,7 @@ def test_check_mode_says_what_the_migration_would_do(host, run, there):
     if "environment" in there:
         run()
     if there == ("environment",):
-        module.shutil.rmtree(host.release)
+        shutil.rmtree(host.release)
     host.commands.clear()
     result = run(
         archive="release" not in there,

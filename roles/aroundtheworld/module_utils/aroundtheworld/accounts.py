@@ -10,10 +10,11 @@ import grp
 import pwd
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.claims import MADE_BY, Claim
+from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.layout import ROOT, HomeLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import process_name
@@ -24,9 +25,6 @@ UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 SYSUSERS = "usr/lib/sysusers.d"
 # Another program that changes the user database is done in a moment.
 LOCKED_SECONDS = 30.0
-
-Run = Callable[[list[str]], tuple[int, str, str]]
-"""Runs a command; returns its exit status and what it printed to each of its outputs."""
 
 
 def find_user(name: str) -> pwd.struct_passwd | None:

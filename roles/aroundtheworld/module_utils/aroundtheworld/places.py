@@ -6,10 +6,11 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.belongings import read_claim
+from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.layout import ROOT, HomeLayout
 
 ALLOWED = (
@@ -57,8 +58,6 @@ SHARED = (
     "/mnt",
     "/media",
 )
-
-Run = Callable[[list[str]], tuple[int, str, str]]
 
 
 def home_problems(home: str, site: str, run: Run, root: Path = ROOT) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Virtual environments that root makes, without running anything that is in them.
 
-A wheel can have Python run its code whenever an interpreter starts in the environment that it is
-installed in: by a ``.pth`` file, as ``sitecustomize``, or as the interpreter itself, because a
-wheel's scripts go where ``bin/python`` is. So root never starts that interpreter, but the host's
-own, isolated (`HOST_PYTHON`): it installs *into* the environment, and compiles what is there.
+A wheel can have Python run its code whenever an interpreter starts in the virtual environment that
+the wheel is installed in: by a ``.pth`` file, as ``sitecustomize``, or as the interpreter itself,
+because a wheel's scripts go where ``bin/python`` is. So root never starts that interpreter, but the
+host's own, isolated (`HOST_PYTHON`): it installs *into* the environment, and compiles what is
+there.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ sys.exit(main(arguments))
 Run = Callable[[list[str]], object]
 
 
-def make(environment: Path, wheels: Path, lock: Path, run: Run) -> None:
-    """Make an environment and install into it what `lock` names, from the directory `wheels`.
+def make(environment: Path, wheels: Path, lockfile: Path, run: Run) -> None:
+    """Make an environment and install into it what `lockfile` names, from the directory `wheels`.
 
     Args:
         environment: Where it is to be for good, because its scripts contain that path.
         wheels: Holds a wheel for each requirement.
-        lock: Requirements, each with an exact version and hashes.
+        lockfile: Requirements, each with an exact version and hashes.
         run: Runs a command, and raises when that fails.
     """
     run([*HOST_PYTHON, "-m", "venv", "--without-pip", str(environment)])
@@ -46,7 +47,7 @@ def make(environment: Path, wheels: Path, lock: Path, run: Run) -> None:
     options = ["--isolated", "--quiet", "--no-input", "--no-index", "--no-deps", "--no-compile"]
     options += ["--require-hashes", "--only-binary=:all:", "--no-cache-dir"]
     options += ["--disable-pip-version-check", "--root-user-action=ignore"]
-    options += ["--find-links", str(wheels), "--requirement", str(lock)]
+    options += ["--find-links", str(wheels), "--requirement", str(lockfile)]
     run([*HOST_PYTHON, "-c", PIP, str(environment), str(pip), "install", *options])
 
 
