@@ -7,21 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.figures import Figure, Part
-from bench.host import CHECKOUT
+from bench.host import CHECKOUT, BenchError
 
 PAGE = CHECKOUT / "docs" / "benchmarks.md"
 FIGURES = CHECKOUT / "docs" / "benchmarks.json"
-BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->\n"
-
-TITLES = {
-    "playbooks": "The operator's commands",
-    "load": "Public requests",
-    "cost": "What measuring costs the site",
-    "game": "The game with 100,000 rounds played",
-    "isolation": "Visitors while the admin side is busy",
-    "growth": "Four workers and 64",
-    "targets": "The contributor's commands",
-}
+# Around the table of each part; what is around them is written by hand.
+BEGIN, END = "<!-- measured: {} -->\n", "<!-- /measured -->\n"
+# In the order in which they are kept.
+PARTS = ("playbooks", "load", "cost", "game", "isolation", "growth", "targets")
 
 
 def load(path: Path = FIGURES) -> dict[str, Part]:
@@ -32,25 +25,27 @@ def load(path: Path = FIGURES) -> dict[str, Part]:
 
 
 def save(parts: Mapping[str, Part]) -> None:
-    """Keeps the parts, and writes them into the page between its markers."""
-    data = {name: parts[name].to_json() for name in TITLES if name in parts}
+    """Keeps the parts, and writes each into the page between its markers."""
+    data = {name: parts[name].to_json() for name in PARTS if name in parts}
     FIGURES.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(before + BEGIN + "\n" + markdown(parts) + "\n" + END + after)
+    for name, part in parts.items():
+        page = with_part(page, name, part)
+    PAGE.write_text(page)
 
 
-def markdown(parts: Mapping[str, Part]) -> str:
-    """Returns a heading and a table for each part."""
-    return (
-        "\n\n".join(
-            f"### {TITLES[name]}\n\nMeasured on {part.when}: {part.machine}.\n\n"
-            + "\n".join(table(part))
-            for name, part in parts.items()
-        )
-        + "\n"
-    )
+def with_part(page: str, name: str, part: Part) -> str:
+    """Returns the page with the table of a part between its markers."""
+    before, begin, rest = page.partition(BEGIN.format(name))
+    _, end, after = rest.partition(END)
+    if not end:
+        raise BenchError(f"{PAGE.name} has no {BEGIN.format(name).strip()} with an end behind it.")
+    return f"{before}{begin}\n{markdown(part)}\n{end}{after}"
+
+
+def markdown(part: Part) -> str:
+    """Returns when and where a part was measured, and its table."""
+    return f"Measured on {part.when}: {part.machine}.\n\n" + "\n".join(table(part)) + "\n"
 
 
 def table(part: Part) -> Iterator[str]:
