@@ -22,6 +22,8 @@ PARTS ?=
 
 export PYTHON MATRIX MEASURE HOSTS_PREFIX HOSTS_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Lint and tests start hundreds of Pythons: without byte code each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # Molecule's frame around a command's output would wrap and indent its lines.
 export MOLECULE_COMMAND_BORDERS := false
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,6 +65,12 @@ def host_lock_path(
     monkeypatch.setattr(lock, "LOCKS", run / "locks")
     monkeypatch.setattr(hold, "ROOT", run)
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave files to the page cache: a test's own need not outlive a power failure."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

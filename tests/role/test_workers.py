@@ -180,9 +180,19 @@ class Host:
     # --- systemd
 
     def _files(self):
-        files = {path for path in self.units.rglob("*") if path.is_file() and not path.is_symlink()}
-        hidden = {path for path in files if path.relative_to(self.units).parts[0].startswith(".")}
-        return {path: path.read_text() for path in files - hidden}
+        files = {}
+        for directory, inner, names in os.walk(self.units):
+            if directory == str(self.units):
+                inner[:] = (name for name in inner if not name.startswith("."))
+                names = (name for name in names if not name.startswith("."))
+            paths = (Path(directory, name) for name in names)
+            files |= {path: text for path in paths if (text := self._file(path)) is not None}
+        return files
+
+    @staticmethod
+    def _file(path):
+        """Returns the text of a file; none of a link or of what is not there."""
+        return path.read_text() if path.is_file() and not path.is_symlink() else None
 
     def _sources(self, name):
         stem, _, kind = name.rpartition(".")
@@ -190,8 +200,8 @@ class Host:
         return [template, self.units / f"{name}.d" / "pool.conf"]
 
     def _show(self, name):
-        disk, kind = self._files(), name.rpartition(".")[2]
-        stale = any(disk.get(path) != self.read.get(path) for path in self._sources(name))
+        kind = name.rpartition(".")[2]
+        stale = any(self._file(path) != self.read.get(path) for path in self._sources(name))
         known = name in self.running or name in self.listening or kind == "slice"
         linked = (self.units / LINKS.get(kind, "") / name).is_symlink()
         shown = {
@@ -206,8 +216,9 @@ class Host:
 
     def _text(self, name):
         # Of a unit that systemd does not know yet it reads the files now.
-        disk, sources = self._files(), self._sources(name)
-        self.read = {path: disk[path] for path in sources if path in disk} | self.read
+        sources = self._sources(name)
+        disk = {path: self._file(path) for path in sources if path not in self.read}
+        self.read = self.read | {path: text for path, text in disk.items() if text is not None}
         return "".join(self.read.get(path, "") for path in sources)
 
     def _address(self, name):
