@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 
 import pytest
 
@@ -57,3 +58,39 @@ def test_a_link_is_switched_and_a_half_made_one_does_not_matter(tmp_path):
     files.link_atomically(link, "releases/2")
     assert str(link.readlink()) == "releases/2"
     assert list(tmp_path.iterdir()) == [link]
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_a_link_is_never_missing_while_it_is_switched(tmp_path, left_over):
+    link = tmp_path / "current"
+    files.link_atomically(link, "old")
+    if left_over:
+        (tmp_path / ".current.new").symlink_to("left over")
+    found = at_each_line(files.link_atomically, link, "new", look=link.readlink)
+    assert [str(target) for target in dict.fromkeys(found)] == ["old", "new"]
+
+
+def test_a_file_is_never_missing_or_half_written_while_it_is_replaced(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    found = at_each_line(files.write_atomically, path, "new", 0o644, look=path.read_text)
+    assert list(dict.fromkeys(found)) == ["old", "new"]
+
+
+def at_each_line(function, *arguments, look):
+    """Return what is found before each line that Python runs in a call, and after the last."""
+    found = []
+
+    def trace(frame, event, argument):
+        sys.settrace(None)  # not in `look` itself
+        found.append(look())
+        sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*arguments)
+    finally:
+        sys.settrace(before)
+    return [*found, look()]

@@ -88,3 +88,38 @@ def test_byte_code_is_what_the_environments_python_loads(made):
 def test_root_starts_no_interpreter_but_the_hosts_own():
     assert virtualenv.HOST_PYTHON == ("/usr/bin/python3", "-I", "-S")
     assert virtualenv.compile_command(Path("/srv"))[:3] == list(virtualenv.HOST_PYTHON)
+
+
+# What pip is told, and why.
+OPTIONS = {
+    "a package is what the lockfile has, also where a line of it has no hash": "--require-hashes",
+    "a package does not run its own setup": "--only-binary=:all:",
+    "nothing is downloaded": "--no-index",
+    "nothing is installed that the lockfile does not name": "--no-deps",
+    "no variable and no configuration of root's changes that": "--isolated",
+    "it does not wait for somebody to type": "--no-input",
+    "byte code is compiled with the rest, in the right way": "--no-compile",
+    "root's home stays as it is": "--no-cache-dir",
+    "it does not look for a newer pip": "--disable-pip-version-check",
+    "what goes well is not reported": "--quiet",
+    "that it is root is not reported": "--root-user-action=ignore",
+    "packages come from the directory that the controller sent": "--find-links /wheels",
+    "packages are those of the lockfile": "--requirement /lock",
+}
+
+
+@pytest.fixture
+def pip_options(tmp_path, monkeypatch):
+    monkeypatch.setattr(virtualenv, "DEBIAN_WHEELS", Path(ensurepip.__file__).parent / "_bundled")
+    commands = []
+    virtualenv.make(tmp_path, Path("/wheels"), Path("/lock"), commands.append)
+    return " ".join(commands[-1]).partition(" install ")[2]
+
+
+@pytest.mark.parametrize("promise", OPTIONS)
+def test_pip_installs_on_the_host_what_was_locked_and_nothing_else(pip_options, promise):
+    assert f" {OPTIONS[promise]} " in f" {pip_options} "
+
+
+def test_each_option_of_pip_has_a_promise(pip_options):
+    assert sorted(pip_options.split()) == sorted(" ".join(OPTIONS.values()).split())
