@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import re
 import tarfile
-import tempfile
 import urllib.error
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from ansible.module_utils import urls
 from ansible.utils.display import Display
 
 from aroundtheworld_controller.addresses import shown, shown_with
-from aroundtheworld_controller.cache import only_one
+from aroundtheworld_controller.cache import make_once
 from aroundtheworld_controller.source_tree import MOST_BYTES, BadSourceError, SourceTree
 
 ARCHIVE = "aroundtheworld_app_archive"
@@ -74,15 +73,6 @@ def _unpack_member(
             yield error
 
 
-def keep(archive: Path, source: Path) -> None:
-    """Unpack `archive` as the directory `source`, which is there when it is whole."""
-    with tempfile.TemporaryDirectory(dir=source.parent, prefix=".new-") as work:
-        tree = Path(work, "tree")
-        tree.mkdir()
-        unpack(archive, tree)
-        tree.rename(source)
-
-
 def download(url: str, into: Path) -> None:
     """Write what is at an http(s) URL into a file; raises `BadSourceError`."""
     display.display(f"Fetching {shown(url)} on the controller")
@@ -136,20 +126,19 @@ def from_archive(given: Mapping[str, Any], cache: Path) -> Path:
             f"{ARCHIVE}.sha256: {given.get('sha256')!r} is not allowed; it must be the 64 "
             "hexadecimal digits that `sha256sum` prints for the archive."
         )
-    source = cache / "trees" / expected
     remote = re.match(r"https?://", path, re.I) is not None
-    with only_one(cache / "trees" / f".{expected}.lock"), tempfile.TemporaryDirectory() as work:
-        # A file is looked at also when it is in the cache: it may have been replaced since.
-        if not (remote and source.is_dir()):
-            archive = Path(work, "archive") if remote else Path(path).expanduser()
-            if remote:
-                download(path, archive)
+    local = Path(path).expanduser()
+    if not remote:  # also when it is in the cache: it may have been replaced since
+        check(local, path, expected)
+
+    def make(directory: Path) -> None:
+        archive = directory.with_name("archive") if remote else local
+        if remote:
+            download(path, archive)
             check(archive, path, expected)
-            if not source.is_dir():
-                try:
-                    keep(archive, source)
-                except BadSourceError as bad:
-                    raise BadSourceError(
-                        f"{ARCHIVE}.path: {shown(path)} cannot be used: {bad}."
-                    ) from None
-    return source
+        try:
+            unpack(archive, directory)
+        except BadSourceError as bad:
+            raise BadSourceError(f"{ARCHIVE}.path: {shown(path)} cannot be used: {bad}.") from None
+
+    return make_once(cache / "trees" / expected, make)

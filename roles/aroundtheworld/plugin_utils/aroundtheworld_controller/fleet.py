@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aroundtheworld_controller.cache import cache_directory, only_one
+from aroundtheworld_controller.cache import cache_directory, locked
 from aroundtheworld_controller.run import this_process
 
 # A run of yesterday has ended, or waits for a person.
@@ -53,7 +53,7 @@ class Fleet:
         """Give the state to the block, and keep what that made of it."""
         if not self._directory.is_dir():
             self._forget_old()
-        with only_one(self._file.with_suffix(".lock")):
+        with locked(self._file.with_suffix(".lock")):
             state: State = {"hosts": {}, "proven": []}
             with contextlib.suppress(OSError, ValueError):
                 state = json.loads(self._file.read_text())

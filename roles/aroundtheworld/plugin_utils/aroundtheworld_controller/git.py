@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO, cast
 from ansible.utils.display import Display
 
 from aroundtheworld_controller.addresses import shown, shown_with
-from aroundtheworld_controller.cache import only_one
+from aroundtheworld_controller.cache import locked, make_once
 from aroundtheworld_controller.run import this_run
 from aroundtheworld_controller.source_tree import BadSourceError, SourceTree
 
@@ -323,21 +322,19 @@ def from_git(given: Mapping[str, Any], cache: Path) -> Path:
     repository = local_repository(repository)
     # Not of the password: its hash is no secret any more, and a new one means no other repository.
     name = hashlib.sha256(shown(repository).encode()).hexdigest()[:16]
-    with only_one(cache / "git" / f".{name}.lock"):
+    with locked(cache / "git" / f".{name}.lock"):
         mirror = Mirror(repository, cache / "git" / name)
         mirror.fetch(revision)
         commit = (
             mirror.resolve_signed(revision) if given.get("signed") else mirror.resolve(revision)
         )
-        source = cache / "trees" / commit
-        with only_one(cache / "trees" / f".{commit}.lock"):
-            if not source.is_dir():
-                with tempfile.TemporaryDirectory(dir=source.parent, prefix=".new-") as work:
-                    try:
-                        mirror.export(commit, tree := Path(work))
-                    except BadSourceError as bad:
-                        raise BadSourceError(
-                            f"{GIT}.revision: commit {commit} cannot be used: {bad}."
-                        ) from None
-                    tree.rename(source)
-    return source
+
+        def export(directory: Path) -> None:
+            try:
+                mirror.export(commit, directory)
+            except BadSourceError as bad:
+                raise BadSourceError(
+                    f"{GIT}.revision: commit {commit} cannot be used: {bad}."
+                ) from None
+
+        return make_once(cache / "trees" / commit, export)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
 
 from aroundtheworld_controller.addresses import shown_with
-from aroundtheworld_controller.cache import only_one
+from aroundtheworld_controller.cache import make_once
 from aroundtheworld_controller.pip import NoPipError, environment, find_pip
 
 display = Display()
@@ -55,43 +54,41 @@ def download_command(
     return command
 
 
-def fetch_wheels(wanted: Mapping[str, str], python: Mapping[str, Any], cache: Path) -> Path:
+def fetch_wheels(
+    virtual_environment: Mapping[str, str], python: Mapping[str, Any], cache: Path
+) -> Path:
     """Return a directory with just the environment's wheels, fetched unless they are cached.
 
     Raises:
         AnsibleActionFail: A wheel cannot be had, or is not the one whose hash is in the lock file.
     """
-    wheels = cache / "wheels" / wanted["id"]
-    with only_one(cache / "wheels" / f".{wanted['id']}.lock"):
-        if wheels.is_dir():
-            return wheels
+
+    def fetch(into: Path) -> None:
         try:
             pip = find_pip()
         except NoPipError as missing:
             raise AnsibleActionFail(str(missing)) from None
-        count = wanted["lock"].count("\n")
+        lockfile = into.with_name("requirements.txt")
+        lockfile.write_text(virtual_environment["lock"])
+        count = virtual_environment["lock"].count("\n")
         display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
-        with tempfile.TemporaryDirectory(dir=cache / "wheels") as work:
-            lock, into = Path(work) / "requirements.txt", Path(work) / "wheels"
-            lock.write_text(wanted["lock"])
-            into.mkdir()
-            done = subprocess.run(  # noqa: S603 - a fixed command
-                download_command(pip, lock, into, python),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                env=environment(),
+        done = subprocess.run(  # noqa: S603 - a fixed command
+            download_command(pip, lockfile, into, python),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=environment(),
+        )
+        if done.returncode:
+            raise AnsibleActionFail(
+                "aroundtheworld_requirements: the locked wheels could not be fetched on the "
+                f"controller for Python {python['version']} on {python['platform']}. "
+                + explain(done.stderr, pip)
             )
-            if done.returncode:
-                raise AnsibleActionFail(
-                    "aroundtheworld_requirements: the locked wheels could not be fetched on the "
-                    f"controller for Python {python['version']} on {python['platform']}. "
-                    + explain(done.stderr, pip)
-                )
-            into.rename(wheels)
-    return wheels
+
+    return make_once(cache / "wheels" / virtual_environment["id"], fetch)
 
 
 def explain(printed: str, pip: Sequence[str]) -> str:
