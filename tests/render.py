@@ -16,18 +16,11 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
-from aroundtheworld_controller.pools import (
-    derive_claim,
-    derive_commands,
-    derive_pools,
-    derive_static,
-    restart_order,
-)
-from aroundtheworld_controller.rules import check_variables
-from aroundtheworld_controller.variables import PREFIX, converted, plain
-from tests.role_files import CHECKOUT, ROLE, load_options, load_yaml
+from aroundtheworld_controller.plan import describe_site, make_plan
+from aroundtheworld_controller.variables import PREFIX, plain
+from tests.role_files import CHECKOUT, ROLE
 
-# What has no default, and the rest of what the example inventory says.
+# What has no default, and the rest of the example inventory.
 APP: dict[str, Any] = {
     "aroundtheworld_app_dir": str(CHECKOUT / "app"),
     "aroundtheworld_make_app": "aroundtheworld.app:make_app",
@@ -38,6 +31,7 @@ APP: dict[str, Any] = {
 # What a host and the plan of a release would add.
 RELEASE_ID = "0123456789ab"
 ENVIRONMENT_ID = "ba9876543210"
+HOST: dict[str, Any] = {"python": {}, "packages_missing": [], "python3_apt": True, "current": ""}
 
 PUBLIC = {"name": "public", "ports": [10001, 10002, 10003], "paths": ["/"]}
 ADMIN = {"name": "admin", "ports": [10004], "paths": ["/admin"], "blocking": True}
@@ -103,9 +97,9 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def variables_for(
-    given: Mapping[str, Any], *, ipv6: bool = True, dual_stack: bool = False
+    changes: Mapping[str, Any], *, ipv6: bool = True, dual_stack: bool = False
 ) -> dict[str, Any]:
-    """Return all variables of a run with `given` ones, its plan included, templates untouched.
+    """Return all variables of a run with these `changes`, its plan included, templates untouched.
 
     Raises:
         BadInputError: The variables are refused.
@@ -114,33 +108,18 @@ def variables_for(
     role: dict[str, Any] = {}
     for file in ("defaults/main.yml", "vars/main.yml"):
         role |= loader.load_from_file(str(ROLE / file), trusted_as_template=True)
-    variables = {**role, **APP, **given, "ansible_search_path": [str(ROLE)]}
+    variables = {**role, **APP, **changes, "ansible_search_path": [str(ROLE)]}
     templar = Templar(loader, variables)
-    options = load_options()
-    public = {
-        name: converted(plain(templar.template(value)), options[name])
-        for name, value in variables.items()
-        if name.startswith(PREFIX)
-    }
-    check_variables(public)
-    settings = load_yaml("vars/main.yml")
-    pools = derive_pools(
-        public,
-        settings["__aroundtheworld_pool_defaults"],
-        settings["__aroundtheworld_blocking_pool_defaults"],
-        settings["__aroundtheworld_websocket_pool_defaults"],
+    site = describe_site(
+        {
+            name: plain(templar.template(value))
+            for name, value in variables.items()
+            if name.startswith(PREFIX)
+        }
     )
-    variables["__aroundtheworld_plan"] = {
-        "pools": pools,
-        "commands": derive_commands(public),
-        "workers": restart_order(pools),
-        "static": derive_static(public, pools),
-        "claim": derive_claim(public, pools),
-        "release": {"id": RELEASE_ID},
-        "environment": {"id": ENVIRONMENT_ID},
-        "host": {"ipv6": ipv6, "nginx": {"dual_stack": dual_stack}},
-    }
-    return variables
+    host = {**HOST, "ipv6": ipv6, "nginx": {"dual_stack": dual_stack}}
+    plan = make_plan(site, {"id": RELEASE_ID}, {"id": ENVIRONMENT_ID}, host)
+    return {**variables, "__aroundtheworld_plan": plan}
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
@@ -159,8 +138,8 @@ def find_plugins() -> None:
 def main() -> None:
     """Write all sites to the directory that the command line names."""
     directory = Path(sys.argv[1])
-    for name, given in MODELS.items():
-        site = render("site.conf.j2", variables_for(given))
+    for name, changes in MODELS.items():
+        site = render("site.conf.j2", variables_for(changes))
         (directory / f"{name}.conf").write_text(site)
 
 

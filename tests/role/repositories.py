@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aroundtheworld_controller.variables import BadInputError
 from tests.role_files import load_python
 
 source = load_python("action_plugins/aroundtheworld_source.py")
@@ -74,6 +75,6 @@ def from_git(git: Repository, cache: Path, revision: str = "main", **more: objec
 
 def refusal(find: Callable[..., object], *arguments: Any, **more: Any) -> str:
     """Return why a source cannot be used."""
-    with pytest.raises(source.BadSourceError) as refused:
+    with pytest.raises(BadInputError) as refused:
         find(*arguments, **more)
     return str(refused.value)

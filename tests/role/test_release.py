@@ -212,7 +212,7 @@ def test_what_git_lfs_put_in_place_of_a_file_is_refused(app):
     with pytest.raises(BadInputError, match=r"static/photo\.jpg' is not the file itself, but what"):
         describe_release(given)
     given["aroundtheworld_app_exclude"] = ["*.jpg"]
-    assert describe_release(given)["id"]
+    assert describe_release(given)[0]["id"]
 
 
 def test_excluded_names_are_in_no_release(app):
@@ -251,11 +251,11 @@ def test_the_games_own_release_can_be_described():
         "aroundtheworld_app_exclude": ["__pycache__", "tests"],
         "aroundtheworld_static": [],
     }
-    release = describe_release(given)
+    release, requirements = describe_release(given)
     assert "aroundtheworld/app.py" in release["trees"]["app"]["files"]
     assert "aroundtheworld_runner/__main__.py" in release["trees"]["runner"]["files"]
-    assert "tornado" in [one["name"] for one in release["requirements"]]
-    assert all(one["hashes"] for one in release["requirements"])
+    assert "tornado" in [requirement["name"] for requirement in requirements]
+    assert all(requirement["hashes"] for requirement in requirements)
 
 
 # --- Its lock -------------------------------------------------------------------------------------

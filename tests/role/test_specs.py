@@ -1,56 +1,68 @@
 """The specifications, the defaults and what the role checks say the same."""
 
-import re
-
 import pytest
 
-from aroundtheworld_controller.pool_rules import RANGES, pool_problems
-from aroundtheworld_controller.variables import PREFIX, TYPES, type_problems
-from tests.role_files import ROLE, load_options, load_yaml
+from aroundtheworld_controller.pools import KINDS, pool_with_defaults
+from aroundtheworld_controller.variables import PREFIX, TYPES, convert
+from tests.role.refusals import problems_with
+from tests.role_files import load_options, load_yaml
 
 OPTIONS = load_options()
-POOL = OPTIONS["aroundtheworld_pools"]["options"]
+SETTINGS = load_yaml("meta/pool_settings.yml")
 DEFAULTS = load_yaml("defaults/main.yml")
-SETTINGS = load_yaml("vars/main.yml")
-USUAL = SETTINGS["__aroundtheworld_pool_defaults"]
-BLOCKING = SETTINGS["__aroundtheworld_blocking_pool_defaults"]
+INTERNAL = load_yaml("vars/main.yml")
 
 
 def test_every_default_in_the_specifications_is_the_real_one():
-    specified = {name: one["default"] for name, one in OPTIONS.items() if "default" in one}
+    specified = {name: option["default"] for name, option in OPTIONS.items() if "default" in option}
     assert specified == DEFAULTS
 
 
 def test_every_variable_has_a_default():
     assert set(OPTIONS) == set(DEFAULTS)
-    assert not [name for name, one in OPTIONS.items() if one.get("required")]
+    assert not [name for name, option in OPTIONS.items() if option.get("required")]
 
 
 def test_every_setting_of_a_pool_has_a_default_or_is_required():
-    required = {name for name, one in POOL.items() if one.get("required")}
+    required = {name for name, setting in SETTINGS.items() if "default" not in setting}
     assert required == {"name", "ports", "paths"}
-    assert set(POOL) - required == set(USUAL)
-    assert set(BLOCKING) < set(USUAL)
+    specified = OPTIONS["aroundtheworld_pools"]["options"]
+    assert required == {name for name, option in specified.items() if option.get("required")}
 
 
-def test_every_setting_of_a_pool_is_named_beside_the_default_pools():
-    text = (ROLE / "defaults" / "main.yml").read_text()
-    named = re.search(r"A pool may also set: (.*?)\.\n", text, re.DOTALL)[1]
-    assert set(re.findall(r"\w+", named)) == set(USUAL) - {"blocking"}
+@pytest.mark.parametrize(("name", "setting"), SETTINGS.items())
+def test_the_specifications_of_a_setting_are_those_of_the_table(name, setting):
+    option = OPTIONS["aroundtheworld_pools"]["options"][name]
+    for key in ("type", "elements", "choices"):
+        assert option.get(key) == setting.get(key)
+    assert set(setting) <= {*option, "default", "range", *KINDS}
+    for key in {"default", *KINDS} & set(setting):
+        problems = []
+        assert convert(setting[key], setting, name, problems) == setting[key]
+        assert problems == []
 
 
-@pytest.mark.parametrize("family", [USUAL, USUAL | BLOCKING], ids=["usual", "blocking"])
-def test_defaults_of_pools_would_be_accepted_if_they_were_given(family):
-    pool = {"name": "public", "ports": [10001], "paths": ["/"]} | family
-    assert list(type_problems([pool], OPTIONS["aroundtheworld_pools"], "pools")) == []
-    assert list(pool_problems([pool], 80)) == []
+@pytest.mark.parametrize("kinds", [[], ["blocking"], ["websocket"], ["blocking", "websocket"]])
+def test_defaults_of_pools_would_be_accepted_if_they_were_given(kinds):
+    pool = {"name": "public", "ports": [10001], "paths": ["/"], **dict.fromkeys(kinds, True)}
+    filled = pool_with_defaults(pool)
+    assert set(filled) == set(SETTINGS)
+    assert problems_with({"aroundtheworld_pools": [filled]}) == []
+
+
+def test_of_two_kinds_that_a_pool_is_the_later_ones_default_counts():
+    pool = pool_with_defaults({"blocking": True, "websocket": True, "nice": 3})
+    assert (pool["read_timeout"], pool["drain_timeout"], pool["nice"]) == (86400, 300, 3)
+    assert pool_with_defaults({"command": "serve"})["watchdog"] == 0
+    assert pool_with_defaults({})["watchdog"] == 30
 
 
 def test_every_number_of_a_pool_has_a_range():
-    assert set(RANGES) == {name for name, one in POOL.items() if one["type"] == "int"}
+    numbers = {name for name, setting in SETTINGS.items() if setting["type"] == "int"}
+    assert numbers == {name for name, setting in SETTINGS.items() if "range" in setting}
 
 
-@pytest.mark.parametrize(("name", "option"), [*OPTIONS.items(), *POOL.items()])
+@pytest.mark.parametrize(("name", "option"), [*OPTIONS.items(), *SETTINGS.items()])
 def test_every_option_can_be_checked_and_explained(name, option):
     assert option["type"] in TYPES
     assert option["description"].strip().endswith(".")
@@ -59,12 +71,12 @@ def test_every_option_can_be_checked_and_explained(name, option):
 
 def test_public_variables_begin_with_the_roles_name_and_others_with_two_underscores():
     assert all(name.startswith(PREFIX) for name in DEFAULTS)
-    assert all(name.startswith(f"__{PREFIX}") for name in SETTINGS)
+    assert all(name.startswith(f"__{PREFIX}") for name in INTERNAL)
 
 
 def test_platforms_are_the_tested_distributions():
     codenames = {"bookworm": "debian 12", "trixie": "debian 13"}
     (platform,) = load_yaml("meta/main.yml")["galaxy_info"]["platforms"]
-    assert [codenames[name] for name in platform["versions"]] == SETTINGS[
+    assert [codenames[name] for name in platform["versions"]] == INTERNAL[
         "__aroundtheworld_distributions"
     ]

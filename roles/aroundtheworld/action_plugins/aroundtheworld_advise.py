@@ -1,44 +1,34 @@
-"""Run the module of the same name, and show what it says without a frame around it."""
+"""Run the module of the same name, and print its advice as it is."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-FORMATS = ("table", "json")
+# Ansible loads a plugin by its path, so what plugins share has to be made importable first.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.action import Result, RoleAction, TaskVars
+from aroundtheworld_controller.variables import checked
 
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(RoleAction):
     """The task ``aroundtheworld_advise``; takes what the module takes, and ``format``."""
 
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Return the module's result."""
-        super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+    def act(self, task_vars: TaskVars) -> Result:
+        """Return the module's result, without the lines that are printed."""
         arguments = dict(self._task.args)
-        if (wanted := arguments.pop("format")) not in FORMATS:
-            raise AnsibleActionFail(
-                f"aroundtheworld_advise_format: {wanted!r} is not allowed; "
-                f"allowed: {', '.join(FORMATS)}."
-            )
-        result: dict[str, Any] = self._execute_module(
-            module_name="aroundtheworld_advise", module_args=arguments, task_vars=task_vars
-        )
+        output = checked("aroundtheworld_advise_format", arguments.pop("format"))
+        result = self.module("advise", arguments, task_vars)
         if "lines" in result:
-            lines, name = result.pop("lines"), task_vars["inventory_hostname"]
-            if wanted == "json":  # one line for each host, which a program can find
-                said = {key: result[key] for key in ("routes", "advice", "silent")}
-                display.display(json.dumps({"host": name, **said}))
+            lines, host = result.pop("lines"), task_vars["inventory_hostname"]
+            if output == "json":  # one line for each host, which a program can find
+                advice = {key: result[key] for key in ("routes", "advice", "silent")}
+                display.display(json.dumps({"host": host, **advice}))
             else:
-                display.display("\n".join([f"Host {name}", *lines, ""]))
+                display.display("\n".join([f"Host {host}", *lines, ""]))
         return result

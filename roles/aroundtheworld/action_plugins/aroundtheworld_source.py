@@ -12,16 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.action import Result, RoleAction, TaskVars
 from aroundtheworld_controller.archive import ARCHIVE, from_archive
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.git import GIT, from_git
 from aroundtheworld_controller.source_tree import BadSourceError
-from aroundtheworld_controller.variables import converted, load_spec, plain, type_problems
+from aroundtheworld_controller.variables import checked
 
 
 def below(source: Path, directory: str, variable: str) -> Path:
@@ -32,39 +30,30 @@ def below(source: Path, directory: str, variable: str) -> Path:
     """
     app = source / directory
     if Path(directory).is_absolute() or ".." in Path(directory).parts or not app.is_dir():
-        there = sorted(path.name for path in source.iterdir() if path.is_dir())
+        directories = sorted(path.name for path in source.iterdir() if path.is_dir())
         raise BadSourceError(
             f"{variable}.directory: {directory!r} is not a directory in this source; at its top "
-            f"are: {', '.join(there) or 'none'}."
+            f"are: {', '.join(directories) or 'none'}."
         )
     return app
-
-
-def checked(name: str, value: object) -> Any:  # noqa: ANN401 - whatever its specification says
-    """Return the value of a variable with its type; raises `BadSourceError` when it has another."""
-    spec = load_spec()[name]
-    value = converted(plain(value), spec)
-    if problems := list(type_problems(value, spec, name)):
-        raise BadSourceError("\n  - ".join(problems))
-    return value
 
 
 def find_app(
     directory: str, git: Mapping[str, Any], archive: Mapping[str, Any], cache: Path
 ) -> Path:
-    """Return the app's directory on the controller, from the one source that is given.
+    """Return the app's directory on the controller, from the only source that is set.
 
     Raises:
-        BadSourceError: More than one is given, or the one that is cannot be used.
+        BadInputError: More than one source is set, or it cannot be used.
     """
-    given = {"aroundtheworld_app_dir": directory, GIT: git, ARCHIVE: archive}
-    names = [name for name, value in given.items() if value]
+    sources = {"aroundtheworld_app_dir": directory, GIT: git, ARCHIVE: archive}
+    names = [name for name, value in sources.items() if value]
     if len(names) != 1:
         raise BadSourceError(
             f"{' and '.join(names) or 'no source'}: given together; the app comes from exactly one "
-            f"of {', '.join(given)}."
+            f"of {', '.join(sources)}."
         )
-    value = checked(names[0], given[names[0]])
+    value = checked(names[0], sources[names[0]])
     if git:
         return below(from_git(value, cache), value.get("directory") or "", GIT)
     if archive:
@@ -72,20 +61,12 @@ def find_app(
     return Path(value)
 
 
-class ActionModule(ActionBase):
+class ActionModule(RoleAction):
     """The task ``aroundtheworld_source``; takes ``directory``, ``git`` and ``archive``."""
 
     _requires_connection = False
-    _supports_check_mode = True
 
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def act(self, task_vars: TaskVars) -> Result:
         """Return the app's directory on the controller as ``directory``."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        try:
-            app = find_app(**self._task.args, cache=cache_directory())
-        except BadSourceError as bad:
-            raise AnsibleActionFail(f"Nothing was changed, because of this:\n  - {bad}") from None
-        result.update(changed=False, directory=str(app))
-        return result
+        app = find_app(**self._task.args, cache=cache_directory())
+        return {"changed": False, "directory": str(app)}

@@ -147,8 +147,10 @@ def pointers(root: Path, files: Sequence[Path]) -> list[Path]:
     ]
 
 
-def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the release is made of: its id, its trees, and the requirements it runs with.
+def describe_release(
+    given: Mapping[str, Any],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the release, which has ``id`` and ``trees``, and the requirements it runs with.
 
     Raises:
         BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
@@ -205,4 +207,4 @@ def describe_release(given: Mapping[str, Any]) -> dict[str, Any]:
                 for file in left_out[:MOST_PROBLEMS]
             )
         )
-    return {"id": identity, "trees": trees, "requirements": requirements}
+    return {"id": identity, "trees": trees}, requirements

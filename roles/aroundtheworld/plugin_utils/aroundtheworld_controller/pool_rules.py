@@ -7,24 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.commands import command_problem
+from aroundtheworld_controller.variables import load_pool_settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
 HEALTH_STATUS = re.compile(r"[2-5](\d\d|xx)")
-RANGES = {
-    "start_timeout": (1, 3600),
-    "drain_timeout": (0, 86400),
-    "read_timeout": (1, 86400),
-    "watchdog": (0, 86400),
-    "cpu_weight": (1, 10000),
-    "io_weight": (1, 10000),
-    "tasks_max": (1, 1000000),
-    "nice": (-20, 19),
-    "oom_score_adjust": (-1000, 1000),
-    "max_in_flight": (0, 65535),
-}
 
 
 def port_problems(port: int, name: str) -> Iterator[str]:
@@ -65,29 +54,29 @@ def health_status_problems(statuses: Sequence[str], name: str) -> Iterator[str]:
 
 def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield what is wrong with a pool's own command, and with settings that it contradicts."""
-    command, name = pool.get("command", ""), pool["name"]
-    if pool.get("health_path"):
+    command, name = pool["command"], pool["name"]
+    if pool["health_path"]:
         yield from health_path_problems(pool["health_path"], f"{where}.health_path")
-    yield from health_status_problems(pool.get("health_status", ()), f"{where}.health_status")
+    yield from health_status_problems(pool["health_status"], f"{where}.health_status")
     if not command:
-        if pool.get("binds"):
+        if pool["binds"]:
             yield (
                 f"{where}.binds: true is not allowed in pool {name!r}, which has no command; the "
                 "runner takes systemd's socket."
             )
         return
     yield from command_problem(command, f"{where}.command")
-    if pool.get("binds") and "{port}" not in command:
+    if pool["binds"] and "{port}" not in command:
         yield (
             f"{where}.command: {command!r} is not allowed in pool {name!r}; with binds: true it "
             "must name the port as {port}, as in 'bokeh serve --port {port}'."
         )
-    if not pool.get("binds") and re.search(r"\{(port|address)\}", command):
+    if not pool["binds"] and re.search(r"\{(port|address)\}", command):
         yield (
             f"{where}.command: {command!r} is not allowed in pool {name!r}; set binds: true if it "
             "binds its port itself, or leave {port} and {address} out if it takes systemd's socket."
         )
-    if pool.get("watchdog"):
+    if pool["watchdog"]:
         yield (
             f"{where}.watchdog: {pool['watchdog']} is not allowed in pool {name!r}, which has a "
             "command of its own; only the runner gives the signs of life, so leave it out."
@@ -97,14 +86,14 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
 def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield settings of a pool that cannot both be meant."""
     name = pool["name"]
-    if not pool.get("blocking"):
+    if not pool["blocking"]:
         return
-    if pool.get("replay"):
+    if pool["replay"]:
         yield (
             f"{where}.replay: true is not allowed in pool {name!r}, which is blocking; a request "
             "that takes long or changes something would run twice. Leave it out."
         )
-    watchdog, patience = pool.get("watchdog", 0), pool.get("read_timeout", 300)
+    watchdog, patience = pool["watchdog"], pool["read_timeout"]
     if 0 < watchdog < patience:
         yield (
             f"{where}.watchdog: {watchdog} is not allowed in pool {name!r}, which is blocking and "
@@ -155,6 +144,8 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
     names: dict[str, str] = {}
     ports: dict[int, str] = {http_port: "aroundtheworld_http_port"}
     paths: dict[str, str] = {}
+    settings = load_pool_settings().items()
+    ranges = {key: setting["range"] for key, setting in settings if "range" in setting}
     for index, pool in enumerate(pools):
         where = f"{variable}[{index}]"
         name = pool["name"]
@@ -195,12 +186,12 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
                     f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
                 )
             paths[key] = at
-        for key, (low, high) in RANGES.items():
-            if key in pool and not low <= pool[key] <= high:
+        for key, (low, high) in ranges.items():
+            if not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
         yield from command_problems(pool, where)
         for key in ("memory_high", "memory_max"):
-            if not MEMORY.fullmatch(pool.get(key, "infinity")):
+            if not MEMORY.fullmatch(pool[key]):
                 yield (
                     f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, one "
                     "with K, M, G or T behind it, as in '512M', a share of the host's memory, as "

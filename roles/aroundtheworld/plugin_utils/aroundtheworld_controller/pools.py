@@ -6,39 +6,42 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.commands import manager_words, unit_text
+from aroundtheworld_controller.variables import load_pool_settings
+
+# Of two that a pool is, the later one's default counts.
+KINDS = ("blocking", "websocket", "command")
 
 
-def derive_pools(
-    given: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    blocking_defaults: Mapping[str, Any],
-    websocket_defaults: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """Return the pools with every setting filled in, and with what units and nginx need of each.
+def pool_with_defaults(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pool with every setting, those that it does not set by the defaults of its kind."""
+    kinds = ["default", *(kind for kind in KINDS if pool.get(kind))]
+    defaults = {
+        name: setting[kind]
+        for kind in kinds
+        for name, setting in load_pool_settings().items()
+        if kind in setting
+    }
+    return {**defaults, **pool}
 
-    Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``, and
-    `exec`, its own command as it stands in a unit.
+
+def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pools with what units and nginx need of each.
+
+    Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``,
+    `health`, how its processes prove themselves, and `exec`, its own command as a unit has it.
     """
-    site, address = given["aroundtheworld_site"], given["aroundtheworld_listen_address"]
+    site, address = variables["aroundtheworld_site"], variables["aroundtheworld_listen_address"]
     host = f"[{address}]" if ":" in address else address
     pools = []
-    for pool in given["aroundtheworld_pools"]:
-        family = {
-            **defaults,
-            **(blocking_defaults if pool.get("blocking") else {}),
-            **(websocket_defaults if pool.get("websocket") else {}),
-            # The watchdog is fed by the runner, which a command of its own does without.
-            **({"watchdog": 0} if pool.get("command") else {}),
-        }
+    for pool in variables["aroundtheworld_pools"]:
         paths = [path.rstrip("/") or "/" for path in pool["paths"]]
         infix = "" if "/" in paths else f"_{pool['name']}"
         pools.append(
             {
-                **family,
                 **pool,
                 "paths": paths,
-                "health": derive_health(given, pool),
-                "exec": unit_text(pool.get("command", "")),
+                "health": derive_health(variables, pool),
+                "exec": unit_text(pool["command"]),
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
             }
@@ -54,11 +57,11 @@ def derive_health(given: Mapping[str, Any], pool: Mapping[str, Any]) -> dict[str
     names = [name for name in given["aroundtheworld_server_names"] if name != "_"]
     host, port = names[0] if names else "localhost", given["aroundtheworld_http_port"]
     return {
-        "path": pool.get("health_path") or given["aroundtheworld_health_path"],
+        "path": pool["health_path"] or given["aroundtheworld_health_path"],
         # As visitors name it, and by what nginx says that they come.
         "host": host if port == 80 else f"{host}:{port}",
         "scheme": "http",
-        "statuses": pool.get("health_status") or given["aroundtheworld_health_status"],
+        "statuses": pool["health_status"] or given["aroundtheworld_health_status"],
     }
 
 

@@ -20,13 +20,8 @@ from aroundtheworld_controller.pool_rules import (
     pool_problems,
     port_problems,
 )
-from aroundtheworld_controller.variables import (
-    TYPES,
-    BadInputError,
-    load_spec,
-    type_problems,
-    unknown_keys,
-)
+from aroundtheworld_controller.pools import pool_with_defaults
+from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
@@ -187,7 +182,7 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             "'/srv/site'."
         )
     make_app = given["aroundtheworld_make_app"]
-    runs = [pool["name"] for pool in given["aroundtheworld_pools"] if not pool.get("command")]
+    runs = [pool["name"] for pool in given["aroundtheworld_pools"] if not pool["command"]]
     if not make_app and runs:
         yield (
             "aroundtheworld_make_app: is missing; it says where the app of the pools without a "
@@ -278,15 +273,16 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def check_variables(given: Mapping[str, Any]) -> None:
-    """Refuse variables, name to value, that no deployment could follow; raises `BadInputError`."""
-    spec = load_spec()
-    problems = list(unknown_keys(given, list(spec), ""))
-    for name, option in spec.items():
-        if name in given:
-            problems += type_problems(given[name], option, name)
-        elif option.get("required"):
-            problems.append(f"{name}: is missing; it must be {TYPES[option['type']][1]}.")
-    problems = problems or list(value_problems(given))
-    if problems:
-        raise BadInputError(*problems)
+def check_variables(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return variables, name to value, as their types, and pools with every setting.
+
+    Raises:
+        BadInputError: No deployment could follow them.
+    """
+    problems: list[str] = []
+    variables = convert_all(values, load_options(), "", problems)
+    refuse(problems)
+    pools = variables["aroundtheworld_pools"]
+    variables["aroundtheworld_pools"] = [pool_with_defaults(pool) for pool in pools]
+    refuse(value_problems(variables))
+    return variables

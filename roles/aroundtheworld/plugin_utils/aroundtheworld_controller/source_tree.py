@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from aroundtheworld_controller.variables import BadInputError
+
 MOST_ENTRIES = 100_000
 MOST_BYTES = 4 * 1024**3
 LONGEST = 255  # bytes of one name, on any usual file system
@@ -15,7 +17,7 @@ DIRECTORY, FILE, LINK = "a directory", "a file", "a link"
 Parts = tuple[str, ...]
 
 
-class BadSourceError(Exception):
+class BadSourceError(BadInputError):
     """The source cannot be used; the message says which variable to mend, and how."""
 
 

@@ -1,31 +1,49 @@
-"""The role's variables: their specification, and values that do not fit it."""
+"""The role's variables: their specification, and what of a value does not fit it.
+
+Ansible's own functions convert each value, as they do for a module's options. Its validator of a
+whole specification is not used: it takes more for valid than a person can mean (a list as a text,
+`True` as a port), does not say in which pool a problem is, and crashes on ``hooks: true``.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
-from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.module_utils.common.validation import (
+    check_type_bool,
+    check_type_float,
+    check_type_int,
+    check_type_str,
+)
 
 from aroundtheworld_controller.addresses import shown
 
 ROLE = Path(__file__).resolve().parents[2]
 PREFIX = "aroundtheworld_"
-# What the types of meta/argument_specs.yml accept, and how a person would say it.
-TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "str": ((str,), "a text"),
-    "path": ((str,), "a path"),
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": ((bool,), "true or false"),
-    "list": ((list, tuple), "a list"),
-    "dict": ((dict,), "a mapping"),
+
+
+class Type(NamedTuple):
+    """What a type of meta/argument_specs.yml takes a value from, how, and how people call it."""
+
+    accepted: tuple[type, ...]
+    converter: Callable[[Any], Any]
+    words: str
+
+
+# ``-e aroundtheworld_http_port=8080`` gives a text, and YAML gives a number for ``1048576``.
+TYPES = {
+    "str": Type((str, int), check_type_str, "a text"),
+    "path": Type((str,), check_type_str, "a path"),
+    "int": Type((int, str), check_type_int, "a whole number"),
+    "float": Type((int, float, str), check_type_float, "a number"),
+    "bool": Type((bool, str), check_type_bool, "true or false"),
+    "list": Type((list, tuple), list, "a list"),
+    "dict": Type((dict,), dict, "a mapping"),
 }
 
 
@@ -38,12 +56,25 @@ class BadInputError(Exception):
         self.problems = list(problems)
 
 
+def refuse(problems: Iterable[str]) -> None:
+    """Raise `BadInputError` with all `problems`, if there are any."""
+    if found := list(problems):
+        raise BadInputError(*found)
+
+
 @functools.cache
-def load_spec() -> dict[str, Any]:
+def load_options() -> dict[str, Any]:
     """Return the options of ``meta/argument_specs.yml``: variable name to its specification."""
     text = (ROLE / "meta" / "argument_specs.yml").read_text()
     options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
     return options
+
+
+@functools.cache
+def load_pool_settings() -> dict[str, Any]:
+    """Return what a pool may set, by ``meta/pool_settings.yml``."""
+    settings: dict[str, Any] = yaml.safe_load((ROLE / "meta" / "pool_settings.yml").read_text())
+    return settings
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
@@ -59,61 +90,68 @@ def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
     return value
 
 
-def converted(value: object, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Return `value` with the type of its specification, where it plainly is that in other words.
-
-    ``-e aroundtheworld_http_port=8080`` gives a text, and YAML gives a number for ``1048576``. What
-    cannot be converted is returned as it is, for `type_problems` to refuse.
-    """
-    kind = spec["type"]
-    if kind == "int" and isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value):
-        return int(value)
-    if kind == "float" and isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
-        return float(value)
-    if kind == "bool" and isinstance(value, str):
-        with contextlib.suppress(TypeError):
-            return boolean(value)
-    if kind == "str" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if kind == "list" and isinstance(value, list):
-        return [converted(item, {**spec, "type": spec["elements"]}) for item in value]
-    if kind == "dict" and isinstance(value, dict) and "options" in spec:
-        options = spec["options"]
-        return {
-            key: converted(item, options[key]) if key in options else item
-            for key, item in value.items()
-        }
+def checked(name: str, value: object) -> Any:  # noqa: ANN401 - whatever its specification says
+    """Return the value of a variable as its type; raises `BadInputError` when it does not fit."""
+    problems: list[str] = []
+    value = convert(plain(value), load_options()[name], name, problems)
+    refuse(problems)
     return value
 
 
-def unknown_keys(given: Mapping[str, Any], allowed: Sequence[str], where: str) -> Iterator[str]:
-    """Yield a problem for each key of `given` that is not allowed, with the nearest that is."""
-    for key in given:
-        if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
+def convert(value: object, option: Mapping[str, Any], name: str, problems: list[str]) -> Any:  # noqa: ANN401
+    """Return `value` as the type of its specification, and add to `problems` what does not fit.
+
+    Looks into lists and mappings. A value that does not fit is returned as it is.
+    """
+    accepted, converter, words = TYPES[option["type"]]
+    try:
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+            raise TypeError
+        result = converter(value)
+    except (TypeError, ValueError, ArithmeticError):
+        secret = f"a value of type {type(value).__name__}"
+        text = secret if option.get("no_log") else shown(repr(value))
+        problems.append(f"{name}: {text} is not allowed; it must be {words}.")
+        return value
+    if "choices" in option and result not in option["choices"]:
+        allowed = ", ".join(map(str, option["choices"]))
+        problems.append(f"{name}: {result!r} is not allowed; allowed: {allowed}.")
+    if isinstance(result, list):
+        element = {**option, "type": option["elements"]}
+        return [
+            convert(item, element, f"{name}[{index}]", problems)
+            for index, item in enumerate(result)
+        ]
+    if isinstance(result, dict) and "options" in option:
+        return convert_all(result, option["options"], f"{name}.", problems)
+    return result
+
+
+def convert_all(
+    values: Mapping[str, Any], options: Mapping[str, Any], where: str, problems: list[str]
+) -> dict[str, Any]:
+    """Return all `values` as the types of their specifications, as `convert` does for one.
+
+    Args:
+        values: The keys of a mapping, or all variables.
+        options: Their specifications.
+        where: What stands before a key in a message; empty for variables.
+        problems: Where to add what does not fit: also what is missing, and names that do not exist.
+    """
+    problems += unknown_names(values, list(options), where)
+    result = dict(values)
+    for key, option in options.items():
+        if key in values:
+            result[key] = convert(values[key], option, where + key, problems)
+        elif option.get("required"):
+            problems.append(f"{where}{key}: is missing; it must be {TYPES[option['type']].words}.")
+    return result
+
+
+def unknown_names(names: Iterable[str], allowed: Sequence[str], where: str) -> Iterator[str]:
+    """Yield a problem for each name that is not allowed, with the nearest that is."""
+    for name in names:
+        if name not in allowed:
+            near = difflib.get_close_matches(str(name), allowed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}."
-            yield f"{where}{key}: there is no such {'setting' if where else 'variable'}; {hint}"
-
-
-def type_problems(value: object, spec: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Yield what is wrong with `value` by its specification, looking into lists and mappings."""
-    accepted, words = TYPES[spec["type"]]
-    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
-        hidden = spec.get("no_log")
-        text = f"a value of type {type(value).__name__}" if hidden else shown(repr(value))
-        yield f"{name}: {text} is not allowed; it must be {words}."
-        return
-    if "choices" in spec and value not in spec["choices"]:
-        yield f"{name}: {value!r} is not allowed; allowed: {', '.join(map(str, spec['choices']))}."
-    if isinstance(value, (list, tuple)):
-        element = {**spec, "type": spec["elements"]}
-        for index, item in enumerate(value):
-            yield from type_problems(item, element, f"{name}[{index}]")
-    elif isinstance(value, dict) and "options" in spec:
-        options = spec["options"]
-        yield from unknown_keys(value, list(options), f"{name}.")
-        for key, option in options.items():
-            if key in value:
-                yield from type_problems(value[key], option, f"{name}.{key}")
-            elif option.get("required"):
-                yield f"{name}.{key}: is missing; it must be {TYPES[option['type']][1]}."
+            yield f"{where}{name}: there is no such {'setting' if where else 'variable'}; {hint}"

@@ -1,0 +1,94 @@
+"""The plan as a value: what follows for a site from its variables, an app and a host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aroundtheworld_controller.pools import (
+    derive_claim,
+    derive_commands,
+    derive_pools,
+    derive_static,
+    restart_order,
+)
+from aroundtheworld_controller.room import Need, needs
+from aroundtheworld_controller.rules import check_variables
+
+# What the other tasks need to know about the host.
+HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site as its variables describe it."""
+
+    variables: Mapping[str, Any]  # as their types
+    pools: list[dict[str, Any]]  # with all that follows for each
+    claim: dict[str, Any]  # what it has on its host
+
+    @property
+    def name(self) -> str:
+        """Return what the site is called."""
+        return str(self.variables["aroundtheworld_site"])
+
+
+def describe_site(values: Mapping[str, Any]) -> Site:
+    """Return the site that variables, name to value, describe; raises `BadInputError`."""
+    variables = check_variables(values)
+    pools = derive_pools(variables)
+    return Site(variables, pools, derive_claim(variables, pools))
+
+
+def make_plan(
+    site: Site,
+    release: Mapping[str, Any],
+    environment: Mapping[str, str],
+    host: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what a run is to do with workers: for a deployment, and for a rollback.
+
+    Args:
+        site: The site.
+        release: The release that it is to run, by its ``id``.
+        environment: The release's virtual environment, by its ``id``.
+        host: What the module ``aroundtheworld_host`` observed.
+    """
+    return {
+        "changed": False,
+        "pools": site.pools,
+        "commands": derive_commands(site.variables),
+        "workers": restart_order(site.pools),
+        "static": derive_static(site.variables, site.pools),
+        "release": release,
+        "environment": environment,
+        "claim": site.claim,
+        "host": {key: host[key] for key in HOST_FACTS},
+        "current": host["current"],
+    }
+
+
+def room_needed(
+    site: Site,
+    release: Mapping[str, Any],
+    wheels: Path | None,
+    host: Mapping[str, Any],
+) -> dict[str, dict[str, Need]]:
+    """Return what a deployment takes on the host.
+
+    Args:
+        site: The site.
+        release: What `describe_release` returned.
+        wheels: The wheels of the virtual environment, if that is not on the host.
+        host: What the module ``aroundtheworld_host`` observed.
+    """
+    units = 8 + len(site.claim["pools"]) + 4 * len(site.claim["sockets"])
+    return needs(
+        trees={} if release["id"] in host["releases"] else release["trees"],
+        static=site.variables["aroundtheworld_static"],
+        wheels=wheels,
+        settings=0 if host["current"] else units,
+        packages=bool(host["packages_missing"]),
+    )

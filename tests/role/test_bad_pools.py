@@ -1,0 +1,305 @@
+"""Every mistake in a pool is answered with its place, what it is and what is allowed."""
+
+import pytest
+
+from aroundtheworld_controller.plan import describe_site
+from aroundtheworld_controller.pool_rules import limit_problems
+from tests.render import APP
+from tests.role.refusals import A_NAME, A_PORT, DEFAULTS, case, pools, problems_with
+from tests.role_files import load_yaml
+
+A_PATH = "letters, digits, '-', '.', '_', '~' and single slashes, and no '.' or '..' between them"
+OWN_PORT = "each worker needs its own port"
+ONE_POOL = "a path belongs to one pool"
+SETTINGS = load_yaml("meta/pool_settings.yml")
+
+
+ONE_PROBLEM = [
+    case("port zero", pools(public={"ports": [0]}), "pools[0].ports[0]: 0 ", A_PORT),
+    case("port too high", pools(admin={"ports": [65536]}), "pools[1].ports[0]: 65536 ", A_PORT),
+    case("port negative", pools(admin={"ports": [-1]}), "pools[1].ports[0]: -1 ", A_PORT),
+    case(
+        "port twice in a pool",
+        pools(public={"ports": [10001, 10001]}),
+        "pools[0].ports[1]: 10001 is already taken by aroundtheworld_pools[0].ports[0]",
+        OWN_PORT,
+    ),
+    case(
+        "port twice across pools",
+        pools(admin={"ports": [10002]}),
+        "pools[1].ports[0]: 10002 is already taken by aroundtheworld_pools[0].ports[1]",
+        OWN_PORT,
+    ),
+    case(
+        "port of nginx",
+        {"aroundtheworld_http_port": 10004},
+        "pools[1].ports[0]: 10004 is already taken by aroundtheworld_http_port",
+        OWN_PORT,
+    ),
+    case(
+        "pool without ports",
+        pools(admin={"ports": []}),
+        "pools[1].ports: [] ",
+        "pool 'admin' needs at least one of its ports",
+    ),
+    case(
+        "pool without paths",
+        pools(admin={"paths": []}),
+        "pools[1].paths: [] ",
+        "pool 'admin' needs at least one of its paths",
+    ),
+    *(
+        case(
+            f"path {path!r} of the role",
+            pools(admin={"paths": [path]}),
+            f"pools[1].paths[0]: {path!r} ",
+            "below '/.aroundtheworld/' the role needs for itself",
+        )
+        for path in ("/.aroundtheworld", "/.aroundtheworld/", "/.aroundtheworld/nginx")
+    ),
+    case(
+        "no pools",
+        {"aroundtheworld_pools": []},
+        "aroundtheworld_pools: no pool has '/'",
+        "none given",
+    ),
+    case(
+        "no pool for the rest",
+        pools(public={"paths": ["/shop"]}),
+        "aroundtheworld_pools: no pool has '/' among its paths (/admin, /shop)",
+        "exactly one must",
+    ),
+    case(
+        "pool name twice",
+        pools(admin={"name": "public"}),
+        "pools[1].name: 'public' is already the name of aroundtheworld_pools[0]",
+        "each needs its own",
+    ),
+    *(
+        case(
+            f"pool name {name!r}", pools(admin={"name": name}), f"pools[1].name: {name!r} ", A_NAME
+        )
+        for name in ("", "Admin", "ad-min", "ad min", "ad/min", "1st", "x" * 32, "admin\n", "ädmin")
+    ),
+    case(
+        "path twice in a pool",
+        pools(admin={"paths": ["/admin", "/admin"]}),
+        "pools[1].paths[1]: '/admin' is already served by aroundtheworld_pools[1].paths[0]",
+        ONE_POOL,
+    ),
+    case(
+        "path twice, once with a slash behind",
+        pools(public={"paths": ["/", "/admin/"]}),
+        "pools[1].paths[0]: '/admin' is already served by aroundtheworld_pools[0].paths[1]",
+        ONE_POOL,
+    ),
+    case(
+        "two pools for the rest",
+        pools(admin={"paths": ["/"]}),
+        "pools[1].paths[0]: '/' is already served by aroundtheworld_pools[0].paths[0]",
+        ONE_POOL,
+    ),
+    *(
+        case(
+            f"path {path!r}",
+            pools(admin={"paths": [path]}),
+            f"pools[1].paths[0]: {path!r} ",
+            "a path begins with a slash",
+        )
+        for path in ("admin", "", "*", "~ /admin")
+    ),
+    *(
+        case(
+            f"path {path!r}",
+            pools(admin={"paths": [path]}),
+            f"pools[1].paths[0]: {path!r} ",
+            A_PATH,
+        )
+        for path in (
+            *(
+                "/admin/../x",
+                "/./admin",
+                "/a b",
+                "/admin//x",
+                "/a;b",
+                "/a{b}",
+                "/a$b",
+                "/%61",
+                "/a?b",
+            ),
+            *("/admin\n", '/a"b', "/ädmin"),
+        )
+    ),
+    *(
+        case(
+            f"{key} {value}",
+            pools(admin={key: value}),
+            f"pools[1].{key}: {value} ",
+            f"must be from {low} to {high}",
+        )
+        for key, setting in SETTINGS.items()
+        if "range" in setting
+        for low, high in [setting["range"]]
+        for value in (low - 1, high + 1)
+    ),
+    *(
+        case(
+            f"{key} {value!r}",
+            pools(admin={key: value}),
+            f"pools[1].{key}: {value!r} ",
+            "a share of the host's memory, as in '50%', or 'infinity'",
+        )
+        for key in ("memory_high", "memory_max")
+        for value in ("lots", "0", "-1", "512 M", "512MB", "0%", "101%", "50 %", "")
+    ),
+    case(
+        "replay of a blocking pool",
+        pools(admin={"replay": True}),
+        "pools[1].replay: true is not allowed in pool 'admin'",
+        "Leave it out",
+    ),
+    *(
+        case(
+            f"watchdog shorter than {more}",
+            pools(admin={"watchdog": 30, **more}),
+            f"pools[1].watchdog: 30 is not allowed in pool 'admin', which is blocking and whose "
+            f"read_timeout is {patience}",
+            f"Give 0, or at least {patience}",
+        )
+        for more, patience in (({}, 300), ({"read_timeout": 31}, 31))
+    ),
+    case(
+        "policy of real time",
+        pools(admin={"cpu_scheduling": "fifo"}),
+        "pools[1].cpu_scheduling: 'fifo' is not allowed; allowed: other, batch, idle",
+    ),
+    *(
+        case(
+            f"command {value!r}",
+            pools(admin={"command": value}),
+            f"pools[1].command: {value!r} ",
+            expected,
+        )
+        for value, expected in (
+            (" ", "it must name a program"),
+            ("gunicorn\nshop", "it must be one line"),
+            ("gunicorn ; rm", "it has ';', which means something to a shell; there is no shell"),
+            ("a\0", "it must be one line, without control characters"),
+        )
+    ),
+    case(
+        "command that binds an unknown port",
+        pools(admin={"command": "serve --port 10004", "binds": True}),
+        "pools[1].command: 'serve --port 10004' is not allowed in pool 'admin'",
+        "must name the port as {port}",
+    ),
+    case(
+        "command with a port that does not bind",
+        pools(admin={"command": "serve --port {port}"}),
+        "pools[1].command: 'serve --port {port}' is not allowed in pool 'admin'",
+        "set binds: true if it binds its port itself",
+    ),
+    case(
+        "binds without a command",
+        pools(admin={"binds": True}),
+        "pools[1].binds: true is not allowed in pool 'admin'",
+        "has no command",
+    ),
+    case(
+        "watchdog of a command",
+        pools(public={"command": "serve", "watchdog": 30}),
+        "pools[0].watchdog: 30 is not allowed in pool 'public'",
+        "so leave it out",
+    ),
+    *(
+        case(
+            f"health path {value!r} of {where}",
+            changes,
+            f"health_path: {value!r} is not allowed",
+            "must be a URL path, with a query or without",
+        )
+        for value in ("health", "/a b", "/a%20b", "/$a", "/a\n")
+        for where, changes in (
+            ("a pool", pools(admin={"health_path": value})),
+            ("the site", {"aroundtheworld_health_path": value}),
+        )
+    ),
+    *(
+        case(
+            f"health status {value!r} of {where}",
+            changes,
+            f"health_status[0]: {value!r} is not allowed",
+            "must be a status from 200 to 599",
+        )
+        for value in ("ok", "2XX", "20", "100", "600", "xx2", "2xx,404", "200-299")
+        for where, changes in (
+            ("a pool", pools(admin={"health_status": [value]})),
+            ("the site", {"aroundtheworld_health_status": [value]}),
+        )
+    ),
+    case(
+        "unknown pool key", pools(admin={"prots": [1]}), "pools[1].prots: ", "did you mean ports?"
+    ),
+    case("odd pool key", pools(admin={"zzz": 1}), "pools[1].zzz: ", "allowed: binds, blocking"),
+]
+
+
+@pytest.mark.parametrize(("changes", "parts"), ONE_PROBLEM)
+def test_a_mistake_is_named_shown_and_answered(changes, parts):
+    (problem,) = problems_with(changes)
+    for part in parts:
+        assert part in problem
+
+
+def test_a_path_that_only_begins_as_the_roles_own_do_is_an_apps():
+    assert problems_with(pools(admin={"paths": ["/.aroundtheworlds", "/.well-known"]})) == []
+
+
+def test_an_app_is_not_needed_where_every_pool_has_a_command():
+    changes = pools(public={"command": "serve"}, admin={"command": "serve {port}", "binds": True})
+    assert problems_with(changes | {"aroundtheworld_make_app": ""}) == []
+
+
+ALLOWED = [
+    pools(public={"ports": [1, 65535]}),
+    pools(admin={"paths": ["/admin/", "/reports/yearly", "/a.b-c_d~e", "/.well-known"]}),
+    pools(admin={"memory_max": "512M", "name": "a1_b", "watchdog": 0}),
+]
+
+
+@pytest.mark.parametrize("changes", ALLOWED, ids=str)
+def test_what_is_right_is_accepted(changes):
+    assert problems_with(changes) == []
+
+
+MACHINE = {"memory": 4 * 1024**3, "processes": 32768}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"memory_max": "5G"}, "memory_max: '5G' of pool 'admin' is more than h has (4096M); give"),
+        (
+            {"memory_high": "4097M", "memory_max": "infinity"},
+            "memory_high: '4097M' of pool 'admin' is more than h has",
+        ),
+        (
+            {"memory_max": "1G", "memory_high": "2G"},
+            "memory_high: '2G' of pool 'admin' is more than",
+        ),
+        ({"memory_high": "51%"}, "memory_high: '51%' of pool 'admin' is more than its memory_max"),
+        ({"memory_max": "4294967297"}, "memory_max: '4294967297' of pool 'admin' is more than h"),
+        ({"tasks_max": 32769}, "tasks_max: 32769 of pool 'admin' is more than h can have (32768)"),
+    ],
+)
+def test_a_limit_larger_than_the_host_is_named_with_its_pool(settings, expected):
+    site = describe_site(DEFAULTS | APP | pools(admin=settings))
+    (problem,) = limit_problems(site.pools, MACHINE, "h")
+    assert problem.startswith(f"aroundtheworld_pools[1].{expected}")
+
+
+@pytest.mark.parametrize("limit", ["4G", "100%", "infinity", "4194304K", "4294967296"])
+def test_a_limit_as_large_as_the_host_is_allowed(limit):
+    settings = {"memory_max": limit, "memory_high": limit}
+    site = describe_site(DEFAULTS | APP | pools(admin=settings))
+    assert list(limit_problems(site.pools, MACHINE, "h")) == []

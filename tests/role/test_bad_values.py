@@ -1,0 +1,337 @@
+"""Every mistake in a variable is answered with its name, its value and what is allowed."""
+
+import pytest
+
+from tests.role.refusals import A_NAME, A_PORT, case, pools, problems_with
+
+A_HOST = "one host name of letters, digits, '-' and '.'"
+A_VARIABLE = "must have letters, digits and '_' only, and not begin with a digit"
+
+
+ONE_PROBLEM = [
+    case(
+        "metrics port of a worker",
+        {"aroundtheworld_metrics_port": 10004},
+        "aroundtheworld_metrics_port: 10004 ",
+        "it is taken by a worker of the pool 'admin'",
+    ),
+    case(
+        "metrics port before a worker's",
+        {"aroundtheworld_metrics_port": 10000},
+        "aroundtheworld_metrics_port: 10000 ",
+        "needs the port after it, which is taken by a worker of the pool 'public'",
+    ),
+    case(
+        "metrics port before nginx's",
+        {"aroundtheworld_metrics_port": 79},
+        "aroundtheworld_metrics_port: 79 ",
+        "which is taken by aroundtheworld_http_port",
+    ),
+    case(
+        "metrics port too high",
+        {"aroundtheworld_metrics_port": 65535},
+        "aroundtheworld_metrics_port: 65535 ",
+        "it must be from 1 to 65534, or 0 for no metrics",
+    ),
+    *(
+        case(
+            f"metrics on {address}",
+            {"aroundtheworld_metrics_address": address},
+            f"aroundtheworld_metrics_address: {address!r} ",
+            "It must be a loopback or private address of the host",
+        )
+        for address in ("0.0.0.0", "::", "8.8.8.8", "2a01:4f8::1")
+    ),
+    case(
+        "metrics on a name",
+        {"aroundtheworld_metrics_address": "localhost"},
+        "aroundtheworld_metrics_address: 'localhost' ",
+        "it must be an IPv4 or IPv6 address of the host",
+    ),
+    case("http port", {"aroundtheworld_http_port": 0}, "aroundtheworld_http_port: 0 ", A_PORT),
+    case(
+        "static files at a path of the role",
+        {"aroundtheworld_static": [{"url": "/.aroundtheworld/x/", "directory": "x"}]},
+        "aroundtheworld_static[0].url: '/.aroundtheworld/x/' ",
+        "the role needs for itself",
+    ),
+    case(
+        "no make_app",
+        {"aroundtheworld_make_app": ""},
+        "aroundtheworld_make_app: is missing",
+        "of the pools without a command is made (public, admin), as in 'shop.web:make_app'",
+    ),
+    case(
+        "no health status",
+        {"aroundtheworld_health_status": []},
+        "aroundtheworld_health_status: [] is not allowed",
+    ),
+    case(
+        "misspelt variable",
+        {"aroundtheworld_http_prot": 81},
+        "aroundtheworld_http_prot: there is no such variable",
+        "did you mean aroundtheworld_http_port?",
+    ),
+    *(
+        case(
+            f"server name {name!r}",
+            {"aroundtheworld_server_names": ["a.example", name]},
+            f"aroundtheworld_server_names[1]: {name!r} ",
+            A_HOST,
+        )
+        for name in (
+            *(
+                "",
+                "a b",
+                "a.example\n",
+                "a.example;",
+                "a{b",
+                "a}b",
+                "$host",
+                "~^a",
+                "a'b",
+                'a"b',
+                "a\\b",
+            ),
+            *("a..b", "-a.example", "a#b", "ä.example", "a" * 64 + ".example"),
+        )
+    ),
+    case(
+        "no server names",
+        {"aroundtheworld_server_names": []},
+        "aroundtheworld_server_names: [] ",
+        "give host names",
+    ),
+    *(
+        case(
+            f"make_app {value!r}",
+            {"aroundtheworld_make_app": value},
+            f"aroundtheworld_make_app: {value!r} ",
+            "names a module and a callable in it, as in 'shop.web:make_app'",
+        )
+        for value in (
+            *(
+                "shop",
+                "shop:",
+                ":make_app",
+                "shop.web.make_app",
+                "shop..web:make_app",
+                "shop.:make",
+            ),
+            *(
+                "shop:make_app()",
+                "shop:make-app",
+                "shop web:make_app",
+                "shop:make_app --check",
+                "s:m\n",
+            ),
+        )
+    ),
+    *(
+        case(
+            f"listen address {value!r}",
+            {"aroundtheworld_listen_address": value},
+            f"aroundtheworld_listen_address: {value!r} ",
+            "must be an IPv4 or IPv6 address of the host",
+        )
+        for value in ("", "localhost", "127.0.0.1:80", "[::1]", "fe80::1%eth0", "127.0.0.256")
+    ),
+    case(
+        "listen address in other words",  # systemd would say it otherwise, for ever different
+        {"aroundtheworld_listen_address": "0:0:0:0:0:0:0:1"},
+        "aroundtheworld_listen_address: '0:0:0:0:0:0:0:1' ",
+        "write it as '::1'",
+    ),
+    *(
+        case(
+            f"site {value!r}",
+            {"aroundtheworld_site": value},
+            f"aroundtheworld_site: {value!r} ",
+            A_NAME,
+        )
+        for value in ("", "Shop", "my-shop", "my shop", "../x", "shop;", "_shop")
+    ),
+    *(
+        case(
+            f"user {value!r}",
+            {"aroundtheworld_user": value},
+            f"aroundtheworld_user: {value!r} ",
+            "at most 30 lower-case letters, digits, '_' and '-'",
+        )
+        for value in ("", "Shop", "my shop", "../x", "shop;", "-shop", "1shop", "s" * 32)
+    ),
+    *(
+        case(
+            f"home {value!r}",
+            {"aroundtheworld_home": value},
+            f"aroundtheworld_home: {value!r} ",
+            "must be an absolute path",
+        )
+        for value in (
+            "",
+            "/",
+            "/srv",
+            "srv/shop",
+            "/srv/../etc",
+            "/srv/my shop",
+            "/srv/%i",
+            "/srv/a;b",
+        )
+    ),
+    *(
+        case(
+            f"max_body_size {value!r}",
+            {"aroundtheworld_max_body_size": value},
+            f"aroundtheworld_max_body_size: {value!r} ",
+            "k, m or g behind it, as in '16m'",
+        )
+        for value in ("", "lots", "16 m", "16mb", "-1", "1t", "16m;")
+    ),
+    case(
+        "retry_after",
+        {"aroundtheworld_maintenance_retry_after": -1},
+        "aroundtheworld_maintenance_retry_after: -1 ",
+        "a number of seconds from 0",
+    ),
+    *(
+        case(
+            f"block_warn {value}",
+            {"aroundtheworld_block_warn": value},
+            f"aroundtheworld_block_warn: {value!r} is not allowed",
+            expected,
+        )
+        for value, expected in (
+            (-0.5, "a number of seconds from 0"),
+            (float("nan"), "a number of seconds from 0"),
+            ("1s", "it must be a number"),
+            (True, "it must be a number"),
+        )
+    ),
+    case(
+        "migrate_check_command",
+        {"aroundtheworld_migrate_check_command": "look 'here"},
+        'aroundtheworld_migrate_check_command: "look \'here" ',
+        "a ' opens a quotation that nothing closes",
+    ),
+    case(
+        "migrate_command",
+        {"aroundtheworld_migrate_command": "a\nExecStart=b"},
+        "aroundtheworld_migrate_command: 'a\\nExecStart=b' ",
+        "must be one line",
+    ),
+    *(
+        case(
+            f"name of a variable {name!r}",
+            {"aroundtheworld_environment": {name: "x"}},
+            f"aroundtheworld_environment: the name {name!r} ",
+            A_VARIABLE,
+        )
+        for name in ("", "1ST", "MY-NAME", "A B", "A=B", 'A"', "A\nB", 1)
+    ),
+    *(
+        case(
+            f"name of a secret {name!r}",
+            {"aroundtheworld_secrets": {name: "x"}},
+            f"aroundtheworld_secrets: the name {name!r} ",
+            A_VARIABLE,
+        )
+        for name in ("", "../x", "my-secret", "a:b", 1)
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "parts"), ONE_PROBLEM)
+def test_a_mistake_is_named_shown_and_answered(changes, parts):
+    (problem,) = problems_with(changes)
+    for part in parts:
+        assert part in problem
+
+
+def test_all_mistakes_are_reported_at_once():
+    problems = problems_with(
+        pools(public={"ports": [0]}, admin={"paths": ["admin"]})
+        | {"aroundtheworld_site": "My Shop", "aroundtheworld_http_port": 0}
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        "aroundtheworld_site",
+        "aroundtheworld_http_port",
+        "aroundtheworld_pools[0].ports[0]",
+        "aroundtheworld_pools[1].paths[0]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "expected"),
+    [
+        (
+            {"cookie_secret": ""},
+            "aroundtheworld_secrets.cookie_secret: an empty text is not allowed",
+        ),
+        (
+            {"cookie_secret": 48151623},
+            "aroundtheworld_secrets.cookie_secret: a value of type int is not",
+        ),
+        (
+            {"cookie_secret": ["48151623"]},
+            "aroundtheworld_secrets.cookie_secret: a value of type list is",
+        ),
+        (
+            ["48151623"],
+            "aroundtheworld_secrets: a value of type list is not allowed; it must be a map",
+        ),
+        (
+            "cookie_secret=48151623",
+            "aroundtheworld_secrets: a value of type str is not allowed; it must be a map",
+        ),
+        ({"cookie-secret": "48151623"}, "aroundtheworld_secrets: the name 'cookie-secret'"),
+    ],
+)
+def test_the_value_of_a_secret_is_never_shown(secrets, expected):
+    (problem,) = problems_with({"aroundtheworld_secrets": secrets})
+    assert expected in problem
+    assert "48151623" not in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, "a value of type bool is not allowed; it must be a text or a number. Put"),
+        (None, "a value of type NoneType is not allowed; it must be a text or a number"),
+        (["48151623"], "a value of type list is not allowed; it must be a text or a number"),
+        ("48151623\0", "a NUL character is not allowed"),
+    ],
+)
+def test_the_value_of_an_apps_variable_is_never_shown(value, expected):
+    (problem,) = problems_with({"aroundtheworld_environment": {"DATABASE_URL": value}})
+    assert f"aroundtheworld_environment.DATABASE_URL: {expected}" in problem
+    assert "48151623" not in problem
+
+
+ALLOWED = [
+    {"aroundtheworld_user": "_shop"},
+    {"aroundtheworld_user": "shop-app"},
+    {},
+    {"aroundtheworld_server_names": ["_"]},
+    {
+        "aroundtheworld_server_names": [
+            "example.org",
+            "*.example.org",
+            "xn--p1ai.example",
+            "10.0.0.1",
+        ]
+    },
+    {"aroundtheworld_listen_address": "::1"},
+    {"aroundtheworld_listen_address": "10.0.0.1"},
+    {"aroundtheworld_max_body_size": "0"},
+    {"aroundtheworld_block_warn": 0},
+    {"aroundtheworld_block_warn": "0.2"},
+    {"aroundtheworld_max_body_size": "1G"},
+    {"aroundtheworld_make_app": "shop.web.app:make_app"},
+    {"aroundtheworld_environment": {"A": "two\nlines", "B": 5, "_c": 0.5}},
+    {"aroundtheworld_secrets": {"cookie_secret": "generate", "MAIL_PASSWORD": "x y\n"}},
+]
+
+
+@pytest.mark.parametrize("changes", ALLOWED, ids=str)
+def test_what_is_right_is_accepted(changes):
+    assert problems_with(changes) == []
