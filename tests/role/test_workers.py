@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.aroundtheworld import lock
 from ansible.module_utils.aroundtheworld.changelog import last_good
-from ansible.module_utils.aroundtheworld.layout import SystemLayout
+from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.rollout import (
     canary,
-    handover,
+    gate,
+    judgement,
     observed,
+    phases,
     revert,
-    rollout,
+    unit_files,
     units,
 )
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
@@ -55,11 +57,12 @@ class Host:
     """What of a host the module sees: unit files, what systemd has read of them, workers."""
 
     def __init__(self, directory):
-        self.units = directory / "units"
+        self.root = directory
+        self.units = directory / "etc/systemd/system"
         self.home = directory / "home"
         self.secrets = directory / "secrets"
         for made in (self.units, self.home, self.secrets):
-            made.mkdir()
+            made.mkdir(parents=True)
         (self.secrets / "cookie_secret").write_text("x")
         self.claim = SystemLayout("aroundtheworld", directory).claim
         self.claim.parent.mkdir(parents=True)
@@ -336,18 +339,17 @@ def units_text(ports, address, secrets, kinds, metrics=0):
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     host = Host(tmp_path)
-    site = functools.partial(workers.Site, units=host.units, root=tmp_path)
-    monkeypatch.setattr(workers, "Site", site)
+    monkeypatch.setattr(workers, "SiteLayout", functools.partial(SiteLayout, root=tmp_path))
     monkeypatch.setattr(workers, "Systemd", lambda module: host)
-    monkeypatch.setattr(observed, "PrivateSockets", lambda: host)
-    revert_all = revert.Revert._revert
-    monkeypatch.setattr(revert.Revert, "_revert", lambda *all: host.lives() or revert_all(*all))
-    write = handover.write_atomically
+    monkeypatch.setattr(workers, "HostSockets", lambda: host)
+    revert_all = revert.Revert.run
+    monkeypatch.setattr(revert.Revert, "run", lambda *all: host.lives() or revert_all(*all))
+    write = unit_files.write_atomically
     monkeypatch.setattr(
-        handover, "write_atomically", lambda *all: host.happens("write") or write(*all)
+        unit_files, "write_atomically", lambda *all: host.happens("write") or write(*all)
     )
     clock = Clock()
-    for room in (observed, handover, rollout):
+    for room in (observed, gate, canary, phases):
         monkeypatch.setattr(room, "time", clock)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     return host
@@ -449,7 +451,7 @@ def test_another_release_comes_to_blocking_workers_first_then_to_one_public_one(
     assert set(host.releases().values()) == {SECOND}
     assert host.prepared == [FIRST, SECOND]
     assert (
-        f"exchange aroundtheworld@10001.service (public), because it runs release {FIRST}"
+        f"replace aroundtheworld@10001.service (public), because it runs release {FIRST}"
         in result["steps"]
     )
 
@@ -519,20 +521,20 @@ def test_the_id_of_settings_tells_nothing_to_who_does_not_have_the_key(host, run
     key = host.secrets.parent / "settings.key"
     assert (key.stat().st_mode & 0o777, len(key.read_text())) == (0o600, 64)
     texts, watched = ["a"], [host.secrets / "cookie_secret"]
-    ids = {units.config_id(texts, watched, other) for other in (key.read_bytes(), b"", b"guess")}
+    ids = {units.settings_id(texts, watched, other) for other in (key.read_bytes(), b"", b"guess")}
     assert len(ids) == 3
-    assert units.config_id(texts, watched, b"1") == units.config_id(texts, watched, b"1")
+    assert units.settings_id(texts, watched, b"1") == units.settings_id(texts, watched, b"1")
 
 
 def test_what_moves_from_one_setting_to_another_makes_another_id(tmp_path):
     one, other = tmp_path / "a", tmp_path / "b"
     one.write_text("x")
     other.write_text("")
-    before = units.config_id(["p", "q"], [one, other], b"k")
+    before = units.settings_id(["p", "q"], [one, other], b"k")
     one.write_text("")
     other.write_text("x")
-    assert units.config_id(["p", "q"], [one, other], b"k") != before
-    assert units.config_id(["pq", ""], [], b"k") != units.config_id(["p", "q"], [], b"k")
+    assert units.settings_id(["p", "q"], [one, other], b"k") != before
+    assert units.settings_id(["pq", ""], [], b"k") != units.settings_id(["p", "q"], [], b"k")
 
 
 def test_check_mode_makes_no_key(host, run):
@@ -967,8 +969,7 @@ def fills_the_disk(host, monkeypatch):
     def fail(path, text, mode):
         raise OSError(28, "No space left on device")
 
-    for room in (handover, revert):
-        monkeypatch.setattr(room, "write_atomically", fail)
+    monkeypatch.setattr(unit_files, "write_atomically", fail)
     raise OSError(28, "No space left on device")
 
 
@@ -1146,7 +1147,7 @@ def test_the_lock_tells_each_phase_when_it_begins(host, run, monkeypatch):
     monkeypatch.setattr(host, "_start", start)
     run(SECOND)
     assert stories["aroundtheworld-prepare.service"] == "prepare"
-    assert stories["aroundtheworld-handover@10002.service"] == "exchange 10002, 10003"
+    assert stories["aroundtheworld-handover@10002.service"] == "replace 10002, 10003"
     assert lock.read_record("aroundtheworld")["phases"] == []
 
 
@@ -1157,7 +1158,7 @@ def test_every_change_is_logged_with_its_phases(host, run):
     phases = [phase["name"] for phase in entry["phases"]]
     assert phases == [
         "prepare",
-        *(f"exchange {which}" for which in ("10004", "10001", "10002, 10003")),
+        *(f"replace {which}" for which in ("10004", "10001", "10002, 10003")),
     ]
     assert (entry["who"], entry["from"], entry["to"]) == ("ada on desk", FIRST, SECOND)
     assert last_good(host.home, SECOND) == [FIRST]
@@ -1189,16 +1190,16 @@ def test_a_canary_is_compared_over_the_time_of_the_watch():
         )
 
     sibling = [(said(1000, 500, 500), said(1100, 500, 500))]
-    assert canary.canary_problem(said(0), said(100), sibling) == ""
-    assert "10% of its 111 answers" in canary.canary_problem(said(0), said(100, 11), sibling)
-    assert canary.canary_problem(said(0), said(30, 2), sibling) == ""  # may be chance
+    assert judgement.canary_problem(said(0), said(100), sibling) == ""
+    assert "10% of its 111 answers" in judgement.canary_problem(said(0), said(100, 11), sibling)
+    assert judgement.canary_problem(said(0), said(30, 2), sibling) == ""  # may be chance
     few_slow = dataclasses.replace(said(80, 0, 20), responses={"2xx": 100})
-    assert canary.canary_problem(said(0), few_slow, sibling) == ""
-    assert "took 2000 ms or more, of its siblings' 10 ms" in canary.canary_problem(
+    assert judgement.canary_problem(said(0), few_slow, sibling) == ""
+    assert "took 2000 ms or more, of its siblings' 10 ms" in judgement.canary_problem(
         said(0), dataclasses.replace(said(70, 0, 30), responses={"2xx": 100}), sibling
     )
-    assert canary.canary_problem(said(0), said(5, 5), sibling) == ""  # too few to judge
-    assert "any more" in canary.canary_problem(said(0), SILENT, sibling)
+    assert judgement.canary_problem(said(0), said(5, 5), sibling) == ""  # too few to judge
+    assert "any more" in judgement.canary_problem(said(0), SILENT, sibling)
 
 
 @pytest.mark.parametrize(
@@ -1221,7 +1222,7 @@ def test_a_canary_that_refuses_more_than_its_siblings_is_given_up(mine, siblings
     def said(good, refused):
         return dataclasses.replace(nothing, responses={"2xx": good, "4xx": refused})
 
-    problem = canary.canary_problem(nothing, said(*mine), [(nothing, said(*siblings))])
+    problem = judgement.canary_problem(nothing, said(*mine), [(nothing, said(*siblings))])
     assert ("refusals (status 4xx)" in problem) is bad
 
 
@@ -1440,7 +1441,7 @@ def former(host, run):
     """Returns the drop-in of a worker that there was, as the site wrote down."""
     run()
     drop_in = host.units / "aroundtheworld@10009.service.d" / "pool.conf"
-    belongings.take("aroundtheworld", [drop_in], root=host.units.parent)
+    belongings.take("aroundtheworld", [drop_in], root=host.root)
     return drop_in
 
 
@@ -1496,7 +1497,7 @@ def test_what_the_site_has_is_written_down_before_it_is_made(host, run):
         run()
     host.cut_off_at = None
     run()
-    listed = belongings.files("aroundtheworld", host.units.parent)
+    listed = belongings.files("aroundtheworld", host.root)
     made = {path for path in host.units.rglob("*") if path.is_file() and not path.is_symlink()}
     assert made
     assert made <= listed
@@ -1537,7 +1538,7 @@ def test_check_mode_says_what_the_run_does(host, run):
 
 def test_units_are_split_at_their_paths():
     text = "# /a/x.service\n[Unit]\n# a comment\nA=1\n\n# /a/y.socket\n[Socket]\nB=2\n"
-    assert workers.split_units(text) == {
+    assert units.split_units(text) == {
         Path("/a/x.service"): "[Unit]\n# a comment\nA=1\n",
         Path("/a/y.socket"): "[Socket]\nB=2\n",
     }

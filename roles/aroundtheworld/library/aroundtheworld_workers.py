@@ -116,131 +116,29 @@ orphans: {description: Units that no pool lists any more, type: list, returned: 
 """
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
-from ansible.module_utils.aroundtheworld.changelog import last_good
-from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import owned
-from ansible.module_utils.aroundtheworld.rollout.migration import is_due
-from ansible.module_utils.aroundtheworld.rollout.prune import remove_orphans
-from ansible.module_utils.aroundtheworld.rollout.rollout import Workers, change
-from ansible.module_utils.aroundtheworld.rollout.units import (
-    CONFIG,
-    Site,
-    config_id,
-    settings_key,
-    split_units,
-    text_of,
-    unified_diff,
-)
-from ansible.module_utils.aroundtheworld.rollout.workers import Wanted
+from ansible.module_utils.aroundtheworld.rollout.host import Host, HostSockets
+from ansible.module_utils.aroundtheworld.rollout.options import OPTIONS, carry_out
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "site": {"type": "str", "required": True},
-            "home": {"type": "path", "required": True},
-            "release": {"type": "str", "required": True},
-            "address": {"type": "str", "required": True},
-            "units": {"type": "str", "required": True},
-            "workers": {"type": "list", "elements": "dict", "required": True},
-            "watch": {"type": "list", "elements": "path", "default": []},
-            "key": {"type": "path", "required": True, "no_log": False},
-            "health_timeout": {"type": "int", "default": 5},
-            "canary_seconds": {"type": "int", "default": 0},
-            "keep_releases": {"type": "int", "default": 5},
-            "migrate": {"type": "bool", "default": False},
-            "verb": {"type": "str", "default": "deploy"},
-            "who": {"type": "str", "default": "somebody"},
-            "lock": LOCK,
-            "begin": {"type": "bool", "default": True},
-            "remove_orphans": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    given: dict[str, Any] = module.params
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    options = module.params
+    site = SiteLayout(Path(options["home"]), options["site"])
     os.umask(0o022)  # systemd and nginx read what root writes here
-    with owned(module, f"{given['verb']} of release {given['release']}") as tell:
-        work(module, given, tell)
-
-
-def work(module: AnsibleModule, given: Mapping[str, Any], tell: Callable[[str], None]) -> None:
-    """Compare, change and end the task."""
-    site = Site(
-        given["site"],
-        Path(given["home"]),
-        given["canary_seconds"],
-    )
-    files = split_units(given["units"])
-    watched = [
-        file
-        for path in map(Path, given["watch"])
-        for file in (path.iterdir() if path.is_dir() else [path])
-    ]
-    key = settings_key(Path(given["key"]), make=not module.check_mode)
-    wanted = []
-    for worker in given["workers"]:
-        port = int(worker["port"])
-        drop_in = site.drop_in(site.service(port))
-        # The slice too: Debian 13's systemd applies its new limits when a unit in it starts.
-        names = [f"{site.name}@.service", f"{site.name}-{worker['pool']}.slice"]
-        texts = [files[drop_in], *(files[site.units / name] for name in names)]
-        config = config_id(texts, watched, key)
-        files[drop_in] = files[drop_in].replace(CONFIG, config)
-        asked = {**worker["health"], "statuses": tuple(worker["health"]["statuses"])}
-        wanted.append(
-            Wanted(
-                **{**worker, "health": HealthCheck(**asked, timeout=given["health_timeout"])},
-                release=given["release"],
-                config=config,
-                listen=f"{given['address']}:{port}",
-            )
-        )
-    phases: list[dict[str, Any]] = []
-    try:
-        workers = Workers(site, Systemd(module), files, wanted)
-        workers.tell = tell
-        current = site.current_release()
-        back = given["verb"] == "rollback"
-        workers.proven = (
-            back and not site.canary_seconds and given["release"] in last_good(site.home, current)
-        )
-        workers.migrate = given["migrate"] or is_due(
-            site.home, given["release"], current, back=back
-        )
-        orphans = sorted(workers.orphans)
-        if given["remove_orphans"]:
-            steps = [f"remove {name}" for name in orphans]
-            diff = ""
-        else:
-            steps = workers.steps()
-            diff = "".join(
-                unified_diff(path, text_of(path), text) for path, text in workers.outdated.items()
-            )
-        if steps and not given["begin"]:
-            module.exit_json(changed=False, pending=True, current=site.current_release())
-        if steps and not module.check_mode:
-            if given["remove_orphans"]:
-                remove_orphans(workers)
-            else:
-                phases = change(workers, given)
-    except HostError as failure:
-        module.fail_json(msg=str(failure), current=site.current_release())
-    module.exit_json(
-        changed=bool(steps),
-        current=site.current_release(),
-        steps=steps,
-        phases=phases,
-        orphans=orphans,
-        diff={"prepared": "\n".join(filter(None, [diff, *steps]))} if steps else {},
-    )
+    with owned(module, f"{options['verb']} of release {options['release']}") as report:
+        host = Host(site, Systemd(module), HostSockets())
+        try:
+            result = carry_out(host, options, report, check_mode=module.check_mode)
+        except HostError as failure:
+            module.fail_json(msg=str(failure), current=site.current_release())
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

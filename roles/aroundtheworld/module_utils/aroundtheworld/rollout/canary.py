@@ -1,152 +1,108 @@
-"""What speaks against a worker that runs a new release, from what workers say of themselves."""
+"""Replaced workers are watched: the canary against its siblings, all against what is usual."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
+from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.rollout.judgement import (
+    NOTHING,
+    REFUSED_MORE,
+    REFUSED_MORE_THAN_BEFORE,
+    Pairs,
+    canary_problem,
+    comparable,
+    errors_problem,
+    failed_share,
+    refusals_problem,
+    responses,
+)
+from ansible.module_utils.aroundtheworld.rollout.workers import Worker
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
-# The canary is given up when, over at least so many requests, …
-CANARY_REQUESTS = 20
-# … so many failed, and a share that is so much above that of its siblings, …
-CANARY_FAILURES, CANARY_ERRORS = 3, 0.02
-# … or a quarter of them took so many times as long as theirs, and by so many seconds. (A higher
-# percentile of so few requests is the one slow page that somebody happened to ask for.)
-CANARY_QUARTER, CANARY_SLOWER, CANARY_SECONDS = 0.75, 3.0, 0.25
-# … or a share was refused (4xx) that is by so much above that of its siblings in the same time.
-# Some of what visitors and robots ask for is always refused, and chance deals it out unevenly, so
-# the share also has to be so many standard errors above: of a thousand good releases, each looked
-# at ten times with 20 to 150 requests, one is given up; of those that refuse 30 % more 99.8 %, of
-# those that refuse 15 % more 64 %.
-REFUSED_MORE, REFUSED_SIGMAS = 0.1, 4.0
-# Before the rollout there may have been no robot that tries a thousand addresses.
-REFUSED_MORE_THAN_BEFORE = 0.5
-# It is given up at once when its event loop was blocked for so many seconds longer than theirs.
-CANARY_BLOCKED = 1.0
-
-Pairs = Sequence[tuple[WorkerHealth, WorkerHealth]]
-"""What workers said of themselves at some moment, each with what it said later."""
-
-# What a worker has said that has not begun yet.
-NOTHING = WorkerHealth(responses={})
+EVERY_SECONDS = 0.5
 
 
-def slowest(pairs: Pairs, fraction: float) -> float:
-    """Return the percentile of the answers that workers gave between two words of theirs.
+class Canary:
+    """The first public worker that runs the release, watched beside its siblings."""
 
-    Args:
-        pairs: What each worker said of itself before and after, with the counts of its buckets.
-        fraction: Which percentile, 0 to 1.
+    def __init__(self, host: Host, worker: Worker, siblings: Sequence[Worker]) -> None:
+        """Ask the siblings, which still run the release before, for their status."""
+        self._host, self._worker = host, worker
+        self._siblings = host.statuses(siblings)
 
-    Returns:
-        The upper bound in seconds of the bucket that it falls into; 0 without an answer.
+    def watch(self, seconds: float) -> str:
+        """Return what is wrong with the canary as soon as it is, or an empty text at the end."""
+        begun = self._host.status(self._worker.service)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(EVERY_SECONDS)
+            later = self._host.statuses(self._siblings)
+            siblings = [(sooner, later[worker]) for worker, sooner in self._siblings.items()]
+            if problem := canary_problem(begun, self._status(), siblings):
+                return f"as the canary, {problem}"
+        return ""
+
+    def _status(self) -> WorkerHealth:
+        """Return the worker's status, blocked for as long as its stand-in if that is longer.
+
+        The stand-in runs the same release and finishes what it has. To nginx both are one server,
+        so while the stand-in is blocked, the worker gets no requests that could show anything.
+        """
+        worker = self._host.status(self._worker.service)
+        stand_in = self._host.status(self._worker.stand_in)
+        if not worker.silent and stand_in.busy_seconds > worker.busy_seconds:
+            return replace(worker, busy_seconds=stand_in.busy_seconds, busy_in=stand_in.busy_in)
+        return worker
+
+
+class Comparison:
+    """Compares workers that were replaced with how all were before, and the others are meanwhile.
+
+    A database that is down is not the new release's fault.
     """
-    counts: dict[float, int] = {}
-    for sooner, later in pairs:
-        for sign, said in ((-1, sooner), (1, later)):
-            for bound, count in said.latencies:
-                counts[bound] = counts.get(bound, 0) + sign * count
-    rank = math.ceil(fraction * sum(counts.values()))
-    for bound, count in sorted(counts.items()):
-        rank -= count
-        if count and rank <= 0:
-            return bound
-    return 0.0
 
+    def __init__(self, host: Host, workers: Sequence[Worker]) -> None:
+        """Ask the workers for their status, before any is replaced."""
+        self._host = host
+        self._earlier = host.statuses(workers)
+        self._failing = 0.0  # the largest share of errors of workers with the release before
 
-def comparable(pairs: Pairs) -> Pairs:
-    """Return those that can be compared.
+    def problems(self, replaced: Collection[Worker]) -> Mapping[Worker, str]:
+        """Return the workers that fail or refuse more often than is usual, and how often."""
+        now = self._host.statuses(self._earlier)
+        others = [worker for worker in self._earlier if worker not in replaced]
+        still = self._since_then(others, now)
+        self._failing = max(self._failing, failed_share(comparable(still)))
+        found = {
+            worker: self._problem(worker, others, now)
+            for worker in replaced
+            if worker in self._earlier
+        }
+        return {worker: problem for worker, problem in found.items() if problem}
 
-    One that runs an older runner, does not answer right now, or was restarted in between cannot.
-    """
-    return [
-        (sooner, later)
-        for sooner, later in pairs
-        if sooner.responses is not None
-        and later.responses is not None
-        and sooner.pid in (0, later.pid)
-    ]
-
-
-def answers(pairs: Pairs, *kinds: str) -> int:
-    """Return how many answers of some kinds, or of all, were given in between."""
-    return sum(
-        (later.responses or {}).get(kind, 0) - (sooner.responses or {}).get(kind, 0)
-        for sooner, later in pairs
-        for kind in kinds or later.responses or ()
-    )
-
-
-def failed_share(pairs: Pairs) -> float:
-    """Return which share of the answers that were given in between are errors."""
-    return answers(pairs, "5xx") / max(answers(pairs), 1)
-
-
-def errors_problem(mine: Pairs, usual: float) -> str:
-    """Return what speaks against a worker that fails more often than is usual, or nothing."""
-    requests, failed = answers(mine), failed_share(mine)
-    if requests < CANARY_REQUESTS or answers(mine, "5xx") < CANARY_FAILURES:
-        return ""
-    if failed <= usual + CANARY_ERRORS:
-        return ""
-    return f"{failed:.0%} of its {requests} answers are errors, where {usual:.0%} are usual"
-
-
-def refusals_problem(mine: Pairs, others: Pairs, more: float) -> str:
-    """Return what speaks against a worker that refuses (4xx) clearly more than others, or nothing.
-
-    Args:
-        mine: What the worker said before and after.
-        others: Of those that it is compared with; without an answer of theirs, nothing is said.
-        more: By how much its share has to be above theirs.
-    """
-    requests, theirs = answers(mine), answers(others)
-    if requests < CANARY_REQUESTS or not theirs:
-        return ""
-    refused, refused_there = answers(mine, "4xx"), answers(others, "4xx")
-    share, usual = refused / requests, refused_there / theirs
-    # Of the difference of two shares, if both were the same.
-    same = (refused + refused_there) / (requests + theirs)
-    deviation = math.sqrt(same * (1 - same) * (1 / requests + 1 / theirs))
-    if share - usual <= max(more, REFUSED_SIGMAS * deviation):
-        return ""
-    return (
-        f"{share:.0%} of its {requests} answers are refusals (status 4xx), where {usual:.0%} of "
-        f"{theirs} are usual"
-    )
-
-
-def canary_problem(before: WorkerHealth, after: WorkerHealth, siblings: Pairs) -> str:
-    """Return what speaks against the canary, or an empty text.
-
-    Args:
-        before: What it said of itself when the watch began.
-        after: What it says now.
-        siblings: The same two of each worker of its pool that still runs the release before.
-    """
-    siblings = comparable(siblings)
-    if after.silent:
-        return "it does not answer on its private socket any more"
-    if after.state != "ready":
-        return f"it is {after.state or 'a command'} and not ready"
-    blocked = max(after.busy_seconds, after.loop_lag_max)
-    usual = max((later.loop_lag_max for _, later in siblings), default=0.0)
-    if blocked > usual + CANARY_BLOCKED:
-        where = f" in {after.busy_in}" if after.busy_in else ""
-        return f"its event loop was blocked for {blocked:.1f} s{where}"
-    mine = [(before, after)]
-    if answers(mine) < CANARY_REQUESTS:
-        return ""
-    if problem := errors_problem(mine, failed_share(siblings)):
-        return problem
-    if problem := refusals_problem(mine, siblings, REFUSED_MORE):
-        return problem
-    slow = slowest(mine, CANARY_QUARTER)
-    slow_there = slowest(siblings, CANARY_QUARTER) if siblings else slow
-    if slow > max(CANARY_SLOWER * slow_there, slow_there + CANARY_SECONDS):
-        return (
-            f"a quarter of its answers took {slow * 1000:.0f} ms or more, "
-            f"of its siblings' {slow_there * 1000:.0f} ms"
+    def _problem(
+        self, worker: Worker, others: Sequence[Worker], now: Mapping[Worker, WorkerHealth]
+    ) -> str:
+        before = comparable(
+            [
+                (NOTHING, status)
+                for other, status in self._earlier.items()
+                if other.pool == worker.pool
+            ]
         )
-    return ""
+        siblings = comparable(
+            self._since_then([other for other in others if other.pool == worker.pool], now)
+        )
+        mine = comparable([(NOTHING, now[worker])])
+        if problem := errors_problem(mine, max(self._failing, failed_share(before))):
+            return problem
+        # With those that still run the release before, if they have visitors, or else the past.
+        if responses(siblings):
+            return refusals_problem(mine, siblings, REFUSED_MORE)
+        return refusals_problem(mine, before, REFUSED_MORE_THAN_BEFORE)
+
+    def _since_then(self, workers: Sequence[Worker], now: Mapping[Worker, WorkerHealth]) -> Pairs:
+        return [(self._earlier[worker], now[worker]) for worker in workers]

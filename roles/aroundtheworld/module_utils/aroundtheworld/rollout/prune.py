@@ -1,4 +1,4 @@
-"""What is not needed any more goes: releases, environments, assets, units."""
+"""What is not needed any more goes: releases, virtual environments, assets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.changelog import last_good
-from ansible.module_utils.aroundtheworld.rollout.observed import Observed
 
 
 def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
@@ -38,29 +36,3 @@ def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
     if assets.static and assets.stale():
         assets.update()
     return removed
-
-
-def remove_orphans(observed: Observed) -> None:
-    """Stop and remove the units that no pool lists any more."""
-    # Sockets first: a connection to one would start its service again.
-    kinds = [
-        [name for name in observed.orphans if name.endswith(kind)]
-        for kind in (".socket", ".service", ".slice")
-    ]
-    for names in kinds:
-        if names:
-            observed.systemd.call("stop", "--", *names)
-    if kinds[0] or kinds[1]:
-        observed.systemd.call("disable", "--quiet", "--", *kinds[0], *kinds[1])
-    paths = [path for paths in observed.orphans.values() for path in paths]
-    for path in paths:
-        belongings.remove_file(path)
-    observed.systemd.call("daemon-reload")
-    observed.systemd.call("reset-failed", "--", *observed.orphans, check=False)
-    # Of a stand-in, too, there is nothing any more.
-    stand_ins = [
-        observed.site.drop_in(name.replace("@", "-handover@", 1))
-        for name in observed.orphans
-        if name.endswith(".service")
-    ]
-    belongings.give_up(observed.site.name, [*paths, *stand_ins], root=observed.site.root)

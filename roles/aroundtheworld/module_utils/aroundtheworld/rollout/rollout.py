@@ -2,266 +2,222 @@
 
 from __future__ import annotations
 
-import re
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.clock import now
 from ansible.module_utils.aroundtheworld.files import link_atomically
-from ansible.module_utils.aroundtheworld.rollout import migration, signals
-from ansible.module_utils.aroundtheworld.rollout.canary import (
-    NOTHING,
-    REFUSED_MORE,
-    REFUSED_MORE_THAN_BEFORE,
-    answers,
-    canary_problem,
-    comparable,
-    errors_problem,
-    failed_share,
-    refusals_problem,
-)
-from ansible.module_utils.aroundtheworld.rollout.handover import stand_in_text
+from ansible.module_utils.aroundtheworld.rollout import before, metrics, migration, signals
+from ansible.module_utils.aroundtheworld.rollout.canary import Canary, Comparison
+from ansible.module_utils.aroundtheworld.rollout.expected import Expected
+from ansible.module_utils.aroundtheworld.rollout.gate import Gate
+from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.rollout.observed import Observed
+from ansible.module_utils.aroundtheworld.rollout.phases import Phases
+from ansible.module_utils.aroundtheworld.rollout.plan import Plan
+from ansible.module_utils.aroundtheworld.rollout.preparation import Preparation
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
-from ansible.module_utils.aroundtheworld.rollout.revert import Revert, cause
+from ansible.module_utils.aroundtheworld.rollout.replacement import Replacement
+from ansible.module_utils.aroundtheworld.rollout.revert import Revert, Touched, cause
 from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
-from ansible.module_utils.aroundtheworld.rollout.workers import Wanted, batches
+from ansible.module_utils.aroundtheworld.rollout.unit_files import UnitFiles
+from ansible.module_utils.aroundtheworld.rollout.workers import Worker, batches
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
-
-# The variables by which an operator says how long a step may take.
-TIMEOUTS = {
-    "prepare": "aroundtheworld_import_timeout",
-    "migrate": "aroundtheworld_migrate_timeout",
-}
 
 
-class Workers(Revert):
-    """Makes a site's workers what they should be."""
+class FailedRolloutError(HostError):
+    """A rollout failed, and what it did was reverted as far as that was possible."""
 
-    meanwhile: float
+    def __init__(self, message: str, outcome: str) -> None:
+        """Keep what the log calls the outcome, ``reverted`` or ``failed``."""
+        super().__init__(message)
+        self.outcome = outcome
 
-    def converge(self) -> None:
-        """Carry out the steps; raises `HostError` when they were reverted, whatever the reason.
 
-        A signal to the module reverts as well, and a further one does not disturb that.
+@dataclass(frozen=True)
+class Change:
+    """What a rollout is for.
+
+    Attributes:
+        verb: What the log calls it.
+        who: Who makes it.
+        proven: Whether all workers ran the release before, so that nothing has to be tried first.
+        canary_seconds: How long the first public worker is watched before the others follow.
+        keep_releases: How many releases stay on the host.
+    """
+
+    verb: str
+    who: str
+    proven: bool
+    canary_seconds: float
+    keep_releases: int
+
+
+class Rollout:
+    """Carries a plan out, step by step."""
+
+    def __init__(
+        self,
+        host: Host,
+        expected: Expected,
+        observed: Observed,
+        plan: Plan,
+        change: Change,
+        phases: Phases,
+    ) -> None:
+        """Prepare it; nothing is changed yet."""
+        self._host, self._expected, self._plan = host, expected, plan
+        self._change, self._phases = change, phases
+        self._ports: Collection[str] = observed.ports
+        self._files = UnitFiles(host, unread=bool(plan.read))
+        self._gate = Gate(host, since=observed.moment.of_day)
+        self._replacement = Replacement(host, self._files, self._gate, observed.addresses)
+        self._touched: list[Worker] = []
+        self._enabled: list[str] = []
+
+    def run(self) -> None:
+        """Carry out all steps; whatever happens meanwhile, a signal too, reverts them.
+
+        A further signal does not disturb that.
+
+        Raises:
+            FailedRolloutError: The steps were reverted, for the reason that it says.
         """
-        touched: list[Wanted] = []
-        was = self.site.current_release()
+        site = self._host.site
+        was = site.current_release()
         try:
             try:
-                self._keep_before()
-                self._act(touched)
-                if self.stale_current():
-                    link_atomically(self.site.current, f"releases/{self.wanted[0].release}")
-                migration.mark(self.site.home, was, self.wanted[0].release)
+                before.keep(site, self._expected.files)
+                self._prepare()
+                self._write_units()
+                self._start_stopped()
+                comparison = self._replace_running()
+                self._finish(comparison)
+                if self._plan.switch:
+                    link_atomically(site.current, f"releases/{self._expected.release}")
+                migration.mark(site.home, was, self._expected.release)
             finally:
                 signals.ignore()
         except BaseException as failure:
-            why = cause(failure, self.failed_in)
-            raise HostError(f"{why}{self._revert(touched, was)}") from None
-        self._forget_before()
-
-    def _act(self, touched: list[Wanted]) -> None:
-        """Do what the steps say, and note each worker before it is touched."""
-        if self.preparations():
-            with self._phase("prepare"):
-                self._prepare()
-        self._write(path for path in self.outdated if not self._is_running_drop_in(path))
-        self._reload()
-        if self.disabled:
-            self.enabled = self.disabled
-            self.systemd.call("enable", "--quiet", "--", *self.disabled)
-        if self.restart_metrics:
-            # Before any worker: when it cannot be, the site is as it was.
-            self._restart_metrics()
-        self._start_stopped(touched)
-        self._exchange_running(touched)
-        self._write(self.outdated)
-        self._stop_stand_ins()
-        self._reload()
-        for one in touched:
-            if one.kind == "takes":  # until now its stand-in may have answered for it
-                self._gate(one, self.site.service(one.port), "it was restarted")
-        self._compare_errors(touched)
+            why = cause(failure, self._phases.failed)
+            outcome, consequence = self._revert(was)
+            raise FailedRolloutError(f"{why}{consequence}", outcome) from None
+        before.forget(site)
 
     def _prepare(self) -> None:
-        """Have the release tried and the database migrated.
+        """Import the app, migrate the database and try commands, before any worker is touched."""
+        if self._plan.preparations:
+            with self._phases.phase("prepare"):
+                Preparation(self._host, self._files, self._expected).run(self._plan.preparations)
 
-        Their units are the only ones that are written before: a worker that dies meanwhile comes
-        back as it was.
-        """
-        units = self.preparations()
-        self._write(self.site.units / unit for unit in units)
-        self._reload()
-        for unit in units:
-            try:
-                self.systemd.call("start", unit)
-            except InterruptedRun:
-                self.systemd.call("stop", "--", unit, check=False)
-                raise
-            except HostError:
-                raise self._not_prepared(unit) from None
-            if unit == f"{self.site.name}-migrate.service":
-                migration.mark(self.site.home, self.wanted[0].release)
-
-    def _not_prepared(self, unit: str) -> HostError:
-        """Return what to say of a preparation that failed; the site goes on as it was."""
-        said = self.systemd.journal(unit)
-        result = self.systemd.call("show", "--property=Result", "--value", unit, check=False)
-        # So nothing on the host is left marked as failed.
-        self.systemd.call("reset-failed", "--", unit, check=False)
-        step = unit.removeprefix(f"{self.site.name}-").removesuffix(".service")
-        late = ""
-        if result.strip() == "timeout" and step in TIMEOUTS:
-            limit = re.search(r"^TimeoutStartSec=(.*)$", self.files[self.site.units / unit], re.M)
-            late = f" It took longer than {TIMEOUTS[step]} allows, {limit[1] if limit else '?'} s."
-        return HostError(
-            f"The release {self.wanted[0].release} cannot be run, so no worker was restarted."
-            f"{late} {unit} said:\n{said}"
+    def _write_units(self) -> None:
+        """Write all unit files but the drop-ins of workers that run: those follow one by one."""
+        later = {worker.drop_in for worker in self._plan.running}
+        self._files.write(
+            {path: text for path, text in self._plan.write.items() if path not in later}
         )
+        self._files.reload()
+        if self._plan.enable:
+            self._enabled = [*self._plan.enable]
+            self._host.systemd.call("enable", "--quiet", "--", *self._plan.enable)
+        if self._plan.metrics:
+            # Before any worker: when it cannot be, the site is as it was.
+            metrics.restart(self._host)
 
-    def _start_stopped(self, touched: list[Wanted]) -> None:
-        """Start all that do not run at once, since nobody waits for one another."""
-        stopped = [one for one in self.restart if one not in self._running()]
-        if not stopped:
-            return
-        with self._phase(f"start {len(stopped)} workers"):
-            touched += stopped
-            self._write(self.site.drop_in(self.site.service(one.port)) for one in stopped)
-            self._reload()
-            # A socket on the right address keeps what it has queued; any other is made anew.
-            for verb, right in (("start", True), ("restart", False)):
-                names = [
-                    self.site.socket(one.port)
-                    for one in stopped
-                    if one.kind != "binds" and (one.listen in self.addresses) is right
-                ]
-                if names:
-                    self.systemd.call(verb, "--", *names)
-            if names := [self.site.socket(one.port) for one in stopped if one.kind == "binds"]:
-                self.systemd.call("stop", "--", *names)
-            services = [self.site.service(one.port) for one in stopped]
-            self.restarted.update(services)
-            failure = "it was started"
-            try:
-                self.systemd.call("start", "--", *services)
-            except HostError as problem:
-                failure = str(problem)
-            for one in stopped:
-                self._gate(one, self.site.service(one.port), failure)
+    def _start_stopped(self) -> None:
+        """Start all workers that do not run."""
+        if stopped := self._plan.stopped:
+            with self._phases.phase(f"start {len(stopped)} workers"):
+                self._touched += stopped
+                self._replacement.start(self._expected.drop_ins(*stopped))
 
-    def _exchange_running(self, touched: list[Wanted]) -> None:
-        """Exchange the workers that serve, batch by batch, and watch the first public one."""
-        running = self._running()
-        if not running:
-            return
-        for one in running:
-            path = self.site.drop_in(self.site.stand_in(one.port))
-            worker = self.files[self.site.drop_in(self.site.service(one.port))]
-            self.files[path] = stand_in_text(worker)
-            self._write([path])
-        self._reload()
-        self.earlier = self._healths(running)
-        public = [one for one in running if one.is_public_runner]
-        canary, siblings = public[:1], public[1:] if self.site.canary_seconds else []
-        for batch in batches(running, proven=self.proven):
-            touched += batch
-            earlier = self._healths(siblings) if batch == canary else {}
-            with self._phase(f"exchange {', '.join(str(one.port) for one in batch)}"):
-                self._exchange(batch)
-            self._compare_errors(touched)
-            if earlier:
-                with self._phase(f"watch {batch[0].port}"):
-                    self._watch(batch[0], earlier)
+    def _replace_running(self) -> Comparison:
+        """Replace the workers that serve, batch by batch, and watch the canary."""
+        running = list(self._plan.running)
+        self._replacement.write_stand_ins(self._expected.drop_ins(*running))
+        self._files.reload()
+        comparison = Comparison(self._host, running)
+        public = [worker for worker in running if worker.is_public_runner]
+        for batch in batches(running, proven=self._change.proven):
+            is_canary = self._change.canary_seconds and batch == public[:1] and public[1:]
+            canary = Canary(self._host, batch[0], public[1:]) if is_canary else None
+            self._touched += batch
+            ports = ", ".join(str(worker.port) for worker in batch)
+            with self._phases.phase(f"replace {ports}"):
+                self._replacement.replace(self._expected.drop_ins(*batch))
+            self._check_errors(comparison)
+            if canary:
+                with self._phases.phase(f"watch {ports}"):
+                    if problem := canary.watch(self._change.canary_seconds):
+                        raise self._gate.failure(batch[0], batch[0].service, problem)
+        return comparison
 
-    def _compare_errors(self, touched: Sequence[Wanted]) -> None:
-        """Raise `HostError` when a worker that was exchanged fails or refuses more than is usual.
+    def _check_errors(self, comparison: Comparison) -> None:
+        """Raise `HostError` when a worker that was replaced fails more often than is usual."""
+        for worker, problem in comparison.problems(self._touched).items():
+            raise self._gate.failure(worker, worker.service, problem)
 
-        That is how often its pool failed before the rollout, or how often any worker did meanwhile
-        that still ran the release before: a database that is down is not the new release's fault.
-        """
-        said = self._healths(list(self.earlier))
-        still = [(self.earlier[one], said[one]) for one in self.earlier if one not in touched]
-        self.meanwhile = max(self.meanwhile, failed_share(comparable(still)))
-        for one in (one for one in touched if one in self.earlier):
-            pool = [(NOTHING, self.earlier[two]) for two in self.earlier if two.pool == one.pool]
-            usual = max(self.meanwhile, failed_share(comparable(pool)))
-            mine = comparable([(NOTHING, said[one])])
-            # Those that still run the release before, if they have visitors, or else the past.
-            others = [
-                (self.earlier[two], said[two])
-                for two in self.earlier
-                if two.pool == one.pool and two not in touched
-            ]
-            problem = errors_problem(mine, usual) or (
-                refusals_problem(mine, comparable(others), REFUSED_MORE)
-                if answers(comparable(others))
-                else refusals_problem(mine, comparable(pool), REFUSED_MORE_THAN_BEFORE)
-            )
-            if problem:
-                raise self._not_ready(one, self.site.service(one.port), problem)
+    def _finish(self, comparison: Comparison) -> None:
+        """Wait for the stand-ins, and look at all workers once more."""
+        self._files.write(self._plan.write)
+        self._replacement.finish(self._ports, self._phases)
+        self._files.reload()
+        for worker in self._touched:
+            if worker.kind == "takes":  # until now its stand-in may have answered for it
+                self._gate.check(worker, worker.service, "it was restarted")
+        self._check_errors(comparison)
 
-    def _watch(self, one: Wanted, earlier: Mapping[Wanted, WorkerHealth]) -> None:
-        """Raise `HostError` as soon as something speaks against the canary."""
-        service = self.site.service(one.port)
-        begun = self._health(service)
-        deadline = time.monotonic() + self.site.canary_seconds
-        while time.monotonic() < deadline:
-            time.sleep(0.5)
-            later = self._healths(earlier)
-            siblings = [(sooner, later[other]) for other, sooner in earlier.items()]
-            if problem := canary_problem(begun, self._canary(one), siblings):
-                raise self._not_ready(one, service, f"as the canary, {problem}")
-
-    def _canary(self, one: Wanted) -> WorkerHealth:
-        """Return what a worker says, blocked for as long as its stand-in if that is longer.
-
-        The stand-in runs the same release and finishes what it has. To nginx both are one server,
-        so while the stand-in is blocked, the worker gets no requests that could show anything.
-        """
-        worker, stand_in = (
-            self._health(unit)
-            for unit in (self.site.service(one.port), self.site.stand_in(one.port))
-        )
-        if not worker.silent and stand_in.busy_seconds > worker.busy_seconds:
-            return replace(worker, busy_seconds=stand_in.busy_seconds, busy_in=stand_in.busy_in)
-        return worker
+    def _revert(self, was: str) -> tuple[str, str]:
+        revert = Revert(self._host, self._files, self._gate, self._replacement, self._phases)
+        touched = Touched(self._touched, self._enabled)
+        return revert.run(self._plan, touched, was, self._ports)
 
 
-def _log(workers: Workers, entry: Mapping[str, Any]) -> None:
-    """Append a change to the log; a disk that is full must not hide why a change failed."""
-    try:
-        append_log(
-            workers.site.home, {**entry, "phases": workers.phases, "outcome": workers.outcome}
-        )
-    except OSError as error:
-        if workers.outcome == "done":
-            raise HostError(
-                f"Every worker runs release {entry['to']}, but that could not be logged: {error}"
-            ) from None
+def roll_out(
+    host: Host,
+    expected: Expected,
+    observed: Observed,
+    plan: Plan,
+    change: Change,
+    phases: Phases,
+) -> None:
+    """Carry out a plan, log it, and remove releases that are not needed any more.
 
-
-def change(workers: Workers, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Carry out the steps, and log them; raises `HostError`."""
-    site = workers.site
-    was, to = site.current_release(), given["release"]
-    entry = {"time": now(), "who": given["who"], "verb": given["verb"], "from": was, "to": to}
-    problem = "the run was cut off"
+    Raises:
+        HostError: It failed, and was reverted.
+    """
+    entry = {
+        "time": now(),
+        "who": change.who,
+        "verb": change.verb,
+        "from": observed.release,
+        "to": expected.release,
+    }
+    outcome, problem = "failed", "the run was cut off"
     try:
         with signals.raised():
             try:
-                workers.converge()
-                workers.outcome, problem = "done", ""
-            except HostError as failure:
-                problem = str(failure)
+                Rollout(host, expected, observed, plan, change, phases).run()
+                outcome, problem = "done", ""
+            except FailedRolloutError as failure:
+                outcome, problem = failure.outcome, str(failure)
                 raise
             finally:
-                _log(workers, {**entry, "cause": problem})
+                _log(host, {**entry, "cause": problem, "phases": phases.done, "outcome": outcome})
     except InterruptedRun as interruption:  # before anything was changed
         raise HostError(f"Nothing was changed: {interruption}.") from None
-    running = {health.release for health in workers._healths(workers.wanted).values()}
-    prune(site.home, given["keep_releases"], running)
-    return workers.phases
+    running = {status.release for status in host.statuses(expected.workers).values()}
+    prune(host.site.home, change.keep_releases, running)
+
+
+def _log(host: Host, entry: dict[str, Any]) -> None:
+    """Append a change to the log; a disk that is full must not hide why a change failed."""
+    try:
+        append_log(host.site.home, entry)
+    except OSError as error:
+        if entry["outcome"] == "done":
+            raise HostError(
+                f"Every worker runs release {entry['to']}, but that could not be logged: {error}"
+            ) from None

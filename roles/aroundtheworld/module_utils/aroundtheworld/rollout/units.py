@@ -1,4 +1,4 @@
-"""A site's unit files: where they are, and how their texts are read."""
+"""The texts of unit files, and the id that stands for a worker's settings."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
-from ansible.module_utils.aroundtheworld.layout import ROOT
 
-UNIT_DIRECTORY = Path("/etc/systemd/system")
 CONFIG = "@CONFIG@"
 
 
@@ -27,7 +24,7 @@ def split_units(text: str) -> dict[Path, str]:
     }
 
 
-def config_id(texts: Iterable[str], watched: Iterable[Path], key: bytes) -> str:
+def settings_id(texts: Iterable[str], watched: Iterable[Path], key: bytes) -> str:
     """Return 12 hexadecimal digits that stand for everything that a worker must be restarted for.
 
     The watched files may hold secrets and everybody may read the id, so it comes from a keyed hash:
@@ -44,7 +41,7 @@ def config_id(texts: Iterable[str], watched: Iterable[Path], key: bytes) -> str:
 
 
 def settings_key(path: Path, *, make: bool) -> bytes:
-    """Return the key of `config_id`, which only root can read.
+    """Return the key of `settings_id`, which only root can read.
 
     Args:
         path: Where it is.
@@ -72,67 +69,3 @@ def unified_diff(path: Path, before: str, after: str) -> str:
 def text_of(path: Path) -> str:
     """Return the content of a file, or an empty text when there is none."""
     return read_exactly(path)
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a site and its units are, and how a new process has to prove itself."""
-
-    name: str
-    home: Path
-    canary_seconds: float = 0.0
-    units: Path = UNIT_DIRECTORY
-    run: Path = Path("/run")
-    root: Path = ROOT
-
-    def service(self, port: int | str) -> str:
-        """Return the name of a worker's service unit."""
-        return f"{self.name}@{port}.service"
-
-    def socket(self, port: int | str) -> str:
-        """Return the name of a worker's socket unit."""
-        return f"{self.name}@{port}.socket"
-
-    def stand_in(self, port: int | str) -> str:
-        """Return the name of the unit that stands in for a worker."""
-        return f"{self.name}-handover@{port}.service"
-
-    def drop_in(self, unit: str) -> Path:
-        """Return the path of a unit's drop-in, which names its release and its pool's settings."""
-        return self.units / f"{unit}.d" / "pool.conf"
-
-    def private(self, unit: str, socket: str) -> Path:
-        """Return the path of a private socket, ``control`` or ``app``, of a worker or stand-in."""
-        prefix, _, instance = unit.removesuffix(".service").partition("@")
-        infix = "handover-" if prefix.endswith("-handover") else ""
-        return self.run / self.name / f"{infix}{instance}" / f"{socket}.sock"
-
-    def metrics(self, kind: str) -> str:
-        """Return the name of a unit of the metrics' endpoint, a ``socket`` or ``service``."""
-        return f"{self.name}-metrics.{kind}"
-
-    @property
-    def current(self) -> Path:
-        """Return the link to the release that all workers run."""
-        return self.home / "current"
-
-    @property
-    def before(self) -> Path:
-        """Return the directory with the unit files from before a rollout that is under way.
-
-        It is beside them, on the same file system, so that putting them back takes no room there.
-        """
-        return self.units / f".{self.name}.before"
-
-    @property
-    def kept(self) -> Path | None:
-        """Return where unit files from before a rollout are, if one is under way.
-
-        Former versions of the role kept them in the home.
-        """
-        places = (self.before, self.home / ".before")
-        return next((path for path in places if path.exists()), None)
-
-    def current_release(self) -> str:
-        """Return the id of the release that `current` points at, or an empty text."""
-        return self.current.readlink().name if self.current.is_symlink() else ""

@@ -1,0 +1,91 @@
+"""The options of the module `aroundtheworld_workers`, and what the module does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.changelog import last_good
+from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
+from ansible.module_utils.aroundtheworld.rollout import migration
+from ansible.module_utils.aroundtheworld.rollout.expected import read_expected
+from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.rollout.observed import observe
+from ansible.module_utils.aroundtheworld.rollout.orphans import find_orphans, remove_orphans
+from ansible.module_utils.aroundtheworld.rollout.phases import Phases
+from ansible.module_utils.aroundtheworld.rollout.plan import make_plan
+from ansible.module_utils.aroundtheworld.rollout.rollout import Change, roll_out
+from ansible.module_utils.aroundtheworld.rollout.units import unified_diff
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "site": {"type": "str", "required": True},
+    "home": {"type": "path", "required": True},
+    "release": {"type": "str", "required": True},
+    "address": {"type": "str", "required": True},
+    "units": {"type": "str", "required": True},
+    "workers": {"type": "list", "elements": "dict", "required": True},
+    "watch": {"type": "list", "elements": "path", "default": []},
+    "key": {"type": "path", "required": True, "no_log": False},
+    "health_timeout": {"type": "int", "default": 5},
+    "canary_seconds": {"type": "int", "default": 0},
+    "keep_releases": {"type": "int", "default": 5},
+    "migrate": {"type": "bool", "default": False},
+    "verb": {"type": "str", "default": "deploy"},
+    "who": {"type": "str", "default": "somebody"},
+    "lock": LOCK,
+    "begin": {"type": "bool", "default": True},
+    "remove_orphans": {"type": "bool", "default": False},
+}
+
+
+def carry_out(
+    host: Host, options: Mapping[str, Any], report: Callable[[str], None], *, check_mode: bool
+) -> dict[str, Any]:
+    """Observe, plan and act; return the module's result.
+
+    Args:
+        host: The site on its host.
+        options: The module's.
+        report: What is called with the name of each phase that begins.
+        check_mode: Whether nothing is to be changed.
+
+    Raises:
+        HostError: It failed, and was reverted.
+    """
+    site, release, phases = host.site, options["release"], Phases(report)
+    expected = read_expected(site, options, make_key=not check_mode)
+    observed = observe(host, expected)
+    back = options["verb"] == "rollback"
+    migrate = options["migrate"] or migration.is_due(
+        site.home, release, observed.release, back=back
+    )
+    plan = make_plan(site, expected, observed, migrate=migrate)
+    orphans = find_orphans(site, expected, observed)
+    if options["remove_orphans"]:
+        steps, differences = [f"remove {name}" for name in sorted(orphans)], []
+    else:
+        steps = plan.steps(site, release)
+        differences = [
+            unified_diff(path, observed.texts[path], text) for path, text in plan.write.items()
+        ]
+    if steps and not options["begin"]:
+        return {"changed": False, "pending": True, "current": observed.release}
+    if steps and not check_mode:
+        if options["remove_orphans"]:
+            remove_orphans(host, orphans)
+        else:
+            canary_seconds = options["canary_seconds"]
+            good = back and not canary_seconds and release in last_good(site.home, observed.release)
+            change = Change(
+                options["verb"], options["who"], good, canary_seconds, options["keep_releases"]
+            )
+            roll_out(host, expected, observed, plan, change, phases)
+    shown = "\n".join(filter(None, ["".join(differences), *steps]))
+    return {
+        "changed": bool(steps),
+        "current": site.current_release(),
+        "steps": steps,
+        "phases": phases.done,
+        "orphans": sorted(orphans),
+        "diff": {"prepared": shown} if steps else {},
+    }

@@ -1,0 +1,103 @@
+"""Workers are replaced: by handover where a stand-in can serve, or by a plain start or restart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from ansible.module_utils.aroundtheworld.rollout.gate import Gate
+from ansible.module_utils.aroundtheworld.rollout.handover import Handover, stand_in_text
+from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.rollout.phases import Phases
+from ansible.module_utils.aroundtheworld.rollout.unit_files import UnitFiles
+from ansible.module_utils.aroundtheworld.rollout.workers import Worker
+from ansible.module_utils.aroundtheworld.systemd import HostError
+
+
+class Replacement:
+    """Gives workers the release and settings that they should have.
+
+    Attributes:
+        restarted: The services that were started or restarted, each noted before it was.
+    """
+
+    def __init__(
+        self, host: Host, files: UnitFiles, gate: Gate, addresses: Collection[str]
+    ) -> None:
+        """Take where the host listened at first, each as ``address:port``."""
+        self._host, self._files, self._gate = host, files, gate
+        self._addresses = addresses
+        self.restarted: set[str] = set()
+
+    def start(self, drop_ins: Mapping[Worker, str]) -> None:
+        """Start all workers that do not run at the same time, since none waits for another."""
+        workers, call = list(drop_ins), self._host.systemd.call
+        self._files.write({worker.drop_in: text for worker, text in drop_ins.items()})
+        self._files.reload()
+        # A socket on the right address keeps the connections that wait in it; any other is renewed.
+        for verb, is_right in (("start", True), ("restart", False)):
+            sockets = [
+                worker.socket
+                for worker in workers
+                if worker.kind != "binds" and (worker.listen in self._addresses) is is_right
+            ]
+            if sockets:
+                call(verb, "--", *sockets)
+        if unused := [worker.socket for worker in workers if worker.kind == "binds"]:
+            call("stop", "--", *unused)
+        services = [worker.service for worker in workers]
+        self.restarted.update(services)
+        context = "it was started"
+        try:
+            call("start", "--", *services)
+        except HostError as problem:
+            context = str(problem)
+        for worker in workers:
+            self._gate.check(worker, worker.service, context)
+
+    def write_stand_ins(self, drop_ins: Mapping[Worker, str]) -> None:
+        """Give the stand-ins what their workers should have."""
+        self._files.write(
+            {worker.stand_in_drop_in: stand_in_text(text) for worker, text in drop_ins.items()}
+        )
+
+    def replace(self, drop_ins: Mapping[Worker, str]) -> None:
+        """Replace workers that serve, all at the same time.
+
+        Args:
+            drop_ins: The workers as they should be, each with the text of its drop-in.
+        """
+        sockets = self._host.systemd.show([worker.socket for worker in drop_ins])
+        sheltered = {}
+        for worker, text in drop_ins.items():
+            listens = sockets[worker.socket].get("ActiveState") == "active"
+            if worker.kind == "binds" or worker.listen not in self._addresses or not listens:
+                self._restart(worker, text)
+            else:
+                sheltered[worker] = text
+        if sheltered:
+            Handover(self._host, self._files, self._gate, sheltered, self.restarted).run()
+
+    def _restart(self, worker: Worker, text: str) -> None:
+        """Restart a worker for which nothing can stand in: no socket, or another than it had."""
+        sockets = [] if worker.kind == "binds" else [worker.socket]
+        self.restarted.add(worker.service)
+        self._host.systemd.call("stop", "--", worker.service, worker.socket)
+        self._files.write({worker.drop_in: text})
+        self._files.reload()
+        context = "it was restarted"
+        try:
+            self._host.systemd.call("start", "--", *sockets, worker.service)
+        except HostError as problem:
+            context = str(problem)
+        self._gate.check(worker, worker.service, context)
+
+    def finish(self, ports: Iterable[str], phases: Phases) -> None:
+        """Wait until the stand-ins have finished what they have, and remove all traces of them."""
+        if names := self._host.loaded_stand_ins(ports):
+            with phases.phase("let stand-ins finish"):
+                self._host.systemd.call("stop", "--", *names)
+            self._host.systemd.call("reset-failed", "--", *names, check=False)
+        for port in sorted(ports):
+            drop_in = self._host.site.drop_in(self._host.site.stand_in(port))
+            if drop_in.exists():
+                self._files.remove(drop_in)
