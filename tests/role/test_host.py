@@ -1,17 +1,29 @@
 """What the role reads about a host."""
 
+import json
 import os
 import platform
 import socket
 import sys
 
 import pytest
+import yaml
+from ansible.module_utils.aroundtheworld import claims, ports, sockets
+from ansible.module_utils.aroundtheworld.host_python import describe_python
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 
 from tests.role_files import load_python
 
-host = load_python("library/aroundtheworld_host.py")
-claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
-sockets = sys.modules["ansible.module_utils.aroundtheworld.sockets"]
+module = load_python("library/aroundtheworld_host.py")
+
+CLAIM = {
+    "site": "shop",
+    "user": "shopkeeper",
+    "http_port": 80,
+    "server_names": ["_"],
+    "pools": ["public"],
+    "sockets": [{"address": "127.0.0.1", "port": 10001, "variable": "aroundtheworld_pools"}],
+}
 
 HEADER = (
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout"
@@ -58,7 +70,7 @@ def test_a_socket_of_this_process_is_found_with_its_holder():
         port = listener.getsockname()[1]
         (found,) = [one for one in sockets.listeners() if one.port == port]
         assert found.address == "127.0.0.1"
-        process, name = host.holders({found.inode})[found.inode]
+        process, name = ports.holders({found.inode})[found.inode]
     assert process == os.getpid()
     assert name
 
@@ -85,7 +97,7 @@ def taken(listening, *, held=None, own=(), wanted=10001):
         80: ("::", "aroundtheworld_http_port"),
     }
     listeners = [sockets.Listener(*one) for one in listening]
-    found = host.taken_ports(listeners, held or {}, set(own), variables)
+    found = ports.taken_ports(listeners, held or {}, set(own), variables)
     assert all(one["port"] == wanted for one in found)
     return [(one["variable"], one["process"], one["address"]) for one in found]
 
@@ -126,8 +138,67 @@ def test_a_port_of_a_worker_must_not_be_nginxs():
     assert taken([("0.0.0.0", 10001, "7")], held={"7": (5, "nginx")}) != []
 
 
+UNITS = """\
+shop@10001.socket loaded active running shop: listening socket
+shop@10002.service loaded active running shop: worker that binds its port
+shop@10009.service loaded active running An operator's own
+"""
+
+
+def test_only_ports_of_units_that_the_site_wrote_are_its_own(tmp_path):
+    layout = SystemLayout("shop", tmp_path)
+    layout.etc.mkdir(parents=True)
+    files = [str(layout.drop_in(layout.service(port))) for port in (10001, 10002)]
+    claim = {"site": "shop", "home": "/srv/shop", "sockets": [], "pools": []}
+    layout.claim.write_text(json.dumps(claim | {"has": {"files": files}}))
+
+    def run(command):
+        if command[1] == "show":
+            return 0, "Listen=127.0.0.1:9145 (Stream)\n", ""
+        assert command[-2:] == ["shop@*.socket", "shop@*.service"]
+        return 0, UNITS, ""
+
+    assert ports.own_ports(layout, run) == {10001, 10002, 9145}
+
+
+def test_a_site_needs_the_ports_of_workers_nginx_and_metrics():
+    metrics = {"address": "10.0.0.5", "port": 9145}
+    assert ports.needed_ports([10001], "127.0.0.1", 80, metrics) == {
+        10001: ("127.0.0.1", "aroundtheworld_pools"),
+        80: ("::", "aroundtheworld_http_port"),
+        9145: ("10.0.0.5", "aroundtheworld_metrics_port"),
+        9146: ("127.0.0.1", ports.NGINX_STATUS),
+    }
+    assert set(ports.needed_ports([10001], "127.0.0.1", 80, metrics | {"port": 0})) == {80, 10001}
+
+
+def test_a_host_is_described_with_what_a_plan_needs(tmp_path, run_module, monkeypatch):
+    """On this machine, with nginx and packages as the commands say."""
+    outputs = {"dpkg-query": "nginx installed\npython3-venv not-installed\n"}
+    monkeypatch.setattr(
+        module.AnsibleModule, "run_command", lambda _, command: (0, outputs.get(command[0], ""), "")
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    result = run_module(
+        module,
+        site="shop",
+        home=str(tmp_path),
+        address="127.0.0.1",
+        worker_ports=[10001],
+        http_port=80,
+        claim={**CLAIM, "home": str(tmp_path)},
+        packages=["nginx", "python3-venv"],
+        temporary=str(tmp_path),
+    )
+    documented = yaml.safe_load(module.RETURN)
+    always = {key for key, about in documented.items() if about["returned"] == "always"}
+    assert {*always, "followed"} <= result.keys() <= {*documented, "changed", "invocation"}
+    assert result["packages_missing"] == ["python3-venv"]
+    assert (result["current"], result["releases"], result["followed"]) == ("", {}, {})
+
+
 def test_python_is_described_as_markers_name_it():
-    about = host.about_python()
+    about = describe_python()
     version = ".".join(platform.python_version_tuple()[:2])
     assert about["version"] == about["markers"]["python_version"] == version
     assert about["markers"]["sys_platform"] == "linux"

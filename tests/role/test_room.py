@@ -1,18 +1,14 @@
 """What a deployment takes on a host, and what is left there."""
 
 import os
-import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible.module_utils.aroundtheworld import room as host_room
 
 from aroundtheworld_controller import room
-from tests.role_files import load_python
-
-load_python("library/aroundtheworld_host.py")
-host_room = sys.modules["ansible.module_utils.aroundtheworld.room"]
 
 MIB = 1024**2
 PLENTY = {"bytes": 10**12, "inodes": 10**9}

@@ -1,0 +1,99 @@
+"""What the role has to know about a host before it plans anything; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.accounts import change_problems, user_problems
+from ansible.module_utils.aroundtheworld.changelog import last_good
+from ansible.module_utils.aroundtheworld.claims import Claim, claimed_ports, collisions, read_claims
+from ansible.module_utils.aroundtheworld.commands import Run
+from ansible.module_utils.aroundtheworld.host_python import describe_python
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
+from ansible.module_utils.aroundtheworld.names import name_problems
+from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, examine
+from ansible.module_utils.aroundtheworld.places import home_problems
+from ansible.module_utils.aroundtheworld.ports import holders, needed_ports, own_ports, taken_ports
+from ansible.module_utils.aroundtheworld.room import room
+from ansible.module_utils.aroundtheworld.sockets import listeners
+
+
+def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Return what the module aroundtheworld_host reports; its parameters say of which site."""
+    layout = SiteLayout(Path(parameters["home"]), parameters["site"])
+    claim, claims = parameters["claim"], read_claims()
+    release, current = platform.freedesktop_os_release(), layout.current_release()
+    table = Path("/proc/net/if_inet6")
+    has_ipv6 = table.exists() and bool(table.read_text())
+    http_port, names = parameters["http_port"], tuple(claim["server_names"])
+    intent = Intent(layout.name, http_port, names, has_ipv6, parameters["remove_default"])
+    nginx = examine(run, intent)
+    needed = parameters["packages"]
+    packages = installed(needed, run)
+    if nginx["there"]:  # nginx.org's, or another: Debian's must not be installed over it
+        packages.add("nginx")
+    return {
+        "distribution": f"{release['ID']} {release.get('VERSION_ID', 'unknown').split('.')[0]}",
+        "python": describe_python(),
+        "packages_missing": [name for name in needed if name not in packages],
+        "python3_apt": "python3-apt" in packages,
+        "current": current,
+        "releases": layout.environments_by_release(),
+        "environments": layout.whole_environments(),
+        "good_releases": last_good(layout.home, current),
+        # Of a port that another site has, its claim tells more than who listens there.
+        "taken_ports": occupied(layout, parameters, claimed_ports(claim, claims), run),
+        "unfit": problems(claim, claims, run),
+        "room": room(layout.home, Path(parameters["temporary"]).expanduser()),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "processes": int(Path("/proc/sys/kernel/pid_max").read_text()),
+        "ipv6": has_ipv6,
+        "nginx": nginx,
+    }
+
+
+def installed(packages: Sequence[str], run: Run) -> set[str]:
+    """Return which of the packages, and of what Ansible needs for others, are installed."""
+    _, output, _ = run(
+        [
+            *("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"),
+            *(*packages, "python3-apt"),
+        ]
+    )
+    return {line.split()[0] for line in output.splitlines() if line.endswith(" installed")}
+
+
+def occupied(
+    layout: SiteLayout, parameters: Mapping[str, Any], claimed: Collection[int], run: Run
+) -> list[dict[str, Any]]:
+    """Return the ports of the site that something on the host listens on, without those claimed."""
+    listening = listeners()
+    needed = needed_ports(
+        parameters["worker_ports"],
+        parameters["address"],
+        parameters["http_port"],
+        parameters["metrics"],
+    )
+    held = holders({listener.inode for listener in listening if listener.port in needed})
+    taken = taken_ports(listening, held, own_ports(layout, run), needed)
+    return [port for port in taken if port["port"] not in claimed]
+
+
+def problems(claim: Claim, claims: Mapping[str, Claim], run: Run) -> list[str]:
+    """Return what keeps the site from being deployed on this host, each a sentence.
+
+    Each kind of problem is a function in a room of its own, which yields its sentences.
+    """
+    site, user = claim["site"], claim["user"]
+    own_user = claims.get(site, {}).get("user") == user
+    return [
+        *name_problems(claim),
+        *collisions(claim, claims),
+        *user_problems(user, site, own=own_user, run=run),
+        *change_problems(claim, claims.get(site, {})),
+        *home_problems(claim["home"], site, run),
+    ]

@@ -1,0 +1,108 @@
+"""Which of a site's TCP ports something else on the host listens on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.belongings import files
+from ansible.module_utils.aroundtheworld.claims import overlap
+from ansible.module_utils.aroundtheworld.commands import Run
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
+from ansible.module_utils.aroundtheworld.sockets import Listener
+from ansible.module_utils.aroundtheworld.untrusted import process_name
+
+# What takes the port on which nginx tells its own numbers.
+NGINX_STATUS = "aroundtheworld_metrics_port (nginx has the one after it)"
+
+
+def needed_ports(
+    workers: Iterable[int], address: str, http_port: int, metrics: Mapping[str, Any]
+) -> dict[int, tuple[str, str]]:
+    """Return the ports that a site needs, each with its address and its variable.
+
+    Args:
+        workers: The ports of its workers.
+        address: What they listen on.
+        http_port: The port of nginx.
+        metrics: C(address) and C(port) of the metrics; 0 is none.
+    """
+    needed = dict.fromkeys(workers, (address, "aroundtheworld_pools"))
+    needed[http_port] = ("::", "aroundtheworld_http_port")
+    if metrics["port"]:
+        needed[metrics["port"]] = (metrics["address"], "aroundtheworld_metrics_port")
+        needed[metrics["port"] + 1] = ("127.0.0.1", NGINX_STATUS)
+    return needed
+
+
+def own_ports(layout: SystemLayout, run: Run) -> set[int]:
+    """Return the ports that the site's own units listen on."""
+    list_units = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active"]
+    # Of a command that binds its port itself, the service has it and no socket unit.
+    _, units, _ = run([*list_units, layout.socket("*"), layout.service("*")])
+    # An operator may have a worker of their own that is called alike.
+    known = {path.parent.name for path in files(layout.name, layout.root)}
+    instances = {
+        line.split()[0].partition("@")[2].rpartition(".")[0] for line in units.splitlines()
+    }
+    own = {
+        int(port) for port in instances if layout.drop_in(layout.service(port)).parent.name in known
+    }
+    _, listens, _ = run(["systemctl", "show", "--property=Listen", "--", layout.metrics("socket")])
+    return own | {int(port) for port in re.findall(r":(\d+) \(Stream\)", listens)}
+
+
+def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
+    """Return for each of the inodes the id and name of the first process that holds it."""
+    found: dict[str, tuple[int, str]] = {}
+    for process in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
+        try:
+            for handle in (proc / str(process) / "fd").iterdir():
+                link = str(handle.readlink())
+                if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
+                    name = process_name(proc / str(process))
+                    found.setdefault(inode, (process, name))
+        except OSError:  # the process ended meanwhile
+            continue
+    return found
+
+
+def taken_ports(
+    listening: Iterable[Listener],
+    held: Mapping[str, tuple[int, str]],
+    own: Collection[int],
+    needed: Mapping[int, tuple[str, str]],
+) -> list[dict[str, Any]]:
+    """Return the ports of the site that something else listens on.
+
+    Args:
+        listening: All listening sockets of the host.
+        held: Inode to process id and name.
+        own: Ports that the site's own units listen on.
+        needed: Port to the address and the variable for which the site needs it.
+    """
+    taken = []
+    for listener in listening:
+        if listener.port not in needed:
+            continue
+        address, variable = needed[listener.port]
+        process, name = held.get(listener.inode, (0, "an unknown process"))
+        if not overlap(address, listener.address):
+            continue
+        is_own = (
+            name == "nginx"
+            if variable in ("aroundtheworld_http_port", NGINX_STATUS)
+            else listener.port in own
+        )
+        if not is_own:
+            taken.append(
+                {
+                    "port": listener.port,
+                    "address": listener.address,
+                    "process": f"{name} (process {process})" if process else name,
+                    "variable": variable,
+                }
+            )
+    return taken
