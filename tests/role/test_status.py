@@ -1,10 +1,15 @@
 """What `--tags status` says of a host."""
 
+import json
 import time
+from dataclasses import replace
 
 import pytest
 from ansible.module_utils.aroundtheworld import journal, status, untrusted
+from ansible.module_utils.aroundtheworld.changelog import append_log
+from ansible.module_utils.aroundtheworld.claims import KEYS
 from ansible.module_utils.aroundtheworld.crashes import Crashes
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
 
 GROUP = "/aroundtheworld.slice/aroundtheworld-admin.slice"
@@ -41,38 +46,108 @@ def test_limits_that_the_kernel_lacks_are_told_with_a_tree_for_each_controller(t
     assert status.not_enforced(GROUP, tmp_path) == ["io_weight", "memory_high"]
 
 
-def test_a_command_has_nothing_to_say_but_what_it_runs():
-    health = WorkerHealth(release="0123456789ab", config="c0ffee", pool="desk")
-    line = status.worker_line("shop@10004.service", "active", health)
-    said = "shop@10004 desk active release 0123456789ab, a command of its own"
-    assert " ".join(line.split()) == said
-
-
 READY = WorkerHealth("0123456789ab", "c0ffee", "public", "ready", uptime_seconds=3)
+BUSY = replace(READY, busy_seconds=12.34, busy_in="Report.get")
+COMMAND = WorkerHealth(release="0123456789ab", config="c0ffee", pool="desk")
 
 
 @pytest.mark.parametrize(
-    ("crashes", "health", "last", "expected"),
+    ("health", "about"),
+    [
+        (READY, ""),
+        (BUSY, "busy for 12.3 s in Report.get"),
+        (COMMAND, "a command of its own"),
+        (SILENT, "does not answer on its control socket"),
+    ],
+)
+def test_what_a_worker_is_doing_is_said(health, about):
+    assert status.about("shop@10001.service", health, None) == about
+
+
+@pytest.mark.parametrize(
+    ("crashes", "last", "expected"),
     [
         (
             Crashes(7, 32.4, "status 1"),
-            SILENT,
             "RuntimeError: no database\x1b[2J",
-            "activating crashed 7 times (status 1), next start in 32 s: "
-            "RuntimeError: no database?[2J",
+            "crashed 7 times (status 1), next start in 32 s: RuntimeError: no database?[2J",
         ),
-        (
-            Crashes(1, 0.2, "oom-kill"),
-            SILENT,
-            "",
-            "activating crashed (oom-kill), next start in 0 s",
-        ),
-        (Crashes(2, None, ""), READY, "x" * 1000, f"public crashed 2 times: {'x' * 299}…"),
+        (Crashes(1, 0.2, "oom-kill"), "", "crashed (oom-kill), next start in 0 s"),
+        (Crashes(2, None, ""), "x" * 1000, f"crashed 2 times: {'x' * 299}…"),
     ],
 )
-def test_a_worker_that_crashes_is_named_with_its_last_words(crashes, health, last, expected):
-    line = status.worker_line("shop@10001.service", "activating", health, crashes, last)
-    assert " ".join(line.split()) == f"shop@10001 {expected}"
+def test_how_a_worker_crashes_is_said_with_its_last_line(crashes, last, expected, monkeypatch):
+    monkeypatch.setattr(status, "journal_lines", lambda matches, lines: last)
+    assert status.about("shop@10001.service", READY, crashes) == expected
+
+
+def worker(port=10001, active="active", crashes=None, health=READY, about=""):
+    known = {"unit": f"shop@{port}.service", "port": port, "active": active, "crashes": crashes}
+    return {**known, **health.to_json(), "about": about}
+
+
+RELEASE = READY.release
+
+
+@pytest.mark.parametrize(
+    ("workers", "release", "problems"),
+    [
+        ([worker(), worker(10004, health=COMMAND)], RELEASE, []),
+        ([], "", ["no release is deployed"]),
+        ([worker(crashes={"times": 2}, about="crashed")], RELEASE, ["shop@10001 crashed"]),
+        ([worker(active="inactive", health=SILENT)], RELEASE, ["shop@10001 is inactive"]),
+        ([worker(health=SILENT, about="is silent")], RELEASE, ["shop@10001 is silent"]),
+        ([worker()], "ba98", [f"shop@10001 runs release {RELEASE}, not ba98"]),
+        ([worker(health=replace(READY, state="draining"))], RELEASE, ["shop@10001 is draining"]),
+    ],
+)
+def test_a_site_is_well_only_when_every_worker_serves_the_release(workers, release, problems):
+    assert list(status.worker_problems(workers, release, rollout=False)) == problems
+
+
+def test_workers_that_a_run_is_replacing_are_no_problem_but_crashes_are():
+    replaced = [worker(active="inactive", health=SILENT), worker(health=SILENT)]
+    assert not list(status.worker_problems(replaced, RELEASE, rollout=True))
+    crashing = [worker(crashes={"times": 2}, about="crashed")]
+    assert list(status.worker_problems(crashing, RELEASE, rollout=True)) == ["shop@10001 crashed"]
+
+
+class FakeSystemd:
+    """Has a worker that is in memory, and knows nothing of another."""
+
+    def loaded(self, pattern):
+        return {"shop@10001.service"} if "@" in pattern else set()
+
+    def show(self, units, more=()):
+        states = {"shop@10001.service": "active", "nginx.service": "inactive"}
+        return {unit: {"ActiveState": states.get(unit, "inactive")} for unit in units}
+
+
+def test_a_worker_that_should_be_there_and_is_not_is_listed(tmp_path):
+    layout = SiteLayout(tmp_path / "home", "shop", tmp_path)
+    layout.etc.mkdir(parents=True)
+    socket = {"address": "127.0.0.1", "variable": "aroundtheworld_pools"}
+    claim = dict.fromkeys(KEYS, "")
+    claim["sockets"] = [{**socket, "port": 10001}, {**socket, "port": 10002}]
+    layout.claim.write_text(json.dumps(claim))
+    workers = status.worker_statuses(FakeSystemd(), layout, {"shop@10001.service"})
+    assert [(worker["port"], worker["active"]) for worker in workers] == [
+        (10001, "active"),
+        (10002, "inactive"),
+    ]
+
+
+def test_the_status_says_that_nginx_does_not_run_and_that_a_revert_failed(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    (home / "releases" / RELEASE).mkdir(parents=True)
+    (home / "current").symlink_to(f"releases/{RELEASE}")
+    entry = {"time": "", "who": "", "verb": "", "from": "", "to": "", "cause": "", "phases": []}
+    append_log(home, {**entry, "outcome": "failed"})
+    known = status.site_status(FakeSystemd(), SiteLayout(home, "shop", tmp_path), 5)
+    assert known["problems"] == [
+        "nginx does not run",
+        "the last change failed, and so did its revert",
+    ]
 
 
 JOURNALCTL = """\

@@ -71,4 +71,6 @@ def test_a_command_that_exits_is_refused_before_any_worker_is_touched(deploy, un
 
 def test_the_status_tells_of_it(deploy):
     output = deploy("flask", "--tags", "status").output
-    assert "aroundtheworld@10004         desk       active    release" in output
+    row = next(line.split() for line in output.splitlines() if line.split()[:1] == ["10004"])
+    assert row[1:3] == ["desk", "active"]
+    assert "a command of its own" in " ".join(row)

@@ -1,5 +1,6 @@
 """Going back, what is kept for that, and what the host tells of its releases."""
 
+import json
 import time
 
 import pytest
@@ -86,9 +87,26 @@ def test_old_releases_are_pruned(app, ansible_playbook, site):
 def test_the_status_tells_of_workers_and_changes(ansible_playbook, site):
     run = ansible_playbook("--tags", "status")
     assert (run.returncode, run.changed) == (0, 0)
+    rows = [line.split() for line in run.output.splitlines()]
     for port, worker in site.workers.items():
-        line = next(line for line in run.output.splitlines() if f"aroundtheworld@{port} " in line)
-        assert f"release {worker['release']}" in line
-        assert worker["pool"] in line
+        row = next(row for row in rows if row[:1] == [str(port)])
+        assert row[1:4] == [worker["pool"], "ready", worker["release"]]
     assert f"current release: {site.current}" in run.output
-    assert f"to {site.current}" in run.output
+    assert site.current in next(row for row in reversed(rows) if row[-1:] == ["done"])
+
+
+def test_a_program_gets_the_status_as_json_and_an_exit_code(ansible_playbook, site, host):
+    asked = ("--tags", "status", "-earoundtheworld_status_format=json")
+    port = max(site.workers)
+    host.check_output(
+        "systemctl stop aroundtheworld@%s.socket aroundtheworld@%s.service", port, port
+    )
+    try:
+        run = ansible_playbook(*asked)
+        line = next(line for line in run.output.splitlines() if line.startswith('{"host"'))
+        assert json.loads(line)["problems"] == [f"aroundtheworld@{port} is inactive"]
+        assert (run.returncode, run.failed) == (2, 1)
+    finally:
+        host.check_output(
+            "systemctl start aroundtheworld@%s.socket aroundtheworld@%s.service", port, port
+        )

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aroundtheworld_status
-short_description: Tell how a site's workers are, and what was changed last
+short_description: Return the status of a site's workers, and the last changes
 description:
   - Asks every worker on its private socket, which is answered even while its event loop is blocked.
 options:
   site: {description: Name of the site., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
-  changes: {description: How many of the last changes to tell., type: int, default: 5}
+  changes: {description: How many of the last changes to return., type: int, default: 5}
 author: The Around The World authors
 """
 
@@ -23,12 +23,21 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-lines: {description: The same for people, type: list, returned: always}
+release: {description: The current release, type: str, returned: always}
+closed: {description: Whether the site is closed for maintenance, type: bool, returned: always}
 workers:
-  description: What systemd says of each worker, C(crashes) if it does, and what it says of itself.
+  description:
+    - What systemd says of each worker, C(crashes) if it does, C(about) for people, and what it says
+      of itself.
   type: list
   returned: always
-changes: {description: The last changes, oldest first, type: list, returned: always}
+not_enforced:
+  description: Of each pool, the settings that this kernel cannot enforce.
+  type: dict
+  returned: always
+locks: {description: "Who may change the site, each a sentence", type: list, returned: always}
+changes: {description: "The last changes, oldest first", type: list, returned: always}
+problems: {description: "What is wrong, each a sentence", type: list, returned: always}
 """
 
 from pathlib import Path

@@ -98,6 +98,12 @@ def is_working(site: str) -> bool:
         return True
 
 
+def is_under_way(site: str) -> bool:
+    """Tell whether a run owns the site that is not known to be dead."""
+    record = read_record(site)
+    return bool(record) and (_idle(record) < ABANDONED_SECONDS or is_working(site))
+
+
 # --- Sentences about it ---------------------------------------------------------------------------
 
 

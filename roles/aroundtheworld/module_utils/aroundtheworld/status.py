@@ -1,17 +1,18 @@
-"""How a site is, for people: a line about each worker, pool, lock and recent change."""
+"""How a site is: its workers, pools, lock and recent changes, and what is wrong with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.changelog import read_log
+from ansible.module_utils.aroundtheworld.claims import read_claims
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
-from ansible.module_utils.aroundtheworld.lock import status_lines
+from ansible.module_utils.aroundtheworld.lock import is_under_way, status_lines
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
@@ -29,70 +30,126 @@ ENFORCED_BY = {
 
 
 def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str, Any]:
-    """Return what is known of a site: C(workers), the last C(changes), and C(lines) for people."""
-    # An operator may have units that are called alike.
+    """Return the status of a site, as the module `aroundtheworld_status` returns it.
+
+    Args:
+        systemd: How to ask systemd.
+        layout: Where everything of the site is.
+        changes: How many of the last changes are in it.
+    """
+    # An operator may have units with names like the site's.
     own = Running(systemd, layout.name, sorted(belongings.files(layout.name))).names
-    units = sorted(own & systemd.loaded(layout.service("*")))
-    states = systemd.show(units, PROPERTIES)
-    workers, lines = [], []
-    answers = healths({unit: layout.private(unit, "control") for unit in units})
-    for unit, health in answers.items():
-        active, crashes = states[unit]["ActiveState"], crashing(states[unit])
-        # Its own last line: systemd's would be that it ended.
-        last = journal_lines([f"_SYSTEMD_UNIT={unit}"], 1) if crashes else ""
-        about = {"unit": unit, "active": active, "crashes": crashes and crashes._asdict()}
-        workers.append({**about, **health.to_json()})
-        lines.append(worker_line(unit, active, health, crashes, last))
-    for name in sorted(own & systemd.loaded(layout.slice("*"))):
-        group = systemd.call("show", "--property=ControlGroup", "--value", "--", name).strip()
-        if group and (missing := not_enforced(group)):
-            pool = name.removeprefix(layout.slice("").removesuffix(".slice")).removesuffix(".slice")
-            lines.append(f"pool {pool}: this kernel does not enforce {', '.join(missing)}")
-    lines.append(f"current release: {layout.current_release() or 'none'}")
-    lines.append(f"maintenance: {'closed' if layout.maintenance.exists() else 'open'}")
-    lines += status_lines(layout.name)
+    workers = worker_statuses(systemd, layout, own)
+    release = layout.current_release()
     log = read_log(layout.home)[-changes:]
-    lines += map(change_line, log)
-    return {"lines": lines, "workers": workers, "changes": log}
+    entries = [{**entry, "cause": printable(entry["cause"])} for entry in log]
+    rollout = is_under_way(layout.name)
+    problems = [*worker_problems(workers, release, rollout=rollout)]
+    if systemd.show(["nginx.service"])["nginx.service"]["ActiveState"] != "active":
+        problems.append("nginx does not run")
+    if log and log[-1]["outcome"] == "failed":
+        problems.append("the last change failed, and so did its revert")
+    return {
+        "release": release,
+        "closed": layout.maintenance.exists(),
+        "workers": workers,
+        "not_enforced": unenforced_limits(systemd, layout, own),
+        "locks": status_lines(layout.name),
+        "changes": entries,
+        "problems": problems,
+    }
+
+
+def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list[dict[str, Any]]:
+    """Return the status of each worker: of those that are in memory, and of those that should be.
+
+    Args:
+        systemd: How to ask systemd.
+        layout: Where everything of the site is.
+        own: The names of the site's units.
+    """
+    sockets = read_claims(layout.root / "etc").get(layout.name, {}).get("sockets", [])
+    ports = {one["port"] for one in sockets if one["variable"] == "aroundtheworld_pools"}
+    units = {layout.service(port) for port in ports} | own & systemd.loaded(layout.service("*"))
+    states = systemd.show(sorted(units), PROPERTIES)
+    answers = healths({unit: layout.private(unit, "control") for unit in states})
+    workers = []
+    for unit, health in answers.items():
+        crashes = crashing(states[unit])
+        worker = {
+            "unit": unit,
+            "port": int(unit.removesuffix(".service").rpartition("@")[2]),
+            "active": states[unit]["ActiveState"],
+            "crashes": crashes and crashes._asdict(),
+        }
+        workers.append({**worker, **health.to_json(), "about": about(unit, health, crashes)})
+    return sorted(workers, key=lambda worker: worker["port"])
+
+
+def about(unit: str, health: WorkerHealth, crashes: Crashes | None) -> str:
+    """Return what else there is to say of a worker: how it crashes, or what it is doing."""
+    if crashes:
+        # Its own last line: systemd's would be that it ended.
+        return crash_text(crashes, journal_lines([f"_SYSTEMD_UNIT={unit}"], 1))
+    if health.silent:
+        return "does not answer on its control socket"
+    if not health.state:
+        return "a command of its own"
+    if health.busy_seconds:
+        return f"busy for {health.busy_seconds:.1f} s in {health.busy_in or 'unknown'}"
+    return ""
 
 
 def crash_text(crashes: Crashes, last_line: str) -> str:
-    """Return how a worker crashes, when it starts again, and what it left in the journal."""
+    """Return how a worker crashes, when it starts again, and its last line in the journal."""
     times = f"crashed {crashes.times} times" if crashes.times > 1 else "crashed"
     cause = f" ({crashes.cause})" if crashes.cause else ""
     start = "" if crashes.next_start is None else f", next start in {crashes.next_start:.0f} s"
     return f"{times}{cause}{start}{f': {printable(last_line)}' if last_line else ''}"
 
 
-def worker_line(
-    unit: str, active: str, health: WorkerHealth, crashes: Crashes | None = None, last: str = ""
-) -> str:
-    """Return one line about a worker: where it is, what it runs, and what it is doing.
+def worker_problems(
+    workers: Sequence[Mapping[str, Any]], release: str, *, rollout: bool
+) -> Iterator[str]:
+    """Yield what is wrong with the workers of a site.
 
     Args:
-        unit: Its service.
-        active: The state of that.
-        health: Its answer on its control socket.
-        crashes: How it crashes, if it does.
-        last: The last line that it left in the journal.
+        workers: As `worker_statuses` returns them.
+        release: The current release.
+        rollout: Whether a run is under way, in which workers are replaced.
     """
-    name = f"{unit.removesuffix('.service'):28}"
-    if crashes:
-        return f"{name} {health.pool or active:10} {crash_text(crashes, last)}"
-    if health.silent:
-        return f"{name} {active}, does not answer on its private socket"
-    if not health.state:
-        return f"{name} {health.pool:10} {active:9} release {health.release}, a command of its own"
-    busy = (
-        f", busy for {health.busy_seconds:.1f} s in {health.busy_in or 'unknown'}"
-        if health.busy_seconds
-        else ""
-    )
-    return (
-        f"{name} {health.pool:10} {health.state:9} release {health.release}, "
-        f"up {health.uptime_seconds / 3600:.1f} h, {health.requests_total} requests, "
-        f"{health.requests_in_flight} in flight{busy}"
-    )
+    if not release:
+        yield "no release is deployed"
+    for worker in workers:
+        name = worker["unit"].removesuffix(".service")
+        silent = not (worker["state"] or worker["release"])
+        if worker["crashes"]:
+            yield f"{name} {worker['about']}"
+        elif rollout:
+            continue
+        elif worker["active"] != "active":
+            yield f"{name} is {worker['active']}"
+        elif silent:
+            yield f"{name} {worker['about']}"
+        elif worker["release"] != release:
+            yield f"{name} runs release {worker['release']}, not {release}"
+        elif worker["state"] not in ("ready", ""):
+            yield f"{name} is {worker['state']}"
+
+
+def unenforced_limits(systemd: Systemd, layout: SiteLayout, own: set[str]) -> dict[str, list[str]]:
+    """Return the name of each pool to the settings of it that this kernel cannot enforce."""
+    found = {}
+    start, end = layout.slice("*").split("*")
+    # Those of stand-ins have the same limits.
+    stand_ins = layout.stand_in_slice("*").split("*")[1]
+    for name in sorted(own & systemd.loaded(layout.slice("*"))):
+        if name.endswith(stand_ins):
+            continue
+        group = systemd.call("show", "--property=ControlGroup", "--value", "--", name).strip()
+        if group and (missing := not_enforced(group)):
+            found[name.removeprefix(start).removesuffix(end)] = missing
+    return found
 
 
 def not_enforced(group: str, root: Path = Path("/sys/fs/cgroup")) -> list[str]:
@@ -104,14 +161,3 @@ def not_enforced(group: str, root: Path = Path("/sys/fs/cgroup")) -> list[str]:
         for setting, files in ENFORCED_BY.items()
         if not any((directory / file).exists() for directory in directories for file in files)
     ]
-
-
-def change_line(entry: Mapping[str, Any]) -> str:
-    """Return one line about a change."""
-    seconds = sum(phase["seconds"] for phase in entry["phases"])
-    # Written by root, but a cause may quote a worker.
-    cause = f": {printable(entry['cause'].splitlines()[0])}" if entry["cause"] else ""
-    return (
-        f"{entry['time']} {entry['verb']} by {entry['who']}, {entry['from'] or 'nothing'} to "
-        f"{entry['to']}, {seconds:.1f} s, {entry['outcome']}{cause}"
-    )

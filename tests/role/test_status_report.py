@@ -1,0 +1,91 @@
+"""How the status of a site is shown on the controller."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aroundtheworld_controller.status_report import duration, json_line, report
+
+WORKER = {
+    "port": 10001,
+    "pool": "public",
+    "state": "ready",
+    "active": "active",
+    "release": "0123456789ab",
+    "uptime_seconds": 4320.0,
+    "requests_total": 12,
+    "requests_in_flight": 1,
+    "about": "busy for 12.3 s in Report.get",
+}
+COMMAND = {**WORKER, "port": 10004, "pool": "desk", "state": "", "about": "a command of its own"}
+CHANGE = {
+    "time": "2026-11-26T08:00:00+00:00",
+    "verb": "deploy",
+    "who": "ada",
+    "from": "",
+    "to": "0123456789ab",
+    "phases": [{"name": "try", "seconds": 1.25}, {"name": "start", "seconds": 2.0}],
+    "outcome": "reverted",
+    "cause": "no database\nand a traceback",
+}
+STATUS = {
+    "release": "0123456789ab",
+    "closed": False,
+    "workers": [WORKER, COMMAND],
+    "not_enforced": {"desk": ["memory_high"]},
+    "locks": ["ada has locked this site."],
+    "changes": [CHANGE],
+    "problems": ["nginx does not run"],
+}
+
+
+def test_people_get_a_line_for_each_worker_and_change():
+    lines = [" ".join(line.split()) for line in report("www1", "shop", STATUS, 200)]
+    assert lines == [
+        "Site shop on www1",
+        "current release: 0123456789ab",
+        "maintenance: open",
+        "ada has locked this site.",
+        "pool desk: this kernel does not enforce memory_high",
+        "PROBLEM: nginx does not run",
+        "",
+        "port pool state release up requests in flight doing",
+        "10001 public ready 0123456789ab 1.2 h 12 1 busy for 12.3 s in Report.get",
+        "10004 desk active 0123456789ab a command of its own",
+        "",
+        "changed (UTC) verb by release seconds outcome",
+        "2026-11-26 08:00 deploy ada 0123456789ab 3.2 reverted: no database",
+        "",
+    ]
+
+
+def test_a_site_that_is_not_there_has_no_tables():
+    nothing = {**STATUS, "release": "", "workers": [], "changes": [], "not_enforced": {}}
+    lines = list(report("www1", "shop", {**nothing, "locks": [], "problems": []}, 80))
+    assert lines == [
+        "Site shop on www1",
+        "  current release: none",
+        "  maintenance: open",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_report_is_no_wider_than_the_terminal(width):
+    long = {**STATUS, "workers": [{**WORKER, "about": "word " * 50}], "changes": []}
+    assert max(map(len, report("www1", "shop", long, width))) <= width
+
+
+def test_programs_get_one_line_with_all_of_it():
+    line = json_line("www1", "shop", {**STATUS, "failed": False, "invocation": {}})
+    assert json.loads(line) == {"host": "www1", "site": "shop", **STATUS}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (90, "1.5 min"), (4320, "1.2 h"), (129600, "1.5 d")],
+)
+def test_a_duration_is_in_its_largest_unit(seconds, text):
+    assert duration(seconds) == text
