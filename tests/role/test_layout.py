@@ -2,17 +2,15 @@
 
 import json
 import os
-import sys
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from ansible.module_utils.aroundtheworld import belongings, groundwork
 
 from tests.role_files import load_python
 
 layout = load_python("library/aroundtheworld_layout.py")
-belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
-
 
 CLAIM = {
     "site": "shop",
@@ -46,9 +44,9 @@ def run(tmp_path, run_module, monkeypatch):
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)
     (root / "usr/local").mkdir(parents=True)
-    monkeypatch.setattr(layout.Layout.__init__, "__defaults__", (root,))
-    monkeypatch.setattr(layout, "find_user", Users().find)
-    monkeypatch.setattr(layout, "make_user", Users.make)
+    monkeypatch.setattr(groundwork.Groundwork.__init__, "__defaults__", (root,))
+    monkeypatch.setattr(groundwork, "find_user", Users().find)
+    monkeypatch.setattr(groundwork, "make_user", Users.make)
     Users.known = {"shopkeeper": 998}
 
     def run(environment=None, secrets=None, *, mode="0755", **more):
@@ -180,11 +178,13 @@ def test_check_mode_changes_nothing(tmp_path, run):
     ],
 )
 def test_values_are_quoted_for_systemd(value, line):
-    assert layout.environment_text({"A": value}) == f"{line}\n"
+    assert groundwork.environment_text({"A": value}) == f"{line}\n"
 
 
 def test_the_order_of_the_inventory_does_not_matter():
-    assert layout.environment_text({"B": 1, "A": 2}) == layout.environment_text({"A": 2, "B": 1})
+    assert groundwork.environment_text({"B": 1, "A": 2}) == groundwork.environment_text(
+        {"A": 2, "B": 1}
+    )
 
 
 def claim_of(tmp_path, site="shop"):
@@ -230,14 +230,14 @@ def test_what_is_made_is_written_down(tmp_path, run):
 
 
 def test_a_directory_is_written_down_before_it_is_made(tmp_path, run, monkeypatch):
-    made = layout.Path.mkdir
+    made = groundwork.Path.mkdir
 
     def cut_off(path, *arguments, **more):
         if path == tmp_path / "home/site":
             raise KeyboardInterrupt
         made(path, *arguments, **more)
 
-    monkeypatch.setattr(layout.Path, "mkdir", cut_off)
+    monkeypatch.setattr(groundwork.Path, "mkdir", cut_off)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert {str(tmp_path / path) for path in ("home", "home/site")} < set(
@@ -249,7 +249,7 @@ def test_a_disk_that_is_full_is_told(run, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(layout.Layout, "write_settings", full)
+    monkeypatch.setattr(groundwork.Groundwork, "write_settings", full)
     with pytest.raises(run.failed, match=r"could not be made: \[Errno 28\] No space left"):
         run()
 
@@ -263,9 +263,9 @@ def test_a_user_who_is_there_stays_as_they_are(tmp_path, run):
 
 @pytest.mark.parametrize(("alone", "mode"), [(True, 0o750), (False, 0o700)])
 def test_a_group_that_others_are_in_reads_nothing(tmp_path, run, monkeypatch, alone, mode):
-    monkeypatch.setattr(layout, "is_alone", lambda name, gid: alone)
+    monkeypatch.setattr(groundwork, "is_alone", lambda name, gid: alone)
     user = SimpleNamespace(pw_name="shopkeeper", pw_uid=997, pw_gid=os.getgid())
-    monkeypatch.setattr(layout, "find_user", lambda name: user)
+    monkeypatch.setattr(groundwork, "find_user", lambda name: user)
     run(mode="0750")
     assert mode_of(tmp_path / "home/site/shared") == mode
     assert not run(mode="0750")["changed"]
