@@ -12,6 +12,8 @@ from tests.role_files import load_python
 
 layout = load_python("library/aroundtheworld_layout.py")
 
+SECRETS = "root/etc/shop/secrets"
+
 CLAIM = {
     "site": "shop",
     "home": "/srv/shop",
@@ -52,14 +54,12 @@ def run(tmp_path, run_module, monkeypatch):
     def run(environment=None, secrets=None, *, mode="0755", **more):
         directories = [
             {"path": str(tmp_path / name), "owner": os.getuid(), "mode": mode}
-            for name in ("home/site", "home/site/shared", "etc", "etc/secrets")
+            for name in ("home/site", "home/site/shared", "root/etc/shop", SECRETS)
         ]
         return run_module(
             layout,
             claim=CLAIM,
             directories=directories,
-            environment_file=str(tmp_path / "etc" / "environment"),
-            secrets_directory=str(tmp_path / "etc" / "secrets"),
             settings=json.dumps({"environment": environment or {}, "secrets": secrets or {}}),
             script="#!/bin/sh\n",
             **more,
@@ -95,14 +95,14 @@ def test_what_leads_to_the_site_can_be_entered_whatever_the_umask(tmp_path, run)
 
 def test_owner_and_mode_are_put_right(tmp_path, run):
     run()
-    (tmp_path / "etc").chmod(0o777)
-    assert run()["diff"]["after"] == f"owner and mode of {tmp_path}/etc\n"
-    assert mode_of(tmp_path / "etc") == 0o755
+    (tmp_path / "root/etc/shop").chmod(0o777)
+    assert run()["diff"]["after"] == f"owner and mode of {tmp_path}/root/etc/shop\n"
+    assert mode_of(tmp_path / "root/etc/shop") == 0o755
 
 
 def test_secrets_and_environment_are_for_root_alone(tmp_path, run):
     run({"A": "b"}, {"mail": "48151623"})
-    environment, secret = tmp_path / "etc" / "environment", tmp_path / "etc" / "secrets" / "mail"
+    environment, secret = tmp_path / "root/etc/shop/environment", tmp_path / SECRETS / "mail"
     assert secret.read_text() == "48151623"
     assert (mode_of(environment), mode_of(secret)) == (0o600, 0o600)
     secret.chmod(0o644)
@@ -113,12 +113,12 @@ def test_secrets_and_environment_are_for_root_alone(tmp_path, run):
 @pytest.mark.parametrize("value", ["a\rb", "a\r\nb\r\n", "ä", "a\nb", "a\x85b\u2028c", ""])
 def test_whatever_a_value_holds_a_second_run_changes_nothing(tmp_path, run, value):
     run({"A": value}, {"mail": value})
-    assert (tmp_path / "etc" / "secrets" / "mail").read_bytes() == value.encode()
+    assert (tmp_path / SECRETS / "mail").read_bytes() == value.encode()
     assert not run({"A": value}, {"mail": value})["changed"]
 
 
 def test_a_generated_secret_is_kept(tmp_path, run):
-    path = tmp_path / "etc" / "secrets" / "cookie_secret"
+    path = tmp_path / SECRETS / "cookie_secret"
     run(secrets={"cookie_secret": "generate"})
     made = path.read_text()
     assert len(made) >= 43  # 256 bits
@@ -132,14 +132,14 @@ def test_a_generated_secret_is_kept(tmp_path, run):
 def test_a_secret_that_is_given_replaces_a_generated_one(tmp_path, run):
     run(secrets={"cookie_secret": "generate"})
     run(secrets={"cookie_secret": "of the inventory"})
-    assert (tmp_path / "etc" / "secrets" / "cookie_secret").read_text() == "of the inventory"
+    assert (tmp_path / SECRETS / "cookie_secret").read_text() == "of the inventory"
 
 
 def test_a_secret_that_is_not_wanted_any_more_is_removed(tmp_path, run):
     run(secrets={"old": "one value", "new": "another"})
     result = run(secrets={"new": "another"})
-    assert result["diff"]["after"] == f"no {tmp_path}/etc/secrets/old\n"
-    assert names_in(tmp_path / "etc" / "secrets") == ["new"]
+    assert result["diff"]["after"] == f"no {tmp_path}/{SECRETS}/old\n"
+    assert names_in(tmp_path / SECRETS) == ["new"]
 
 
 def test_no_value_is_in_the_result(run):
@@ -223,7 +223,7 @@ def test_what_is_made_is_written_down(tmp_path, run):
     root = tmp_path / "root"
     assert has(tmp_path)["users"] == [{"name": "shopkeeper", "uid": 997}]
     assert has(tmp_path)["files"] == [str(root / "usr/local/sbin/shop-run")]
-    made = ("root/etc/shop", "root/usr/local/sbin", "home", "home/site", "etc/secrets")
+    made = ("root/etc/shop", "root/usr/local/sbin", "home", "home/site", SECRETS)
     assert {str(tmp_path / path) for path in made} < set(has(tmp_path)["directories"])
     assert str(tmp_path) not in has(tmp_path)["directories"]
     assert not run()["changed"]
@@ -307,7 +307,7 @@ def test_no_value_is_shown_and_nothing_else_is_hidden(tmp_path, run, monkeypatch
     values = {"environment": {"A": "etc", "URL": "postgresql://ada:48151623@db/shop"}}
     values["secrets"] = {"mail": "x", "cookie_secret": "site", "key": "48151623"}
     result = run(**values)
-    for part in (f"directory {tmp_path}/etc\n", f"{tmp_path}/etc/secrets/mail (not shown)\n"):
+    for part in (f"directory {tmp_path}/{SECRETS}\n", f"{tmp_path}/{SECRETS}/mail (not shown)\n"):
         assert part in result["diff"]["after"]
     text = f"{json.dumps(result)} {logged}"
     assert "48151623" not in text
@@ -315,5 +315,5 @@ def test_no_value_is_shown_and_nothing_else_is_hidden(tmp_path, run, monkeypatch
     assert result["invocation"]["module_args"]["settings"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     assert "***" not in json.dumps(result)
     assert "NOT_LOGGING_PARAMETER" in logged[0]
-    assert f"{tmp_path}/etc/environment" in logged[0]
+    assert f"{tmp_path}/{SECRETS}" in logged[0]
     assert "***" not in logged[0]

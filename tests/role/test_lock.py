@@ -107,8 +107,6 @@ def test_a_module_of_another_run_changes_nothing(at, run_module, tmp_path):
             layout,
             claim={"site": "shop", "home": str(tmp_path)},
             directories=[{"path": str(tmp_path / "home")}],
-            environment_file=str(tmp_path / "environment"),
-            secrets_directory=str(tmp_path),
             script="",
             settings="{}",
         )

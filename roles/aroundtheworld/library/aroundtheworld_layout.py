@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: aroundtheworld_layout
 short_description: Make a site's user, directories, environment file, secrets and command
 description:
-  - Environment file and secrets are readable by root alone; systemd hands them to the workers.
+  - Environment file and secrets are readable by root alone; systemd hands them to the workers. What
+    else is in the directory of secrets is removed.
   - Neither their values nor a generated secret appear in a result or a diff.
   - The site's claim comes first; nothing is made when another site on the host has what it wants.
     It also lists what is made, before that is done.
@@ -20,11 +21,6 @@ options:
         own. One that was there before the site was is left as it is.
     type: list
     elements: dict
-    required: true
-  environment_file: {description: Where the environment goes., type: path, required: true}
-  secrets_directory:
-    description: Where the secrets go; other files in it are removed.
-    type: path
     required: true
   settings:
     description:
@@ -47,8 +43,6 @@ EXAMPLES = r"""
   aroundtheworld_layout:
     claim: "{{ __aroundtheworld_plan.claim }}"
     directories: [{path: /srv/site, owner: root, mode: "0755"}]
-    environment_file: /etc/site/environment
-    secrets_directory: /etc/site/secrets
     settings: '{"environment": {"LANG": "C.UTF-8"}, "secrets": {"cookie_secret": "generate"}}'
     script: "{{ lookup('ansible.builtin.template', 'run.sh.j2') }}"
     lock: "{{ __aroundtheworld_plan.lock }}"
@@ -71,8 +65,6 @@ def main() -> None:
         argument_spec={
             "claim": {"type": "dict", "required": True},
             "directories": {"type": "list", "elements": "dict", "required": True},
-            "environment_file": {"type": "path", "required": True},
-            "secrets_directory": {"type": "path", "required": True},
             "settings": {"type": "str", "required": True, "no_log": True},
             "script": {"type": "str", "required": True},
             "lock": LOCK,

@@ -130,10 +130,9 @@ class Groundwork:
 
     def write_settings(self) -> None:
         """Write environment and secrets, and remove secrets that no variable names any more."""
-        parameters = self.module.params
-        directory = Path(parameters["secrets_directory"])
+        directory = self.layout.secrets
         files = secret_files(self.settings["secrets"], directory)
-        files[Path(parameters["environment_file"])] = environment_text(self.settings["environment"])
+        files[self.layout.environment_file] = environment_text(self.settings["environment"])
         for path, text in files.items():
             same = path.exists() and read_exactly(path) == text
             if same and path.stat().st_mode & 0o777 == 0o600:
