@@ -552,8 +552,8 @@ def test_a_page_of_any_size_is_an_answer_and_is_not_kept(control, serve, size):
         (drip(answer(b"x" * 500)), "no whole answer within 0.5 s"),
         (silence, "no whole answer within 0.5 s"),
         (answer(b"x" * 500)[:-9], "the answer broke off"),
-        (b"", "the answer is no HTTP (RemoteDisconnected)"),
-        (b"SSH-2.0-\x1b[2J", "the answer is no HTTP (BadStatusLine)"),
+        (b"", "the answer is not HTTP (RemoteDisconnected)"),
+        (b"SSH-2.0-\x1b[2J", "the answer is not HTTP (BadStatusLine)"),
     ],
 )
 def test_an_app_that_does_not_answer_in_whole_and_in_time_is_told_of(

@@ -1,4 +1,4 @@
-"""The command line: what it refuses, and that it says why in one sentence."""
+"""The command line: what it refuses, and that it says why in a sentence."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ import pytest
         (["sample:"], "must look like package.module:make_app, not 'sample:'"),
         (["sample:make_app()"], "not 'sample:make_app()'"),
         (["sample:make_app"], "there is no socket to serve: start the service by its systemd"),
-        (["sample:make_app", "--address", "127.0.0.1"], "--address is of no use without --port"),
+        (["sample:make_app", "--address", "127.0.0.1"], "--address needs --port"),
         (["sample:make_app", "--port", "65536"], "a port from 1 to 65535"),
         (["sample:make_app", "--port", "http"], "not 'http'"),
         (["sample:make_app", "--linger", "-1"], "a number of seconds, 0 or more, not '-1'"),
@@ -71,12 +71,12 @@ def test_check_passes_a_good_application_without_making_it():
     [
         (
             "nowhere.app:make_app",
-            "there is no module 'nowhere' (wanted: 'make_app' of 'nowhere.app'); "
+            "there is no module 'nowhere' (for 'make_app' of 'nowhere.app'); "
             "check the name and PYTHONPATH\n",
         ),
         (
             "sample.app:make_app",
-            "there is no module 'sample.app' (wanted: 'make_app' of "
+            "there is no module 'sample.app' (for 'make_app' of "
             "'sample.app'); check the name and PYTHONPATH\n",
         ),
         ("sample:make_ap", "module 'sample' has no 'make_ap'; did you mean 'make_app'?\n"),

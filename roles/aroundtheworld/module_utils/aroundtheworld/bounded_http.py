@@ -1,8 +1,8 @@
-"""An HTTP client for servers that nobody vouches for: one deadline for all of it, and a size limit.
+"""An HTTP client for servers that are not trusted, with a deadline for all of it and a size limit.
 
-What answers is a process that runs the app's code. It may answer a byte a second, without end, or
-not at all; it may have put a link or a pipe in the place of its socket. None of this holds up the
-caller for longer than the deadline, and no more is kept in memory than the limit.
+The server is a process that runs the app's code. It may answer a byte a second, without end, or
+not at all; it may have put a link or a pipe in the place of its socket. None of this delays the
+caller beyond the deadline, and no more is kept in memory than the limit.
 
 It needs nothing but the standard library, because it is used in three places: by the role's modules
 under the host's own Python, by the metrics' endpoint, and by the trial of a pool's own command. The
@@ -24,18 +24,18 @@ from typing import Any, NamedTuple, cast
 
 # In bytes, the headers among them.
 LIMIT = 64 * 1024
-# Of the answer to a health check nothing is kept, and an app's start page may be large. What is
-# longer than this counts as answered.
+# The body of the response to a health check is discarded, and an app's start page may be large. A
+# longer response counts as an answer.
 DISCARD_LIMIT = 1024 * 1024
 PAUSE_SECONDS = 0.02
 
 
 class NoAnswerError(OSError):
-    """There is no answer in time, or it is no HTTP, or too long; the message says which."""
+    """There is no answer in time, or it is not HTTP, or too long; the message says which."""
 
 
 class Response(NamedTuple):
-    """An answer."""
+    """The response to a request."""
 
     status: int
     body: bytes
@@ -51,20 +51,20 @@ def request(
     limit: int = LIMIT,
     keep: bool = True,
 ) -> Response:
-    """Return the answer to an HTTP request; a redirect is an answer and is not followed.
+    """Return the response to an HTTP request; a redirect is not followed.
 
     Args:
-        to: A UNIX socket, which must not be a link to one, or ``address:port``.
+        to: A UNIX socket, which must not be a link, or ``address:port``.
         method: Such as ``GET``.
         url: The path, perhaps with a query.
-        timeout: Seconds for all of it: to connect, to send, and to read the answer to its end.
+        timeout: Seconds for all of it: to connect, to send, and to read the whole response.
         headers: More of the request's headers.
-        limit: Bytes of the answer, headers included.
-        keep: Whether the body is wanted. Without, the answer's body is empty, and one that is
-            longer than the limit is an answer all the same.
+        limit: Bytes of the response, headers included.
+        keep: Whether to return the body. Otherwise it is empty, and a response that is longer than
+            the limit is a response all the same.
 
     Raises:
-        NoAnswerError: In every case in which there is no such answer.
+        NoAnswerError: There is no such response, for whatever reason.
     """
     deadline = time.monotonic() + timeout
     connection = http.client.HTTPConnection("localhost")
@@ -92,9 +92,9 @@ def request(
 
 
 def _reason(error: Exception) -> str:
-    """Return why there is no answer; what a server sent instead of HTTP is not repeated."""
+    """Return why there is no response, without what the server sent instead of HTTP."""
     if isinstance(error, http.client.HTTPException):
-        return f"the answer is no HTTP ({type(error).__name__})"
+        return f"the answer is not HTTP ({type(error).__name__})"
     return str(error) or type(error).__name__
 
 
@@ -109,8 +109,8 @@ def _connect(to: Path | str, deadline: float) -> socket.socket:
     if isinstance(to, str):
         address, _, port = to.rpartition(":")
         return socket.create_connection((address.strip("[]"), int(port)), _left(deadline))
-    # The directory belongs to the process that is asked. Opened without following a link and
-    # connected to by its handle, it cannot lead to the socket of another service of the host.
+    # The directory belongs to the server's user. Opened without following a link and connected to
+    # by its handle, the path cannot lead to the socket of another service of the host.
     handle = os.open(to, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISSOCK(os.fstat(handle).st_mode):
@@ -175,14 +175,14 @@ class _Reader(io.RawIOBase):
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """How a new process proves itself: what it is asked, and which answers are right.
+    """How a new process proves itself: by a request, and by which statuses are right.
 
     Attributes:
         path: The URL path.
         host: The site's own host name, with the port where visitors name it.
-        scheme: By which visitors come, as nginx tells the app.
-        statuses: Which are right, each a status such as ``204`` or a class such as ``2xx``.
-        timeout: Seconds for the whole answer.
+        scheme: By which visitors come, as nginx passes it to the app.
+        statuses: The right ones, each a status such as ``204`` or a class such as ``2xx``.
+        timeout: Seconds for the whole response.
     """
 
     path: str = "/"
@@ -196,10 +196,10 @@ class HealthCheck:
         return not {str(status), f"{status // 100}xx"}.isdisjoint(self.statuses)
 
     def ask(self, to: Path | str) -> int:
-        """Return the status of the answer to a visitor's request, as nginx passes one on.
+        """Return the status of the response to a visitor's request, as nginx passes it on.
 
         Raises:
-            NoAnswerError: There is none in time.
+            NoAnswerError: There is no response in time.
         """
         headers = {
             "Host": self.host,
@@ -216,7 +216,7 @@ class HealthCheck:
         ).status  # fmt: skip
 
     def problem(self, to: Path | str) -> str:
-        """Return what is wrong with the answer, or an empty text."""
+        """Return what is wrong with the response, or an empty text."""
         try:
             status = self.ask(to)
         except NoAnswerError as error:

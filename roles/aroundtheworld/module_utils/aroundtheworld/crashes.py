@@ -1,4 +1,4 @@
-"""Which service crashes again and again, from what systemd says of it.
+"""Which service crashes again and again, by its properties in systemd.
 
 It needs nothing but the standard library, because it is used in two places: by the role's modules,
 and by the metrics' endpoint, which travels with the release: the runner has a link to this file,
@@ -36,9 +36,9 @@ class Crashes(NamedTuple):
     """How a service crashes.
 
     Attributes:
-        times: How often it has ended by itself since somebody started it.
+        times: How often it has ended by itself since it was started from outside.
         next_start: Seconds until the next time; None while it runs or starts.
-        cause: How it ended last, such as ``status 1``; empty when it is not known any more.
+        cause: How it ended last, such as ``status 1``; empty when that is no longer known.
     """
 
     times: int
@@ -50,7 +50,7 @@ def crashing(properties: Mapping[str, str], now: float | None = None) -> Crashes
     """Return how a service crashes, or None when it does not.
 
     Args:
-        properties: What systemd says of it, `PROPERTIES` among it.
+        properties: Its properties in systemd, with those of `PROPERTIES`.
         now: The monotonic clock, in seconds.
     """
     now = time.monotonic() if now is None else now
@@ -59,7 +59,7 @@ def crashing(properties: Mapping[str, str], now: float | None = None) -> Crashes
     waits = detail.startswith("auto-restart")
     started = _count(properties, "ExecMainStartTimestampMonotonic") / 1e6
     steady = state == "active" and now - started >= STEADY_SECONDS
-    # One that nobody wants to run any more does not crash, however often it did.
+    # A service that is stopped does not crash, however often it did.
     if state == "inactive" or steady or not (times or waits or state == "failed"):
         return None
     next_start = None
@@ -67,12 +67,12 @@ def crashing(properties: Mapping[str, str], now: float | None = None) -> Crashes
         since = _count(properties, "StateChangeTimestampMonotonic") / 1e6
         pause = properties.get("RestartUSecNext") or properties.get("RestartUSec", "")
         next_start = max(0.0, since + seconds(pause) - now)
-    ended = waits or state == "failed"  # and was not restarted yet
+    ended = waits or state == "failed"  # and is not restarted yet
     return Crashes(times + ended, next_start, "" if state == "active" else _cause(properties))
 
 
 def seconds(text: str) -> float:
-    """Return a time span as systemd writes one, such as ``1min 500ms``; 0 for anything else."""
+    """Return the seconds of a time span such as systemd's ``1min 500ms``; 0 for anything else."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d)(?= |$)", text)
     return float(sum(float(number) * UNITS[unit] for number, unit in parts))
 

@@ -1,9 +1,9 @@
-"""The one client of a worker's control socket on the host.
+"""The client of a worker's control socket on the host.
 
-A worker runs the app's code, so nothing that it says is trusted beyond its size and form: it has
-one deadline for the whole answer, may send a limited number of bytes, and has to answer with JSON
-in which every field that is known has its type and range. Anything else counts as no answer.
-Fields that are not known are left out, since a newer runner may have more.
+A worker runs the app's code, so its answer is checked for size and form: there is a deadline for
+the whole answer, it may have a limited number of bytes, and it has to be JSON in which every known
+field has its type and range. Anything else counts as no answer. Unknown fields are left out, since
+a newer runner may have more.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ansible.module_utils.aroundtheworld.untrusted import printable
 HEALTH_SECONDS = 2.0
 ACCEPT_SECONDS = 5.0
 ROUTES_SECONDS = 10.0
-# What an app with a thousand routes says of them: a route with its histogram takes some 600 bytes.
+# Enough for an app with a thousand routes: a route with its histogram takes some 600 bytes.
 ROUTES_LIMIT = 1024 * 1024
-# More are asked one after the other.
+# The others wait until one of these has answered.
 AT_ONCE = 64
 NOTE_BYTES = 4096
 
@@ -40,20 +40,20 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class WorkerHealth:
-    """What a worker says of itself; of a command that has no control socket, what was noted.
+    """The status of a worker; of a command without control socket, what was noted at its start.
 
-    What an older runner does not say is as here, and one that does not answer says nothing at all.
+    The defaults are for fields that an older runner does not have, and for no answer at all.
 
     Attributes:
         release: Id of the release that it runs.
-        config: What stands for its settings.
+        config: The id of its settings.
         pool: The name of its pool.
         state: ``starting``, ``held``, ``ready`` or ``draining``; empty for a command.
         pid: Its process id.
         uptime_seconds: Since it started.
         requests_total: Requests that it got.
         requests_in_flight: Requests that it is answering.
-        responses: By class, such as ``2xx``, how many it gave; None when it does not say.
+        responses: How many there were of each class, such as ``2xx``; None when that is not known.
         latencies: Upper bounds in seconds, each with the number of responses up to it.
         loop_lag_max: By how many seconds a timer came late in the last minute, at most.
         busy_seconds: For how long its event loop has been blocked, 0 while it turns.
@@ -76,7 +76,7 @@ class WorkerHealth:
 
     @property
     def silent(self) -> bool:
-        """Whether it does not answer, and nothing was noted."""
+        """Whether it does not answer, and nothing was noted at its start."""
         return not (self.state or self.release)
 
     def runs(self, release: str, config: str) -> bool:
@@ -110,13 +110,13 @@ class RouteHolds:
     buckets: tuple[tuple[float, int], ...]
 
 
-# --- What a worker is asked -----------------------------------------------------------------------
+# --- Requests -------------------------------------------------------------------------------------
 
 
 def health(control: Path) -> WorkerHealth:
-    """Return what the worker behind the control socket says of itself.
+    """Return the status of the worker behind the control socket.
 
-    Of a command that has no such socket, it is what was noted when it was started.
+    Of a command without such a socket, it is what was noted when it was started.
     """
     # The socket first: a note may be left from when the pool still ran a command.
     with contextlib.suppress(NoAnswerError, ValueError):
@@ -130,16 +130,16 @@ def health(control: Path) -> WorkerHealth:
 
 
 def healths(controls: Mapping[Key, Path]) -> dict[Key, WorkerHealth]:
-    """Return the same of many, who are asked at once: any number that is silent costs one time-out.
+    """Return the same of many at once: any number of silent workers costs a single time-out.
 
     Args:
-        controls: By whatever the caller knows a worker by, its control socket.
+        controls: The control sockets, by any key of the caller's.
     """
     return _all_at_once(health, controls)
 
 
 def accept(control: Path) -> str:
-    """Tell a worker that holds to take connections; return why it does not, or an empty text."""
+    """Have a worker that holds take connections; return why it does not, or an empty text."""
     try:
         status, _ = request(control, "POST", "/accept", timeout=ACCEPT_SECONDS)
     except NoAnswerError as error:
@@ -159,7 +159,7 @@ def routes(control: Path) -> list[RouteHolds] | None:
 
 
 def all_routes(controls: Mapping[Key, Path]) -> dict[Key, list[RouteHolds] | None]:
-    """Return the same of many, who are asked at once."""
+    """Return the same of many at once."""
     return _all_at_once(routes, controls)
 
 
@@ -171,22 +171,22 @@ def _all_at_once(ask: Any, controls: Mapping[Key, Path]) -> dict[Key, Any]:  # n
 
 
 def _note(path: Path) -> str:
-    """Return the beginning of a file that the site's user may have put another thing in place of.
+    """Return the beginning of a file, in whose place the site's user may have put something else.
 
-    Neither a pipe that nobody writes to holds this up, nor does it follow a link or read for long.
+    It does not wait for a pipe, follow a link, or read for long.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as handle:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is no file")
+            raise ValueError(f"{path} is not a file")
         return handle.read(NOTE_BYTES).decode()
 
 
-# --- What it answers ------------------------------------------------------------------------------
+# --- Answers --------------------------------------------------------------------------------------
 
 
 def parse_health(body: bytes) -> WorkerHealth:
-    """Return the answer to ``/health``; raises `ValueError` when it is not of its form."""
+    """Return the answer to ``/health``; raises `ValueError` when it is malformed."""
     answer = _object(_json(body))
     lag, latency = (answer.get(key) for key in ("loop_lag_seconds", "latency_seconds"))
     responses = answer.get("responses")
@@ -194,7 +194,7 @@ def parse_health(body: bytes) -> WorkerHealth:
         release=_word(answer.get("release") or ""),
         config=_word(answer.get("config") or ""),
         pool=_word(answer.get("pool") or ""),
-        # Without it, it would be a command.
+        # Without a state it would be a command.
         state=_word(answer["state"], least=1),
         pid=_count(answer.get("pid", 0)),
         uptime_seconds=_seconds(answer.get("uptime_seconds", 0)),
@@ -209,7 +209,7 @@ def parse_health(body: bytes) -> WorkerHealth:
 
 
 def parse_routes(body: bytes) -> list[RouteHolds]:
-    """Return the answer to ``/routes``; raises `ValueError` when it is not of its form."""
+    """Return the answer to ``/routes``; raises `ValueError` when it is malformed."""
     found = []
     for route in _list(_object(_json(body))["routes"]):
         holds = _object(_object(route)["holds"])
@@ -220,11 +220,11 @@ def parse_routes(body: bytes) -> list[RouteHolds]:
 
 
 class _MissingError(ValueError):
-    """A field is not there, or one is there twice."""
+    """A field is missing, or there twice."""
 
 
 class _Object(dict[str, Any]):
-    """A JSON object; a field that is not there is a fault of its form."""
+    """A JSON object that is malformed when a field is missing."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -243,42 +243,42 @@ def _json(body: bytes) -> Any:  # noqa: ANN401
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _object(value: object) -> _Object:
     if not isinstance(value, _Object):
-        raise ValueError("this is no object")
+        raise ValueError("this is not an object")
     return value
 
 
 def _list(value: object, most: int = 10_000) -> list[Any]:
     if not isinstance(value, list) or len(value) > most:
-        raise ValueError("this is no list, or a too long one")
+        raise ValueError("this is not a list, or it is too long")
     return value
 
 
 def _word(value: object, least: int = 0) -> str:
     if not isinstance(value, str) or len(value) < least or not WORD.fullmatch(value):
-        raise ValueError("this is no word")
+        raise ValueError("this is not a word")
     return value
 
 
 def _text(value: object, length: int) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError("this is no text")
+        raise ValueError("this is not a text")
     return str(printable(value, length))
 
 
 def _count(value: object) -> int:
     if type(value) is not int or not 0 <= value <= LARGEST:
-        raise ValueError("this is no count")
+        raise ValueError("this is not a count")
     return value
 
 
 def _seconds(value: object) -> float:
     if type(value) not in (int, float) or not 0 <= value <= LARGEST:  # type: ignore[operator]
-        raise ValueError("this is no number of seconds")
+        raise ValueError("this is not a number of seconds")
     return float(value)  # type: ignore[arg-type]
 
 

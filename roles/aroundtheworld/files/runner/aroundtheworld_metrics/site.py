@@ -1,4 +1,4 @@
-"""The metrics of one site, read from all their sources at once."""
+"""The metrics of a site, read from all their sources at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Paths(NamedTuple):
 
 
 class Site(Collector):
-    """Everything about one site, read again for each request."""
+    """Everything about a site, read again for each request."""
 
     def __init__(self, name: str, workers: Sequence[Worker], nginx: str, paths: Paths) -> None:
         """Take what there should be.

@@ -47,7 +47,7 @@ def _seconds(text: str) -> float:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(
-            f"must be a port from 1 to 65535, or 0 for any free one, not {text!r}"
+            f"must be a port from 1 to 65535, or 0 for any free port, not {text!r}"
         )
     return int(text)
 
@@ -67,14 +67,14 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="import the function, say what is wrong with it, serve nothing",
+        help="import the function, report what is wrong with it, and do not serve",
     )
     parser.add_argument(
         "--control",
         metavar="PATH",
         type=Path,
         help="answer GET /health, /metrics and /routes, and POST /accept, on this UNIX socket; "
-        "what /routes says outlives a restart in a file beside it",
+        "what /routes reports outlives a restart in a file beside it",
     )
     parser.add_argument(
         "--private-app",
@@ -119,13 +119,13 @@ def _parser() -> _Parser:
 
 
 def _sockets(parser: _Parser, port: int | None, address: str | None) -> list[socket.socket]:
-    """Take systemd's sockets or bind one, never both; ends the program when neither is right."""
+    """Take systemd's sockets or bind a port, never both; exit when neither is right."""
     try:
         passed = systemd.take_listening_sockets()
     except systemd.PassedSocketError as error:
         parser.error(str(error))
     if port is None and address is not None:
-        parser.error("--address is of no use without --port")
+        parser.error("--address needs --port")
     if passed and port is not None:
         parser.error("--port is for development: here systemd has passed the sockets to serve")
     if port is not None:
@@ -150,12 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     module, attribute = options.factory
     systemd.configure_logging()
-    # The watchdog's SIGABRT then leaves a stack, also when code in C never let the thread look
-    # that would have written it down before.
+    # The watchdog's SIGABRT then leaves a stack, also when code in C kept the watching thread from
+    # logging it before.
     faulthandler.enable()
     if unknown:
-        # A release brings its own runner, and a unit may have been written by a newer role: what
-        # that adds must not keep anybody from going back to the release.
+        # A release brings its own runner, and a newer role may have written the unit. What is new
+        # in it must not prevent a rollback to the release.
         log.warning("ignored, since this release's runner does not know it: %s", " ".join(unknown))
     if options.check:
         return _check(module, attribute)

@@ -1,7 +1,7 @@
-"""Measures for how long handlers hold the event loop, and says so while one holds it for too long.
+"""Measures for how long handlers hold the event loop, and logs a block while it lasts.
 
-What ends is measured where it happens: the steps of a handler's coroutine, between which the loop
-turns, are timed one by one. What does not end is seen by a thread.
+What ends is measured where it happens: each step of a handler's coroutine, between which the loop
+turns, is timed. What does not end is seen by a thread.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ from aroundtheworld_runner.heartbeat import INTERVAL, TOLERANCE, Heartbeat, culp
 from aroundtheworld_runner.routes import BLOCK, Route, Routes
 from aroundtheworld_runner.server import CountedResponse
 
-AGAIN = 10  # times as long must a block have become until it is told of again
-MARGIN = 1.0  # seconds before the watchdog's end in which the stack is written down, at most
+AGAIN = 10  # times as long must a block have become until it is logged again
+MARGIN = 1.0  # seconds before the watchdog ends the worker in which the stack is logged, at most
 SAVED_EVERY = 60.0  # seconds
 
 _clock = time.monotonic
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def measure_handlers(routes: Routes) -> None:
-    """Have every handler's requests timed from now on, in this process.
+    """Time every handler's requests from now on, in this process.
 
     `RequestHandler._execute` is not documented, but it has been what a request consists of since
     Tornado's beginnings, and error trackers replace it in the same way.
@@ -46,7 +46,7 @@ def measure_handlers(routes: Routes) -> None:
         if type(self.request.connection) is CountedResponse:
             await _steps(work, self, routes.of(self))
         else:
-            # Of the private socket, where those who check this process are not counted.
+            # Of the private socket: requests that check this process are not counted.
             await work
 
     RequestHandler._execute = measured  # type: ignore[method-assign]
@@ -60,7 +60,7 @@ def _steps(
 ) -> Generator[Any, Any, None]:
     """Pass on what a coroutine does, timing its steps.
 
-    The thread looks into this frame: it wants to know `handler`, and when the step `began`.
+    The thread reads `handler` and when the step `began` from this frame.
     """
     longest = 0.0
     began = _clock()
@@ -94,27 +94,27 @@ def _steps(
 
 @dataclasses.dataclass
 class _Block:
-    """Something that holds the loop.
+    """A block: something holds the loop.
 
     Attributes:
         began: When (monotonic).
         route: To which its time is counted.
         described: A name such as `AdminReport.get`, and which request it is.
         exact: It is a step of a handler's coroutine, which counts its time itself.
-        said: For how many seconds it had gone on when it was told of; 0 for not yet.
-        saved: It has been written down for the case that it is the worker's end.
+        logged: For how many seconds it had lasted when it was logged; 0 for not yet.
+        saved: It has been saved, in case it is the worker's end.
     """
 
     began: float
     route: Route
     described: str
     exact: bool
-    said: float = 0.0
+    logged: float = 0.0
     saved: bool = False
 
 
 class Watch:
-    """A thread that looks every now and then whether the loop turns."""
+    """A thread that checks now and then whether the loop turns."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Watch:
         watchdog: float | None,
         file: Path | None,
     ) -> None:
-        """Take what is to be watched.
+        """Take the loop's heartbeat, and what to do about a block.
 
         Args:
             heartbeat: Of the loop.
@@ -142,12 +142,12 @@ class Watch:
         self._margin = min(MARGIN, watchdog / 3) if watchdog else 0.0
         self._shortest = min(warn or TOLERANCE, TOLERANCE)
         self._block: _Block | None = None
-        self._in_step = 0.0  # when a step of a handler's coroutine was last seen (monotonic)
+        self._in_step = 0.0  # when the thread last saw a step of a handler's coroutine (monotonic)
         self._lock = threading.Lock()
         self._sign_of_life = time.monotonic()  # when systemd got the last one
 
     def start(self) -> None:
-        """Begin, where an earlier process with the same release has ended."""
+        """Begin with the times that an earlier process of the same release has saved."""
         if self._file:
             self._routes.restore(self._file)
         threading.Thread(target=self._run, name="watch", daemon=True).start()
@@ -177,7 +177,7 @@ class Watch:
                     saved = now
                     self.save()
             except Exception:
-                log.exception("cannot look after the event loop")
+                log.exception("cannot watch the event loop")
 
     def _look(self, now: float) -> None:
         innermost = self._heartbeat.frame()
@@ -185,7 +185,7 @@ class Watch:
         if seen.exact:
             self._in_step = now
         else:
-            # Without a beat since then: what was seen to go on as a step is not this as well.
+            # There was no beat since then: the time of that step does not count again.
             seen.began = max(seen.began, self._in_step)
         if now - seen.began < self._shortest:
             return
@@ -199,8 +199,8 @@ class Watch:
         if before and block is seen:
             self._ended(before, seen.began - before.began)
         seconds = now - block.began
-        if self._warn and seconds >= (block.said * AGAIN or self._warn):
-            block.said = seconds
+        if self._warn and seconds >= (block.logged * AGAIN or self._warn):
+            block.logged = seconds
             log.warning(
                 "the event loop has been blocked for %.1f s by %s, still in:\n%s",
                 seconds,
@@ -238,7 +238,7 @@ class Watch:
             name = name or "something unknown"
             return _Block(began, self._routes.outside(name), name, exact)
         route = self._routes.of(handler)
-        # Without the query, which may hold what does not belong in a log.
+        # Without the query, which may contain secrets.
         request = f"{handler.request.method} {handler.request.path}"
         described = f"{name}, route {route.pattern or 'none'} ({request})"
         return _Block(began, route, described, exact)
@@ -246,11 +246,11 @@ class Watch:
     def _ended(self, block: _Block, seconds: float) -> None:
         if not block.exact:
             block.route.add(seconds)
-        if block.said:
+        if block.logged:
             log.warning("the event loop was blocked for %.2f s by %s", seconds, block.described)
 
     def save(self, cut: tuple[Route, float] | None = None) -> None:
-        """Write the routes down for the next process; that it cannot is logged, never raised."""
+        """Save the routes for the next process; an error is logged, never raised."""
         if self._file:
             try:
                 self._routes.save(self._file, cut)

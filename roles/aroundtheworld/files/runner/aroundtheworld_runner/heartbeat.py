@@ -1,4 +1,4 @@
-"""Tells whether the event loop is turning, and what holds it up when it is not."""
+"""Measures whether the event loop turns, and finds what blocks it when it does not."""
 
 import asyncio
 import collections
@@ -15,11 +15,11 @@ from aroundtheworld_runner.statistics import Histogram
 
 INTERVAL = 0.25  # seconds between two beats
 TOLERANCE = 0.5  # seconds by which a beat may be late before the loop is called busy
-REMEMBERED = 60.0  # seconds for which it is known how late the beats came
+REMEMBERED = 60.0  # seconds for which the lags of beats are kept
 
 
 class Heartbeat:
-    """Beats in the event loop; may be asked from any thread, also while the loop is blocked.
+    """Beats in the event loop; any thread may read it, also while the loop is blocked.
 
     Attributes:
         last: When it beat last (monotonic).
@@ -27,7 +27,7 @@ class Heartbeat:
     """
 
     def __init__(self, on_beat: Callable[[float], None]) -> None:
-        """Take what is to be called at every beat, in the loop, with how late it came."""
+        """Take the function to call at every beat, in the loop, with how late the beat is."""
         self._on_beat = on_beat
         self.last = time.monotonic()
         self.lags = Histogram()
@@ -38,7 +38,7 @@ class Heartbeat:
         self._thread_id = 0
 
     def start(self) -> None:
-        """Begin to beat in the running event loop, or begin anew, all earlier lag forgotten."""
+        """Begin to beat in the running event loop, or begin again and forget all earlier lag."""
         self._thread_id = threading.get_ident()
         if self._next:
             self._next.cancel()
@@ -61,7 +61,7 @@ class Heartbeat:
         """Return how late the beats of the last minute came: `max` and `p99`, in seconds.
 
         That is how long anything else in the loop had to wait for its turn. A block that still
-        goes on is not in it; `busy` tells of that one.
+        lasts is not included; `busy` returns it.
         """
         lags = sorted(self._recent.copy()) or [0.0]
         return {"max": round(lags[-1], 4), "p99": round(lags[math.ceil(0.99 * len(lags)) - 1], 4)}
@@ -87,12 +87,12 @@ def culprit(innermost: FrameType | None) -> tuple[str | None, RequestHandler | N
     """Find the innermost method of a handler on the stack, else the innermost function.
 
     Returns:
-        Its name, and the handler, if there is one.
+        Its name, and the handler if it is a handler's method.
     """
     frame = innermost
     while frame is not None:
         code = frame.f_code
-        # Tornado's own methods are passed over: which page is slow is the question.
+        # Without Tornado's own methods, because the question is which page is slow.
         if code.co_argcount and not frame.f_globals.get("__name__", "").startswith("tornado."):
             owner = frame.f_locals.get(code.co_varnames[0])
             if isinstance(owner, RequestHandler) and hasattr(type(owner), code.co_name):

@@ -1,4 +1,4 @@
-"""From `package.module:make_app` to the application, with errors that name what is wrong."""
+"""From `package.module:make_app` to the application, with errors that name the problem."""
 
 import difflib
 import importlib
@@ -12,9 +12,9 @@ from tornado.httputil import HTTPServerConnectionDelegate
 
 
 class LoadError(Exception):
-    """The application cannot be had; the text is one sentence that says why.
+    """The application cannot be imported or made; the text is a sentence that says why.
 
-    The exception of the application that caused it, if there is one, is `__cause__`.
+    If an exception of the application caused it, that is `__cause__`.
     """
 
 
@@ -30,7 +30,7 @@ def import_factory(module_name: str, attribute: str) -> Callable[[], object]:
         if isinstance(error, ModuleNotFoundError) and _is_part_of(error.name, module_name):
             raise LoadError(
                 f"there is no module {error.name!r} "
-                f"(wanted: {attribute!r} of {module_name!r}); check the name and PYTHONPATH"
+                f"(for {attribute!r} of {module_name!r}); check the name and PYTHONPATH"
             ) from None
         raise LoadError(f"importing {module_name!r} failed: {_in_short(error)}") from error
     if not hasattr(module, attribute):
@@ -74,7 +74,7 @@ def own_frames(error: BaseException) -> str:
     """Return the part of a traceback that is the application's own code, as Python prints it.
 
     Frames of the runner, the import system, the standard library and installed packages are
-    left out, so that the last one shown is the line of the application that led to the error.
+    left out, so that the last frame is the line of the application that led to the error.
     """
     foreign = [str(Path(__file__).parent), "<frozen "]
     foreign += [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
@@ -87,7 +87,7 @@ def own_frames(error: BaseException) -> str:
 
 
 def _is_part_of(missing: str | None, module_name: str) -> bool:
-    """Whether the missing module is the wanted one or a package that contains it."""
+    """Tell whether the missing module is this module or a package that contains it."""
     return missing is not None and f"{module_name}.".startswith(f"{missing}.")
 
 

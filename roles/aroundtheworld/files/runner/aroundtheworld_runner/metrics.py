@@ -12,7 +12,7 @@ Labels = Mapping[str, str]
 
 
 class Metrics:
-    """Collects families of samples, and is their text."""
+    """Families of samples; `str` of it is their text."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -23,16 +23,16 @@ class Metrics:
         return "\n".join(self._lines) + "\n"
 
     def gauge(self, name: str, text: str, value: float, labels: Labels | None = None) -> None:
-        """Add what may go up and down."""
+        """Add a value that may go up and down."""
         self._family(name, "gauge", text, [(labels or {}, value)])
 
     def counter(self, name: str, text: str, value: float | Iterable[tuple[Labels, float]]) -> None:
-        """Add what only goes up, one value or one for each set of labels."""
-        one = isinstance(value, int | float)
-        self._family(name, "counter", text, [({}, value)] if one else value)  # type: ignore
+        """Add a value that only goes up, or a value for each set of labels."""
+        samples = [({}, value)] if isinstance(value, int | float) else value
+        self._family(name, "counter", text, samples)
 
     def histogram(self, name: str, text: str, histogram: Histogram) -> None:
-        """Add how often something took how long."""
+        """Add how many things took how long."""
         pairs = histogram.cumulative()
         buckets = [({"le": _number(bound)}, float(count)) for bound, count in pairs]
         self._family(name, "histogram", text, buckets, "_bucket")
@@ -52,8 +52,8 @@ class Metrics:
             self._sample(name + suffix, labels, value)
 
     def _sample(self, name: str, labels: Labels, value: float) -> None:
-        inner = ",".join(f'{key}="{_escaped(one)}"' for key, one in labels.items())
-        self._lines.append(f"{PREFIX}{name}{f'{{{inner}}}' if inner else ''} {_number(value)}")
+        pairs = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items())
+        self._lines.append(f"{PREFIX}{name}{f'{{{pairs}}}' if pairs else ''} {_number(value)}")
 
 
 def _number(value: float) -> str:

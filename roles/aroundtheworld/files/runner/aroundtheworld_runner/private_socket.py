@@ -22,7 +22,7 @@ def private_socket(path: Path) -> Iterator[socket.socket]:
         The listening socket, non-blocking.
 
     Raises:
-        PrivateSocketError: It cannot be made, or something that is no socket has its place.
+        PrivateSocketError: It cannot be made, or something there is not a socket.
     """
     try:
         sock = bind_unix_socket(str(path), mode=0o600)

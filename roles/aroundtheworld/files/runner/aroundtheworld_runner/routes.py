@@ -1,4 +1,4 @@
-"""Which route a request took, and how long its handler held up the event loop."""
+"""Which route a request took, and how long its handler held the event loop."""
 
 import collections
 import heapq
@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketHandler
 
 from aroundtheworld_runner.statistics import Histogram
 
-MOST_HANDLERS = 200  # of which metrics tell
+MOST_HANDLERS = 200  # in the metrics
 BLOCK = 0.02  # seconds from which holding the loop is called blocking it
 
 
@@ -26,7 +26,7 @@ class Route:
         pattern: The regular expression of the rule, without the $ that Tornado adds; "" when there
             is none.
         handler: The handler's class, with its module.
-        holds: Of each request, the longest time for which it held the loop in one go, because
+        holds: Of each request, the longest time for which it held the loop without a pause, because
             that is how long all others had to wait. Of a WebSocket, every such time.
         blocked: Seconds in all of those that were blocks.
     """
@@ -42,7 +42,7 @@ class Route:
         self.blocked = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a request that held the loop once."""
+        """Count a request that held the loop for so long."""
         self.holds.add(seconds)
         if seconds >= BLOCK:
             self.blocked += seconds
@@ -59,10 +59,10 @@ class Route:
 
 
 class Routes:
-    """All routes that were asked for. Fed by the event loop; may be read by any thread."""
+    """All routes that got requests. The event loop feeds them; any thread may read them."""
 
     def __init__(self, release: str | None) -> None:
-        """Take the release that is running, which says whose history is worth keeping."""
+        """Take the release that runs: what another release measured is not restored."""
         self._release = release
         self._since = time.time()
         self._all: dict[tuple[str, str], Route] = {}
@@ -71,7 +71,7 @@ class Routes:
 
     def of(self, handler: RequestHandler) -> Route:
         """Return the route that led to this handler."""
-        # Nearly every class is the target of one rule only; then nothing is matched again.
+        # Nearly every class is the target of a single rule; then no path is matched again.
         return self._by_class.get(type(handler)) or self._find(handler)
 
     def _find(self, handler: RequestHandler) -> Route:
@@ -91,20 +91,20 @@ class Routes:
         return self._named(pattern.removesuffix("$"), name, issubclass(target, WebSocketHandler))
 
     def outside(self, function: str) -> Route:
-        """Return what stands for a function that no request was seen to call."""
+        """Return the entry of a function that was not called by a request, as far as is known."""
         return self._named("", function)
 
     def _named(self, pattern: str, handler: str, websocket: bool = False) -> Route:
         return self._all.setdefault((pattern, handler), Route(pattern, handler, websocket))
 
     def seen(self) -> list[Route]:
-        """Return the routes that were asked for."""
-        return [one for one in self._all.copy().values() if one.holds.sum or one.blocked]
+        """Return the routes that got requests."""
+        return [route for route in self._all.copy().values() if route.holds.sum or route.blocked]
 
     def blocked(self) -> list[tuple[dict[str, str], float]]:
-        """Return the seconds in blocks by handler, as samples of a metric; of the worst ones.
+        """Return the seconds in blocks of the worst handlers, as samples of a metric.
 
-        Whoever asks reads a limited number of bytes, and Prometheus keeps each for long.
+        A reader takes a limited number of bytes, and Prometheus keeps each sample for long.
         """
         seconds: dict[str, float] = collections.defaultdict(float)
         for route in self.seen():
@@ -125,39 +125,41 @@ class Routes:
         """Write them to a file, for `restore` after a restart.
 
         Args:
-            path: Where.
-            cut: A request whose end will not be seen, and how long it has held the loop.
+            path: Of the file.
+            cut: The route of a request that does not come to its end, and how long that has held
+                the loop.
         """
-        said = self.to_json()
+        saved = self.to_json()
         if cut:
             copy = Routes(self._release)
-            copy._add(said)
-            copy._named(cut[0].pattern, cut[0].handler, cut[0].websocket).add(cut[1])
-            said = {**copy.to_json(), "since": said["since"]}
+            copy._add(saved)
+            route, seconds = cut
+            copy._named(route.pattern, route.handler, route.websocket).add(seconds)
+            saved = {**copy.to_json(), "since": saved["since"]}
         beside = path.with_name(f"{path.name}.new")
-        beside.write_text(json.dumps(said))
+        beside.write_text(json.dumps(saved))
         beside.replace(path)
 
     def restore(self, path: Path) -> None:
-        """Go on from where an earlier process with the same release was.
+        """Go on from what an earlier process of the same release saved.
 
-        Of another release it says nothing about this one, and what cannot be read is forgotten.
+        What another release saved is ignored, and so is what cannot be read.
         """
         try:
-            said = json.loads(path.read_text())
-            if said["release"] == self._release:
-                self._add(said)
+            saved = json.loads(path.read_text())
+            if saved["release"] == self._release:
+                self._add(saved)
         except (OSError, ValueError, KeyError, TypeError):
             return
 
-    def _add(self, said: dict[str, Any]) -> None:
-        for one in said["routes"]:
-            route = Route(one["route"], one["handler"], one["websocket"])
-            holds = one["holds"]
+    def _add(self, saved: dict[str, Any]) -> None:
+        for entry in saved["routes"]:
+            route = Route(entry["route"], entry["handler"], entry["websocket"])
+            holds = entry["holds"]
             route.holds.restore(holds["buckets"], holds["sum"], holds["max"])
-            route.blocked = one["blocked_seconds"]
+            route.blocked = entry["blocked_seconds"]
             self._all[route.pattern, route.handler] = route
-        self._since = said["since"]
+        self._since = saved["since"]
 
 
 def _rules(
@@ -171,6 +173,6 @@ def _rules(
             if pattern is not None:
                 yield pattern
         elif isinstance(rule.target, Router):
-            # An application inside another one is a router that keeps its rules in another one.
+            # An application inside another is a router whose rules are in its default router.
             inner = getattr(rule.target, "default_router", rule.target)
             yield from _rules(inner, target, pattern)

@@ -1,4 +1,4 @@
-"""Tornado's HTTP server, knowing what it is doing at any moment.
+"""Tornado's HTTP server, with what it is doing at any moment.
 
 Only documented hooks of `HTTPServer` are overridden. A request is in flight from the arrival
 of its headers until its response has been handed to the kernel, which is when Tornado begins
@@ -34,14 +34,14 @@ log = logging.getLogger(__name__)
 
 
 class WorkerServer(HTTPServer):
-    """An HTTP server that can tell what is in flight, and can stop without cutting it.
+    """An HTTP server that knows what is in flight, and can stop without cutting it.
 
     Attributes:
         requests_in_flight: By the connection on which they came.
         requests_total: Requests whose headers have arrived since the start.
         websockets: How many are open, as far as was known at the last beat.
         statistics: Of the responses, and how long they took from the arrival of the headers
-            until the application had given them whole.
+            until the application has finished them.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -60,11 +60,11 @@ class WorkerServer(HTTPServer):
         return len(self._streams)
 
     def stop_accepting(self) -> None:
-        """Leave new connections to others, and have the open ones end with their next response.
+        """Leave new connections to others; the open ones end with their next response.
 
         Closing the listening sockets closes this process's copies only: systemd holds the
         queue, from which the next worker accepts. Idle connections stay open: the client may be
-        putting a request on one at this very moment.
+        sending a request at this very moment.
         """
         self.stop()
         # Read by Tornado when the headers of a request have arrived.
@@ -83,8 +83,8 @@ class WorkerServer(HTTPServer):
                 log.exception("cannot close the WebSocket of %s", type(handler).__name__)
 
     def forget_closed_streams(self) -> None:
-        """Stop counting WebSockets that have closed: Tornado has no hook that says so."""
-        self.websockets = sum(one.ws_connection is not None for one in self._websockets)
+        """Stop counting WebSockets that have closed: Tornado does not have a hook for that."""
+        self.websockets = sum(socket.ws_connection is not None for socket in self._websockets)
         self._streams = {stream for stream in self._streams if not stream.closed()}
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
@@ -95,14 +95,14 @@ class WorkerServer(HTTPServer):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Wait for a request; the one before it on the connection has been answered."""
+        """Wait for a request; the connection's previous request has been answered."""
         self._request_ended(server_conn)
         response = CountedResponse(request_conn, self.statistics)
         delegate = super().start_request(server_conn, response)
         return TrackedRequest(self, server_conn, delegate, response)
 
     def on_close(self, server_conn: object) -> None:
-        """Forget a connection that has closed, or that became something else than HTTP."""
+        """Forget a connection that has closed, or that is no longer HTTP."""
         super().on_close(server_conn)
         self._request_ended(server_conn)
         stream = cast(HTTP1ServerConnection, server_conn).stream
@@ -127,7 +127,7 @@ class WorkerServer(HTTPServer):
 
 
 class TrackedRequest(HTTPMessageDelegate):
-    """Passes a request on to the application and tells the server about it."""
+    """Passes a request on to the application, and reports it to the server."""
 
     def __init__(
         self,
@@ -143,8 +143,8 @@ class TrackedRequest(HTTPMessageDelegate):
         self.response = response
 
     def __str__(self) -> str:
-        """Say which request it is, who handles it and for how long already."""
-        # Without the query, which may hold what does not belong in a log.
+        """Return which request it is, its handler, and for how long that has been running."""
+        # Without the query, which may contain secrets.
         path = self._line.path.partition("?")[0]
         handler = _handler_of(self._delegate)
         return (
@@ -166,7 +166,7 @@ class TrackedRequest(HTTPMessageDelegate):
         return self._delegate.data_received(chunk)
 
     def finish(self) -> None:
-        """Pass it on, and tell the server: there is a handler now."""
+        """Pass it on; now the request has its handler."""
         self._delegate.finish()
         self._server.request_arrived(self._delegate)
 
@@ -183,7 +183,7 @@ class CountedResponse(HTTPConnection):
 
     Attributes:
         started: When the headers of the request arrived (monotonic).
-        whole: The application has given all of it, and the client was there to take it.
+        whole: The application has finished it, and the client was there to take it.
     """
 
     def __init__(self, connection: HTTPConnection, statistics: ResponseStatistics) -> None:
@@ -209,8 +209,8 @@ class CountedResponse(HTTPConnection):
         assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
         self._code = start_line.code
         if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
-            # While draining, Tornado closes a connection after its response, also after the one
-            # that makes it a WebSocket, which then could not be told why.
+            # While draining, Tornado closes a connection after its response, also when that makes
+            # it a WebSocket, which then could not get a code and a reason.
             self._connection._disconnect_on_finish = False
         return self._connection.write_headers(start_line, headers, chunk)
 
@@ -227,7 +227,7 @@ class CountedResponse(HTTPConnection):
             self._statistics.count_response(self._code, time.monotonic() - self.started)
 
     def __getattr__(self, name: str) -> object:
-        """Give what applications use beyond the interface, such as `detach`."""
+        """Return what applications use beyond the interface, such as `detach`."""
         return getattr(self._connection, name)
 
     @property  # type: ignore[misc]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from aroundtheworld_runner.percentiles import percentile
 
-# The upper bounds that Prometheus is given, in seconds.
+# The upper bounds of the buckets for Prometheus, in seconds.
 PUBLISHED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# The upper bounds of the buckets, in seconds: from 0.5 ms to 60 s, each at most 1.1 times the one
-# before. The first bucket also takes what is faster, the last one what is slower.
+# The upper bounds of all buckets, in seconds: from 0.5 ms to 60 s, each at most 1.1 times the
+# previous. The first bucket also takes what is faster, the last what is slower.
 _STEPS = 123
 _GEOMETRIC = (float(f"{0.0005 * (60 / 0.0005) ** (n / _STEPS):.4g}") for n in range(_STEPS + 1))
 BOUNDS = tuple(sorted({*_GEOMETRIC, *PUBLISHED}))
@@ -18,7 +18,7 @@ _BELOW_LAST = BOUNDS[:-1]
 
 
 class Histogram:
-    """How long something took, many times. To be fed by one thread; may be read by any.
+    """How long something took, many times. A single thread feeds it; any thread may read it.
 
     Attributes:
         sum: Seconds in all.
@@ -34,7 +34,7 @@ class Histogram:
         self.max = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count something that took so long."""
         self._buckets[bisect_left(_BELOW_LAST, seconds)] += 1
         self.sum += seconds
         if seconds > self.max:
@@ -62,27 +62,27 @@ class Histogram:
         }
 
     def restore(self, buckets: Iterable[tuple[float, int]], total: float, longest: float) -> None:
-        """Add what another one has described; raises ValueError when its buckets are others."""
+        """Add what `describe` returned; raises ValueError when the buckets are not the same."""
         for bound, count in buckets:
             self._buckets[BOUNDS.index(bound)] += count
         self.sum += total
         self.max = max(self.max, longest)
 
     def cumulative(self) -> list[tuple[float, int]]:
-        """Return pairs of a published upper bound and how many took no longer, and one for all."""
+        """Return pairs of a published upper bound and how many took no longer."""
         counts = self._buckets.copy()
         pairs = [(bound, sum(counts[: BOUNDS.index(bound) + 1])) for bound in PUBLISHED]
         return [*pairs, (math.inf, sum(counts))]
 
 
 class ResponseStatistics:
-    """Counts responses, and how long they took, since it was made.
+    """Counts responses and how long they took.
 
-    To be fed by one thread; may be read by any.
+    A single thread feeds it; any thread may read it.
 
     Attributes:
         duration: How long whole responses took.
-        aborted: Requests that did not get their whole response.
+        aborted: Requests without a whole response.
     """
 
     def __init__(self) -> None:
@@ -92,12 +92,12 @@ class ResponseStatistics:
         self.aborted = 0
 
     def count_response(self, code: int, seconds: float) -> None:
-        """Count a response that was given whole, and the time until it was."""
+        """Count a response that was sent whole, and the time that took."""
         self._codes[code] += 1
         self.duration.add(seconds)
 
     def count_aborted(self) -> None:
-        """Count a request that did not get its whole response."""
+        """Count a request without a whole response."""
         self.aborted += 1
 
     def codes(self) -> Mapping[int, int]:

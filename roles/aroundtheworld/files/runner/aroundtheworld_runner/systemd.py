@@ -1,6 +1,6 @@
-"""The three things systemd and a service say to each other: sockets, notifications, log levels.
+"""What systemd and a service exchange: sockets, notifications, log levels.
 
-Small enough to own, so that no dependency has to be added to the application's environment.
+Small enough to own, so that the application's virtual environment needs no other dependency.
 """
 
 import logging
@@ -66,8 +66,7 @@ def _listening_socket(fd: int) -> socket.socket:
 def notify(*assignments: str) -> bool:
     """Send assignments such as `READY=1` to the service manager.
 
-    A message that cannot be delivered is logged, never raised: the work that it speaks of
-    goes on.
+    An error is logged, never raised: the work that the message reports goes on.
 
     Returns:
         Whether it was sent; False without a service manager that listens.

@@ -1,8 +1,8 @@
 """Try a pool's own command before any worker runs it: `python -m aroundtheworld_runner.trial`.
 
 The command gets a socket as systemd would pass it, or the number of a free port, and has to answer
-one request. So a command that exits, or answers with errors, is found out while the workers before
-it still serve. It is stopped afterwards, whatever it says.
+a request. So a command that exits, or answers with errors, is found while the previous workers
+still serve. It is stopped afterwards in any case.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from aroundtheworld_runner.bounded_http import HealthCheck, NoAnswerError
 from aroundtheworld_runner.systemd import FIRST_PASSED_FD
 
 ADDRESS = "127.0.0.1"
-PAUSE = 0.05  # seconds between two looks
-PATIENCE = 5.0  # seconds that the command has for ending after SIGTERM
+PAUSE = 0.05  # seconds between two attempts
+PATIENCE = 5.0  # seconds in which the command must end after SIGTERM
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aroundtheworld_runner.trial",
-        description="Run a command until it has answered one HTTP request.",
+        description="Run a command until it has answered an HTTP request.",
         allow_abbrev=False,
     )
-    parser.add_argument("--pool", required=True, help="whose command it is, for messages")
-    parser.add_argument("--path", default="/", help="what to ask for")
+    parser.add_argument("--pool", required=True, help="the pool whose command it is, for messages")
+    parser.add_argument("--path", default="/", help="the path to request")
     parser.add_argument("--answer-timeout", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--start-timeout", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument(
@@ -49,7 +49,7 @@ def _running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the command inside the block, with the socket as systemd would pass it."""
 
-    def take_socket() -> None:  # between fork and exec: only there the process id is known
+    def take_socket() -> None:  # between fork and exec, where the process id is known
         if passed:
             os.dup2(passed.fileno(), FIRST_PASSED_FD)
             os.set_inheritable(FIRST_PASSED_FD, True)
@@ -67,27 +67,27 @@ def _running(
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
-        # Its process group is its own, so nothing that it started stays behind either.
+        # It has a process group of its own, so that what it started ends with it.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def _health_check(path: str, timeout: float) -> HealthCheck:
-    """Return what the command is asked; the unit says in the environment what a visitor would.
+    """Return the request to send, like a visitor's; the unit sets variables for the rest of it.
 
-    Options would be clearer, but the runner of an older release has to bear the same unit.
+    Options would be clearer, but the runner of an older release has to accept the same unit.
     """
-    given = {
+    variables = {
         key: os.environ.get(f"AROUNDTHEWORLD_HEALTH_{key.upper()}", "")
         for key in ("host", "scheme", "status")
     }
-    usual = HealthCheck()
+    default = HealthCheck()
     return HealthCheck(
         path=path,
-        host=given["host"] or usual.host,
-        scheme=given["scheme"] or usual.scheme,
-        statuses=tuple(filter(None, given["status"].split(","))) or usual.statuses,
+        host=variables["host"] or default.host,
+        scheme=variables["scheme"] or default.scheme,
+        statuses=tuple(filter(None, variables["status"].split(","))) or default.statuses,
         timeout=timeout,
     )
 
@@ -108,7 +108,7 @@ def _ask(check: HealthCheck, port: int, process: subprocess.Popen[bytes]) -> int
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
-    # A socket that nobody accepts from any more would keep its callers waiting.
+    # Nobody accepts from the socket of a process that has ended, so the request would wait.
     while asking.is_alive() and process.poll() is None:
         asking.join(PAUSE)
     answer = answers[0] if answers else NoAnswerError("it has ended")
