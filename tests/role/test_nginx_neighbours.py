@@ -6,13 +6,14 @@ import re
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.layout import CLAIM
-from ansible.module_utils.aroundtheworld.nginx import neighbours
+from ansible.module_utils.aroundtheworld.nginx import examine
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
     complaint,
     matches,
 )
-from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
+from ansible.module_utils.aroundtheworld.nginx.influences import warnings
+from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, Neighbourhood
 
 from tests.role.nginx_process import NGINX, NGINX_ORG, Host, free_port, needs_nginx
 
@@ -29,7 +30,7 @@ def port():
 @pytest.fixture
 def look(tmp_path, port, monkeypatch):
     """Returns what the plan learns of a host on which files of conf.d say something."""
-    monkeypatch.setattr(neighbours, "program", lambda: NGINX)
+    monkeypatch.setattr(examine, "program", lambda: NGINX)
 
     def look(*files, names=NAMED, ipv6=False, remove_default=True, claims=(), **more):
         host = Host(tmp_path, **more)
@@ -47,7 +48,7 @@ def look(tmp_path, port, monkeypatch):
         look.error = error
         assert code == 0 or "expect_broken" in host.main.read_text(), error
         intent = Intent("shop", port, tuple(names), ipv6, remove_default)
-        return neighbours.examine(host.run, intent, host.etc, host.own)
+        return examine.examine(host.run, intent, host.etc, host.own)
 
     return look
 
@@ -156,7 +157,7 @@ def test_a_site_that_would_come_before_such_a_neighbour_is_refused(look):
         f"server {{ listen {look.host.default_port + 0}; }}"
     )
     intent = Intent("shop", look.host.default_port, NAMED, ipv6=False)
-    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
     (problem,) = found["problems"]
     assert "write 'default_server' behind its listen" in problem
     assert "zz.conf:1" in problem
@@ -167,7 +168,7 @@ def test_a_default_site_of_ones_own_is_in_the_way_of_every_name_only(look):
     default = look.host.etc / "sites-available" / "default"
     port = look.host.default_port
     ours = Intent("shop", port, ("_",), ipv6=False)
-    look_again = lambda intent: neighbours.examine(  # noqa: E731
+    look_again = lambda intent: examine.examine(  # noqa: E731
         look.host.run, intent, look.host.etc, look.host.own
     )
     assert nothing(look_again(ours))
@@ -217,26 +218,25 @@ def test_what_a_site_is_subject_to_is_said_by_name_and_place(look, port, text, w
         configuration = Configuration.of({"/x/nginx.conf": "http { %s }" % (text % {"port": port})},
                                          "/x/nginx.conf")  # fmt: skip
         look()
-        neighbourhood = neighbours.Neighbourhood(
+        neighbourhood = Neighbourhood(
             look.host.run,
             Intent("shop", port, NAMED, ipv6=False),
             configuration,
             look.host.etc,
             look.host.own,
         )
-        warnings = list(neighbourhood.warnings())
+        found = list(warnings(neighbourhood))
     elif where == "http":
-        warnings = look(text)["warnings"]
+        found = look(text)["warnings"]
     elif where == "main":
-        warnings = look(main=text)["warnings"]
+        found = look(main=text)["warnings"]
     else:
         look()
         main = look.host.main.read_text().replace("events {}", text)
         look.host.main.write_text(main)
         intent = Intent("shop", port, NAMED, ipv6=False)
-        found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
-        warnings = found["warnings"]
-    (warning,) = warnings
+        found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)["warnings"]
+    (warning,) = found
     assert re.search(said, warning), warning
     assert re.search(r"\.conf:\d+", warning)
 
@@ -251,7 +251,7 @@ def test_what_is_broken_already_is_said_with_its_file(look, monkeypatch):
     look()
     (look.host.etc / "conf.d" / "broken.conf").write_text("\nsever {}\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
     (problem,) = found["problems"]
     assert re.search(r'unknown directive "sever" in .*/broken\.conf:2', problem)
 
@@ -260,7 +260,7 @@ def test_a_site_of_which_a_run_was_cut_off_is_for_the_next_run_to_mend(look):
     look()
     (look.host.etc / "sites-enabled" / "shop.conf").write_text("sever {}\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
     assert found["problems"] == []
 
 
@@ -268,7 +268,7 @@ def test_a_file_of_the_sites_name_that_is_somebodys_is_left_alone(look):
     look(includes=NGINX_ORG)
     (look.host.etc / "conf.d" / "shop.conf").write_text("# a shop\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
     (problem,) = found["problems"]
     assert f"{look.host.etc}/conf.d/shop.conf is there and no site's of this role" in problem
 
@@ -283,7 +283,7 @@ def test_a_file_of_the_site_that_somebody_edited_is_still_the_sites(look):
         json.dumps({"site": "shop", "http_port": 80, "has": has, **claim})
     )
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    assert nothing(neighbours.examine(look.host.run, intent, look.host.etc, look.host.own))
+    assert nothing(examine.examine(look.host.run, intent, look.host.etc, look.host.own))
 
 
 @pytest.mark.parametrize("state", ["not-found", "masked"])
@@ -294,7 +294,7 @@ def test_an_nginx_that_systemd_cannot_reload_is_refused(look, state):
         return (0, f"{state}\n", "") if command[0] == "systemctl" else look.host.run(command)
 
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    (problem,) = neighbours.examine(run, intent, look.host.etc, look.host.own)["problems"]
+    (problem,) = examine.examine(run, intent, look.host.etc, look.host.own)["problems"]
     assert state in problem
 
 
@@ -309,7 +309,7 @@ def test_other_sites_of_the_role_are_not_neighbours(look):
     assert nothing(look(claims=[("other", text)]))
     (look.host.own / "other" / CLAIM).unlink()
     intent = Intent("shop", 1, NAMED, ipv6=False)
-    assert neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)["there"]
+    assert examine.examine(look.host.run, intent, look.host.etc, look.host.own)["there"]
 
 
 def test_an_nginx_that_cannot_be_reloaded_is_refused(look):
@@ -334,20 +334,20 @@ def test_a_name_that_is_too_long_for_nginx_is_refused_and_no_shorter_one(look, p
         assert host.nginx("-t", "-q")[0] == 0
         (host.etc / "conf.d" / "try.conf").unlink()
         intent = Intent("shop", port, (name,), ipv6=False)
-        assert neighbours.examine(host.run, intent, host.etc, host.own)["problems"] == []
+        assert examine.examine(host.run, intent, host.etc, host.own)["problems"] == []
 
 
 def test_an_nginx_by_hand_is_told_of(look, port, monkeypatch):
-    monkeypatch.setattr(neighbours, "strangers", lambda port: [812])
+    monkeypatch.setattr(examine, "strangers", lambda port: [812])
     (problem,) = look()["problems"]
     assert "an nginx that nginx.service did not start (process 812)" in problem
 
 
 def test_a_host_without_nginx_has_nothing_to_tell(look, monkeypatch):
     look()
-    monkeypatch.setattr(neighbours, "program", lambda: "")
+    monkeypatch.setattr(examine, "program", lambda: "")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = neighbours.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
     assert nothing(found)
     assert not found["there"]
 

@@ -15,7 +15,8 @@ from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.host_python import describe_python
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.names import name_problems
-from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, examine
+from ansible.module_utils.aroundtheworld.nginx.examine import examine
+from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
 from ansible.module_utils.aroundtheworld.places import home_problems
 from ansible.module_utils.aroundtheworld.ports import holders, needed_ports, own_ports, taken_ports
 from ansible.module_utils.aroundtheworld.room import room

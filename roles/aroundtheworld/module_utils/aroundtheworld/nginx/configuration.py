@@ -78,7 +78,7 @@ class Server:
         ] or [""]
         return tuple(name if name.startswith("~") else name.lower() for name in names)
 
-    def say(self, name: str) -> Directive | None:
+    def directive_named(self, name: str) -> Directive | None:
         """Return the directive of this name directly in the block, if there is one."""
         return next((one for one in self.content if one.name == name), None)
 
