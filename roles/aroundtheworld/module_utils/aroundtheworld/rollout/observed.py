@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
@@ -22,8 +22,13 @@ Properties = Mapping[str, str]
 class Moment:
     """The time of day and systemd's clock, read together."""
 
-    of_day: float = field(default_factory=lambda: time.time())
-    since_boot: float = field(default_factory=lambda: time.monotonic())
+    of_day: float
+    since_boot: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """Return this moment."""
+        return cls(time.time(), time.monotonic())
 
     def may_predate(self, service: Properties, written: Iterable[float]) -> bool:
         """Tell whether a service was started before one of its files was written.
@@ -83,7 +88,7 @@ class Observed:
 def observe(host: Host, expected: Expected) -> Observed:
     """Read the state of a site; nothing is changed."""
     site = host.site
-    moment = Moment()
+    moment = Moment.now()
     services = [worker.service for worker in expected.workers]
     # The preparation and the slices too: whether systemd has read them is part of the state.
     others = [

@@ -1,0 +1,98 @@
+"""Runs the workers' module on a host that only the tests see."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
+from ansible.module_utils.aroundtheworld.rollout import (
+    canary,
+    gate,
+    observed,
+    phases,
+    revert,
+    unit_files,
+)
+
+from tests.role.conftest import Runner
+from tests.role.rollout.fake_host import FIRST, Clock, Host, units_text
+from tests.role_files import load_python
+
+workers = load_python("library/aroundtheworld_workers.py")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Return a host on which nothing is deployed, and on which the module acts from now on."""
+    host = Host(tmp_path)
+    monkeypatch.setattr(workers, "SiteLayout", functools.partial(SiteLayout, root=tmp_path))
+    monkeypatch.setattr(workers, "Systemd", lambda module: host)
+    monkeypatch.setattr(workers, "HostSockets", lambda: host)
+    revert_all, write = revert.Revert.run, unit_files.write_atomically
+
+    def revert_if_alive(*arguments: Any) -> tuple[str, str]:
+        host.lives()
+        return revert_all(*arguments)  # type: ignore[no-any-return]
+
+    def count_and_write(*arguments: Any) -> None:
+        host.happens("write")
+        write(*arguments)
+
+    monkeypatch.setattr(revert.Revert, "run", revert_if_alive)
+    monkeypatch.setattr(unit_files, "write_atomically", count_and_write)
+    clock = Clock()
+    for room in (observed, gate, canary, phases):
+        monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    return host
+
+
+class Run:
+    """Runs the module."""
+
+    def __init__(self, host: Host, run_module: Runner) -> None:
+        """Keep the host that the module acts on."""
+        self._host, self._run_module = host, run_module
+        self.failed = run_module.failed
+
+    def __call__(
+        self,
+        release: str = FIRST,
+        *,
+        ports: tuple[tuple[int, ...], tuple[int, ...]] = ((10001, 10002, 10003), (10004,)),
+        address: str = "127.0.0.1",
+        secrets: tuple[str, ...] = ("cookie_secret",),
+        kinds: tuple[str, str] = ("runner", "runner"),
+        metrics: int = 0,
+        change: Callable[[str], str] = str,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Return the module's result for a release; raises `failed`."""
+        host = self._host
+        host.calls.clear()
+        host.dead = False
+        text, expected = units_text(ports, address.strip("[]"), secrets, kinds, metrics)
+        text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
+        return self._run_module(
+            workers,
+            site="aroundtheworld",
+            home=str(host.home),
+            release=release,
+            address=address,
+            units=change(text),
+            workers=expected,
+            watch=[str(host.secrets)],
+            key=str(host.secrets.parent / "settings.key"),
+            **options,
+        )
+
+
+@pytest.fixture
+def run(host: Host, run_module: Runner) -> Run:
+    """Return what runs the module for a release and returns its result."""
+    return Run(host, run_module)
