@@ -82,6 +82,14 @@ def this_process() -> dict[str, Any]:
     }
 
 
+def seconds_of_run() -> float | None:
+    """Return for how long this run has been going on, or None where nothing says so."""
+    began, uptime = this_process()["began"], _text(PROC / "uptime").split()
+    if not began.isdecimal() or not uptime:
+        return None
+    return float(uptime[0]) - int(began) / os.sysconf("SC_CLK_TCK")
+
+
 def this_run() -> str:
     """Return what tells this run from every other on this machine, or an empty text.
 

@@ -1,0 +1,41 @@
+"""The one line that a deployment or rollback ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def address(claim: Mapping[str, Any], host: str) -> str:
+    """Return where visitors find a site.
+
+    Args:
+        claim: What the site has on its host.
+        host: What the host is called where the site answers to every name.
+    """
+    names = [name for name in claim["server_names"] if name != "_"]
+    port = "" if claim["http_port"] == 80 else f":{claim['http_port']}"
+    return f"http://{names[0] if names else host}{port}/"
+
+
+def summary(
+    plan: Mapping[str, Any], host: str, seconds: float | None, *, check_mode: bool = False
+) -> str:
+    """Return which site runs which release, in a line.
+
+    Args:
+        plan: What the plan of the run returned.
+        host: What the host is called.
+        seconds: Since the run began, or None when that is not known.
+        check_mode: Whether nothing was changed.
+    """
+    release, former, count = plan["release"]["id"], plan["current"], len(plan["workers"])
+    change = "as before" if former == release else f"before: {former or 'none'}"
+    parts = [
+        f"release {release} ({change})",
+        f"{count} worker{'' if count == 1 else 's'}",
+        *([] if seconds is None else [f"{seconds:.1f} s"]),
+    ]
+    verb = "would run" if check_mode else "runs"
+    where = address(plan["claim"], host)
+    return f"{plan['claim']['site']} at {where} {verb} {', '.join(parts)}"

@@ -1,0 +1,62 @@
+"""The one line that a deployment or rollback ends with."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from aroundtheworld_controller import run
+from aroundtheworld_controller.summary import address, summary
+
+CLAIM = {"site": "shop", "server_names": ["shop.example.org"], "http_port": 80}
+PLAN = {
+    "claim": CLAIM,
+    "current": "ba9876543210",
+    "release": {"id": "0123456789ab"},
+    "workers": [{"port": 10001}, {"port": 10004}],
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, "http://shop.example.org/"),
+        ({"http_port": 8080}, "http://shop.example.org:8080/"),
+        ({"server_names": ["_"]}, "http://web1/"),
+        ({"server_names": ["_", "shop.example.org"]}, "http://shop.example.org/"),
+    ],
+)
+def test_the_address_is_what_a_visitor_types(more, expected):
+    assert address({**CLAIM, **more}, "web1") == expected
+
+
+@pytest.mark.parametrize(
+    ("former", "change"),
+    [
+        ("ba9876543210", "before: ba9876543210"),
+        ("", "before: none"),
+        ("0123456789ab", "as before"),
+    ],
+)
+def test_it_says_what_runs_and_what_ran(former, change):
+    line = summary({**PLAN, "current": former}, "web1", 12.34)
+    assert line == (
+        f"shop at http://shop.example.org/ runs release 0123456789ab ({change}), 2 workers, 12.3 s"
+    )
+
+
+def test_a_dry_run_says_would_and_an_unknown_time_is_left_out():
+    line = summary({**PLAN, "workers": [{}]}, "web1", None, check_mode=True)
+    assert line.endswith("would run release 0123456789ab (before: ba9876543210), 1 worker")
+
+
+def test_a_run_knows_for_how_long_it_has_been_going_on():
+    first = run.seconds_of_run()
+    time.sleep(0.05)
+    assert 0 < first < run.seconds_of_run()
+
+
+def test_where_nothing_says_when_a_process_began_there_are_no_seconds(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, "PROC", tmp_path)
+    assert run.seconds_of_run() is None
