@@ -52,3 +52,8 @@ def test_what_is_no_terminal_gets_whole_lines(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(module.sys.stdout, "isatty", lambda: False, raising=False)
     assert terminal_width() == UNLIMITED
+
+
+def test_a_long_word_stays_whole_so_that_it_can_be_copied():
+    word = "shop.handlers.reports.DifficultyHandler"
+    assert table(["route", "handler"], [["/", word]], 30)[1].endswith(word)

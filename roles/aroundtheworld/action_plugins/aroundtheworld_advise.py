@@ -11,7 +11,10 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
+from aroundtheworld_controller.table import table
 from aroundtheworld_controller.variables import checked
+
+TITLE = "For how long one request of each route held the event loop, on {}:"
 
 display = Display()
 
@@ -26,9 +29,11 @@ class ActionModule(RoleAction):
         result = self.module("advise", arguments, task_vars)
         if "lines" in result:
             lines, host = result.pop("lines"), task_vars["inventory_hostname"]
+            headings, *rows = result.pop("table")
             if output == "json":  # one line for each host, which a program can find
                 advice = {key: result[key] for key in ("routes", "advice", "silent")}
                 display.display(json.dumps({"host": host, **advice}))
             else:
-                display.display("\n".join([f"Host {host}", *lines, ""]))
+                routes = table(headings, rows, numbers=headings[2:-1])
+                display.display("\n".join([TITLE.format(host), "", *routes, *lines, ""]))
         return result

@@ -28,14 +28,15 @@ RETURN = r"""
 routes: {description: What was measured of each route, type: list, returned: always}
 advice: {description: What would be better elsewhere, and how, type: list, returned: always}
 silent: {description: Ports whose worker does not answer, type: list, returned: always}
-lines: {description: The same for people, type: list, returned: always}
+table: {description: "The routes for people, headings first", type: list, returned: always}
+lines: {description: The advice for people, type: list, returned: always}
 """
 
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.advice.access_log import count_requests
 from ansible.module_utils.aroundtheworld.advice.moves import advise
-from ansible.module_utils.aroundtheworld.advice.report import lines
+from ansible.module_utils.aroundtheworld.advice.report import HEADINGS, lines, rows
 from ansible.module_utils.aroundtheworld.advice.routes import merge
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import all_routes
@@ -67,6 +68,7 @@ def main() -> None:
         routes=[route.to_json() for route in routes],
         advice=[advice.to_json() for advice in advices],
         silent=silent,
+        table=[HEADINGS, *rows(routes)],
         lines=list(lines(routes, advices, pools, silent)),
     )
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from aroundtheworld_controller.table import table
 
-FORMATS = ("table", "json")
-
 Status = Mapping[str, Any]
 
 

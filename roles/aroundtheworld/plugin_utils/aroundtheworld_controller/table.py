@@ -1,4 +1,4 @@
-"""Tables for a terminal: no wider than it is, and never cut in the middle of a word."""
+"""Tables for a terminal: as wide as it is at most, and no word of them is cut."""
 
 from __future__ import annotations
 
@@ -48,7 +48,13 @@ def table(
             for cell, size, to_right in zip(cells[:-1], widths, right, strict=False)
         )
         last = cells[-1].rjust(widths[-1]) if right[-1] else cells[-1]
-        wrapped = textwrap.wrap(last, widths[-1], drop_whitespace=not right[-1]) or [""]
+        wrapped = textwrap.wrap(
+            last,
+            widths[-1],
+            drop_whitespace=not right[-1],
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
         start = f"{fixed}{GAP}" if fixed else ""
         lines.append(f"{start}{wrapped[0]}".rstrip())
         lines += [" " * len(start) + rest for rest in wrapped[1:]]

@@ -1,4 +1,4 @@
-"""The advice for people: a table of the routes, and what to write where."""
+"""The advice for people: what to write where. The controller draws the table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,26 @@ from ansible.module_utils.aroundtheworld.advice.moves import (
 )
 from ansible.module_utils.aroundtheworld.advice.routes import Route, seconds
 
+# The action plugin aligns all between the pool and the handler as numbers.
+HEADINGS = ["route", "pool", "requests", "in the log", "p50", "p99", "max", "handler"]
+
+
+def rows(routes: Sequence[Route]) -> list[list[str]]:
+    """Return the cells of the table of routes, under `HEADINGS`."""
+    return [
+        [
+            route.pattern or "(none)",
+            route.pool,
+            str(route.requests),
+            str(sum(route.logged.values())),
+            seconds(route.percentile(0.5)),
+            seconds(route.percentile(0.99)),
+            seconds(route.max),
+            route.handler,
+        ]
+        for route in routes
+    ]
+
 
 def lines(
     routes: Sequence[Route],
@@ -19,30 +39,7 @@ def lines(
     pools: Pools,
     silent: Sequence[str],
 ) -> Iterator[str]:
-    """Yield the lines of the report."""
-    rows = [["route", "handler", "pool", "requests", "in the log", "p50", "p99", "max"]]
-    rows += [
-        [
-            route.pattern or "(none)",
-            route.handler,
-            route.pool,
-            str(route.requests),
-            str(sum(route.logged.values())),
-            seconds(route.percentile(0.5)),
-            seconds(route.percentile(0.99)),
-            seconds(route.max),
-        ]
-        for route in routes
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    yield "For how long one request of each route held the event loop:"
-    yield ""
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+    """Yield the lines below the table of routes."""
     if not routes:
         yield "Nothing was measured yet: no worker has had a request since it runs this release."
     for port in silent:
