@@ -1,8 +1,8 @@
 #!/usr/bin/python
 """Ansible module: take a site for a run, and read what the role has to know about the host.
 
-The run owns the site before anything is read, so what is planned is what will be found. In check
-mode the module only looks whether the run could own it.
+The run owns the site before the module reads anything, so the plan fits until it is carried out. In
+check mode the module only looks whether the run could own it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
-    if os.geteuid():  # without root nothing else here tells the truth
+    if os.geteuid():  # without root nothing else here is reliable
         module.exit_json(changed=False, user=pwd.getpwuid(os.geteuid()).pw_name)
     take_site = look if module.check_mode else take
     try:

@@ -10,15 +10,15 @@ description:
   - Environment file and secrets are readable by root alone; systemd hands them to the workers. What
     else is in the directory of secrets is removed.
   - Neither their values nor a generated secret appear in a result or a diff.
-  - The site's claim comes first; nothing is made when another site on the host has what it wants.
-    It also lists what is made, before that is done.
+  - The site's claim comes first; nothing is made when another site on the host has some of it.
+    Everything that is made is in it first.
   - A user who is there already stays as they are.
 options:
   claim: {description: What the site has for itself on the host., type: dict, required: true}
   directories:
     description:
       - Each with C(path), C(owner) and C(mode), parents before children. Their group is the owner's
-        own. One that was there before the site was is left as it is.
+        own. A directory that is older than the site is left as it is.
     type: list
     elements: dict
     required: true

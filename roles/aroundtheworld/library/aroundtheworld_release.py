@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: aroundtheworld_release
 short_description: Install a release and its virtual environment
 description:
-  - Without an archive, says what of the release is missing; with one, installs it.
+  - Without an archive, reports what of the release is missing; with one, installs it.
   - With O(migrate_check) in check mode, has the release say what its migration would do. It is
     unpacked for that and removed again.
   - Releases and environments are named by their content, owned by root, and never changed once
@@ -26,7 +26,7 @@ options:
     description: Archive on the host with C(app), C(runner), C(wheels) and C(requirements.txt).
     type: path
   migrate_check:
-    description: Words of the command that says what the migration would do.
+    description: Words of the command that shows what the migration would do.
     type: list
     elements: str
     default: []

@@ -1,9 +1,9 @@
 #!/usr/bin/python
-"""Ansible module: nothing of a site is left on the host but, unless that is asked for, its data.
+"""Ansible module: remove a site from its host, and its data too where you say so.
 
-What goes is what the site wrote down that it has, so a site that was made by half goes as well, and
-a run that was cut off is completed by the next one. What only is called alike stays. The site's
-claim, which holds that list, goes last: while it is there, the host knows that something is left.
+What the site's claim lists is removed, so a site that was made by half can be removed as well, and
+the next run completes one that was cut off. Files that only have similar names stay. The claim is
+removed last: while it is there, the host knows that something is left.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ short_description: Remove a site that nginx serves no more
 description:
   - Stops the workers, which finish what they have, and removes units, releases and settings.
   - Only what the site's claim lists is removed.
-  - Data stays unless it is asked for, and with it the secrets, the user, the logs and the claim.
+  - Data stays unless O(data) is true, and with it the secrets, the user, the logs and the claim.
 options:
   site: {description: Name of the site., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
   user: {description: User that the workers run as., type: str, required: true}
   data:
-    description: Whether what the app keeps, its secrets and logs go as well.
+    description: Whether to remove the app's data, its secrets and logs too.
     type: bool
     default: false
   who: {description: Who makes this change., type: str, default: somebody}
@@ -66,20 +66,24 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given: dict[str, Any] = module.params
+    parameters: dict[str, Any] = module.params
     with owned(module, "removal"):
-        work(module, given)
+        work(module, parameters)
 
 
-def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
+def work(module: AnsibleModule, parameters: Mapping[str, Any]) -> None:
     """Find what there is, remove it, and end the task."""
     try:
         removal = Removal(
-            Systemd(module), given["site"], Path(given["home"]), given["user"], data=given["data"]
+            Systemd(module),
+            parameters["site"],
+            Path(parameters["home"]),
+            parameters["user"],
+            data=parameters["data"],
         )
         plan, kept = removal.plan(), removal.kept()
         if plan and not module.check_mode:
-            removal.carry_out(plan, given["who"])
+            removal.carry_out(plan, parameters["who"])
     except (HostError, OSError) as failure:
         module.fail_json(msg=f"The site was not removed, or not all of it: {failure}")
     steps = [sentence for sentence, _ in plan]

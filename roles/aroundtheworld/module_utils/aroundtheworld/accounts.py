@@ -1,4 +1,4 @@
-"""Who may be the user that a site's workers run as, and how one is made.
+"""Which user may run a site's workers, and how the role makes or removes one.
 
 A user who exists stays exactly as they are. They may run a site when the role made them for it, or
 when they are a system user that nobody and nothing else is.
@@ -23,7 +23,7 @@ NO_LOGIN = ("nologin", "false")
 UNITS = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
 # A package's; a user that the operator declares in /etc/sysusers.d may be meant for this site.
 SYSUSERS = "usr/lib/sysusers.d"
-# Another program that changes the user database is done in a moment.
+# Another program that changes the user database ends in a moment.
 LOCKED_SECONDS = 30.0
 
 
@@ -41,7 +41,7 @@ def user_problems(name: str, site: str, *, own: bool, run: Run, root: Path = ROO
     Args:
         name: As the variable gives it.
         site: Name of the site, whose own units may have this user.
-        own: Whether the site's claim says that this is its user already.
+        own: Whether this is the user in the site's claim already.
         run: Runs a command on the host.
         root: Where the host's files are.
     """
@@ -60,7 +60,11 @@ def user_problems(name: str, site: str, *, own: bool, run: Run, root: Path = ROO
             f"aroundtheworld_user: {name!r} is root, and workers must not be. Name a user who does "
             "not exist, and the role makes one."
         )
-    elif not own and user.pw_gecos != MADE_BY and (reasons := list(against(user, site, run, root))):
+    elif (
+        not own
+        and user.pw_gecos != MADE_BY
+        and (reasons := list(objections(user, site, run, root)))
+    ):
         yield (
             f"aroundtheworld_user: {name!r} exists on this host and is somebody else: "
             f"{'; '.join(reasons)}. Name a user who does not exist, and the role makes one; or a "
@@ -84,7 +88,7 @@ def change_problems(claim: Claim, before: Claim) -> Iterator[str]:
     if user is None or shared.stat().st_uid != user.pw_uid:
         yield (
             f"aroundtheworld_user: {name!r} is not the user of this site on this host, who is "
-            f"{former!r}, and could not read what is in {shared}. Give that one; or make the user "
+            f"{former!r}, and could not read what is in {shared}. Give that name; or make the user "
             f"{name}, give them the data (chown --recursive {name}: {shared}), and run again."
         )
 
@@ -97,8 +101,8 @@ def _group(name: str) -> str | None:
         return None
 
 
-def against(user: pwd.struct_passwd, site: str, run: Run, root: Path = ROOT) -> Iterator[str]:
-    """Yield what shows that a user is a person or belongs to another program."""
+def objections(user: pwd.struct_passwd, site: str, run: Run, root: Path = ROOT) -> Iterator[str]:
+    """Yield what shows that a user is a person's or another program's."""
     first = first_person(root)
     if user.pw_uid >= first:
         yield (
@@ -115,7 +119,7 @@ def against(user: pwd.struct_passwd, site: str, run: Run, root: Path = ROOT) -> 
         shown = ", ".join(f"{name} ({process})" for process, name in processes[:3])
         more = f" and {len(processes) - 3} more" if len(processes) > 3 else ""
         yield f"processes run as that user: {shown}{more}"
-    if owner := owner_of(user, site, root):
+    if owner := other_owner(user, site, root):
         yield owner
 
 
@@ -165,19 +169,19 @@ def has_password(name: str, run: Run) -> bool:
 
 def running(uid: int, root: Path = ROOT) -> list[tuple[int, str]]:
     """Return the processes of a user, each with its name."""
-    found = []
+    processes = []
     for entry in (root / "proc").iterdir():
         if entry.name.isdigit():
             try:
                 if entry.stat().st_uid == uid:
-                    found.append((int(entry.name), process_name(entry)))
+                    processes.append((int(entry.name), process_name(entry)))
             except OSError:  # it ended meanwhile
                 continue
-    return sorted(found)
+    return sorted(processes)
 
 
-def owner_of(user: pwd.struct_passwd, site: str, root: Path = ROOT) -> str:
-    """Return which program a user without processes belongs to, or an empty text."""
+def other_owner(user: pwd.struct_passwd, site: str, root: Path = ROOT) -> str:
+    """Return whose user it is although no process runs as it, or an empty text."""
     name = user.pw_name
     master = root / "usr" / "share" / "base-passwd" / "passwd.master"
     if master.exists() and any(
@@ -227,14 +231,14 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def make_user(name: str, home: str, run: Run) -> None:
-    """Make a system user of the role; raises `HostError` when that does not come about."""
+    """Make a system user of the role; raises `HostError` when that fails."""
     command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]
     command += ["--shell", "/usr/sbin/nologin", "--comment", MADE_BY, name]
     _change(command, run, f"The user {name} could not be made")
 
 
 def remove_user(name: str, run: Run) -> None:
-    """Remove a user and its own group; raises `HostError` when that does not come about."""
+    """Remove a user and its own group; raises `HostError` when that fails."""
     problem = f"The user {name} could not be removed"
     # Where login.defs says `USERGROUPS_ENAB no`, userdel leaves the group, and no user of this name
     # could be made again. It goes first, so that the next run after one that was cut off finds the
@@ -280,7 +284,7 @@ def _change(command: Sequence[str], run: Run, problem: str) -> None:
         code, out, error = run(list(command))
         if code == 0:
             return
-        said = (error or out).strip()
-        if "cannot lock" not in said or time.monotonic() > deadline:
-            raise HostError(f"{problem}; mend the cause and run again. {command[0]} said: {said}")
+        output = (error or out).strip()
+        if "cannot lock" not in output or time.monotonic() > deadline:
+            raise HostError(f"{problem}; mend the cause and run again. {command[0]} said: {output}")
         time.sleep(0.5)

@@ -13,7 +13,7 @@ each with the files' URL paths:
     Every name that a release has, with the newest release's content: names that contain a checksum.
 
 Files are hard links to those of the releases. All of it follows from which releases are on the
-host, and ``index.json``, written last, says for which that was done.
+host, and ``index.json``, written last, lists those it was made for.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Assets:
     """What nginx serves of the releases below a home directory."""
 
     def __init__(self, home: Path, static: Sequence[Mapping[str, str]] | None = None) -> None:
-        """Read what was done before; nothing is changed yet.
+        """Read the index; nothing is changed yet.
 
         Args:
             home: Directory of the site.
             static: Each a ``url`` that begins and ends with a slash, and the app's ``directory``
-                for it; without it, those that were served until now.
+                for it; without it, those in the index.
         """
         self.layout = HomeLayout(home)
         self.root: Path = self.layout.assets
@@ -52,7 +52,7 @@ class Assets:
             self.index: dict[str, Any] = json.loads((self.root / INDEX).read_text())
         except (FileNotFoundError, ValueError):
             self.index = {"static": [], "releases": {}}
-        self.static = self.index["static"] if static is None else [dict(one) for one in static]
+        self.static = self.index["static"] if static is None else list(map(dict, static))
 
     def releases(self) -> list[str]:
         """Return the ids of the releases on the host, the newest first."""
@@ -78,7 +78,8 @@ class Assets:
         digests = {name: known.get(name) or self._digests(name) for name in self.releases()}
         links = {**self._versions(digests), **self._names(digests)}
         directories = {
-            self.root / CURRENT / one["url"].strip("/"): self._files(one) for one in self.static
+            self.root / CURRENT / directory["url"].strip("/"): self._files(directory)
+            for directory in self.static
         }
         self._remove_all_but({*links, *directories, self.root / INDEX})
         for link, file in links.items():
@@ -90,28 +91,28 @@ class Assets:
         self.index = {"static": self.static, "releases": digests}
         write_atomically(self.root / INDEX, json.dumps(self.index) + "\n", 0o644)
 
-    def _files(self, one: Mapping[str, str], release: str = "") -> Path:
+    def _files(self, directory: Mapping[str, str], release: str = "") -> Path:
         """Return where the files of a static directory are, in a release or in the current one."""
         top: Path = self.layout.release(release) if release else self.layout.current
-        return top / "app" / one["directory"]
+        return top / "app" / directory["directory"]
 
     def _digests(self, release: str) -> Digests:
         """Return every static file of a release."""
-        found = {}
-        for one in self.static:
-            top = self._files(one, release)
+        digests = {}
+        for directory in self.static:
+            top, url = self._files(directory, release), directory["url"].strip("/")
             for file in sorted(path for path in top.rglob("*") if path.is_file()):
                 with file.open("rb") as content:
                     digest = hashlib.file_digest(content, "sha512").hexdigest()
-                found[f"{one['url'].strip('/')}/{file.relative_to(top).as_posix()}"] = digest
-        return found
+                digests[f"{url}/{file.relative_to(top).as_posix()}"] = digest
+        return digests
 
     def _file(self, release: str, path: str) -> Path:
         """Return the file of a release that is served at a URL path."""
-        for one in self.static:
-            url = one["url"].strip("/") + "/"
+        for directory in self.static:
+            url = directory["url"].strip("/") + "/"
             if path.startswith(url):
-                return self._files(one, release) / path.removeprefix(url)
+                return self._files(directory, release) / path.removeprefix(url)
         raise ValueError(path)
 
     def _versions(self, digests: Mapping[str, Digests]) -> dict[Path, Path]:
@@ -128,35 +129,35 @@ class Assets:
 
         Of a name that is a file in one release and a directory in another, the newer is taken.
         """
-        found: dict[PurePosixPath, str] = {}
+        digest_of: dict[PurePosixPath, str] = {}
         directories: set[PurePosixPath] = set()
         for files in digests.values():
             for name, digest in files.items():
                 path = PurePosixPath(name)
-                if path not in directories and found.keys().isdisjoint((path, *path.parents)):
-                    found[path] = digest
+                if path not in directories and digest_of.keys().isdisjoint((path, *path.parents)):
+                    digest_of[path] = digest
                     directories.update(path.parents)
         return {
             self.root / NAMES / path: self.root / VERSIONS / digest / path
-            for path, digest in found.items()
+            for path, digest in digest_of.items()
         }
 
-    def _remove_all_but(self, wanted: set[Path]) -> None:
-        """Remove what is below the root and neither wanted nor a directory of something that is."""
-        wanted_directories = {parent for path in wanted for parent in path.parents}
+    def _remove_all_but(self, keep: set[Path]) -> None:
+        """Remove what is below the root, but not these paths and the directories that hold them."""
+        keep_directories = {parent for path in keep for parent in path.parents}
         for directory, folders, names in os.walk(self.root):
             for name in (*names, *folders):
                 path = Path(directory, name)
                 if path.is_dir() and not path.is_symlink():
-                    if path not in wanted_directories:
+                    if path not in keep_directories:
                         shutil.rmtree(path)
                         folders.remove(name)
-                elif path not in wanted:
+                elif path not in keep:
                     path.unlink()
 
 
 def hard_link_atomically(link: Path, file: Path) -> None:
-    """Make `link`, which is not one yet, another name of `file`, without a gap."""
+    """Make `link` another name of `file`, without a gap; another file there is replaced."""
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f".{link.name}.new")
     fresh.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """What a site has on its host: written down before it is made, and removed by that list alone.
 
-The list is the part ``has`` of the site's claim. A site from before there were such lists gets one
-from the files that its claim says it has and from those that carry the role's mark.
+The list is the part ``has`` of the site's claim. A site of an older role, which wrote no such list,
+gets it from the ports and pools in its claim and from the files that carry the role's mark.
 
-Whatever writes a file outside the site's home calls `take` with its path first, so that a run that
-was cut off leaves nothing that nobody knows.
+Code that writes a file outside the site's home calls `take` with its path first, so a run that was
+cut off leaves no file that is not listed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible.module_utils.aroundtheworld.layout import DROP_IN, ROOT, STEPS, Sys
 
 POOLS, METRICS = "aroundtheworld_pools", "aroundtheworld_metrics_port"
 
-# What leads to a home that no variable names.
+# The directory of homes, unless a variable names another home.
 USUAL = Path("/var/lib/tornado")
 
 Has = dict[str, list[Any]]
@@ -59,11 +59,11 @@ def unit_files(claim: Claim, root: Path = ROOT) -> list[Path]:
 
 
 def log_files(site: str, root: Path = ROOT) -> list[Path]:
-    """Return nginx's logs of the site, those of former days included, however they are named."""
+    """Return nginx's logs of the site, also of former days, by whichever name."""
     name = re.compile(rf"{site}\.(access|error)\.log([.-]\d+)*(\.(gz|xz|bz2|zst))?")
     logs = SystemLayout(site, root).nginx_logs
-    found = logs.glob(f"{site}.*") if logs.is_dir() else []
-    return sorted(path for path in found if name.fullmatch(path.name))
+    paths = logs.glob(f"{site}.*") if logs.is_dir() else []
+    return sorted(path for path in paths if name.fullmatch(path.name))
 
 
 def planned_files(claim: Claim, root: Path = ROOT) -> list[Path]:
@@ -72,11 +72,11 @@ def planned_files(claim: Claim, root: Path = ROOT) -> list[Path]:
     return [*unit_files(claim, root), layout.script, *layout.nginx_files]
 
 
-# --- What is known by its content -----------------------------------------------------------------
+# --- The mark -------------------------------------------------------------------------------------
 
 
 def old_marks(site: str) -> list[tuple[re.Pattern[str], str]]:
-    """Return what the files had in them before they had the mark: how they are called, and that."""
+    """Return patterns of names, each with the phrase that such a file of an older role has."""
     worker, name = "Environment=AROUNDTHEWORLD_PORT=%i", re.escape(site)
     return [
         (re.compile(rf"{name}(-handover)?@\.service"), worker),
@@ -100,7 +100,7 @@ def old_marks(site: str) -> list[tuple[re.Pattern[str], str]]:
 
 
 def is_marked(path: Path, site: str) -> bool:
-    """Tell whether the role made a file for the site, by what is in it."""
+    """Tell whether the role made a file for the site, by its content."""
     try:
         text = path.read_text()
     except (OSError, ValueError):
@@ -132,15 +132,15 @@ def nothing() -> Has:
 
 
 def adopted(claim: Claim, root: Path = ROOT) -> Has:
-    """Return what a site from before there were lists has.
+    """Return what a site of an older role has, which wrote no list.
 
-    That is what its claim says, if that is there, and what carries the mark: a worker that was
-    listed earlier may be left from a run that was cut off.
+    That is what follows from its claim, as far as it is there, and what carries the mark: a worker
+    of an earlier inventory may be left from a run that was cut off.
     """
     site = claim["site"]
     known = set(marked_files(site, root))
-    if claim["sockets"]:  # else it was removed, and only its data is left
-        # Of a worker also what is missing: its units may still be in memory.
+    if claim["sockets"]:  # otherwise it was removed, and only its data is left
+        # A worker's drop-in also when it is missing: the worker's units may still be in memory.
         known.update(
             path
             for path in planned_files(claim, root)
@@ -148,7 +148,7 @@ def adopted(claim: Claim, root: Path = ROOT) -> Has:
         )
     home = Path(claim["home"])
     directories = [home, SystemLayout(site, root).etc]
-    if home.parent == USUAL:  # made on the way to the usual home, and by nobody else
+    if home.parent == USUAL:  # only the role makes it
         directories.append(USUAL)
     return {
         "files": sorted(map(str, known)),
@@ -171,8 +171,8 @@ def read_claim(site: str, root: Path = ROOT) -> dict[str, Any]:
 
 def has(site: str, root: Path = ROOT) -> Has:
     """Return what the site has."""
-    found: Has = read_claim(site, root).get("has", nothing())
-    return found
+    belongings: Has = read_claim(site, root).get("has", nothing())
+    return belongings
 
 
 def files(site: str, root: Path = ROOT) -> set[Path]:
@@ -187,10 +187,10 @@ def take(
     users: Iterable[Mapping[str, Any]] = (),
     root: Path = ROOT,
 ) -> None:
-    """Write down what the site is about to have; call it before it is made.
+    """List what the site is about to have; call this before you make it.
 
-    Nothing is written where all of it is known. Without a claim there is nowhere to write, because
-    the claim comes first of all.
+    Nothing is written when all of it is listed already, or when there is no claim yet: the claim is
+    the first thing that a site gets.
     """
     _change(site, root, more=(files, directories, users))
 
@@ -202,7 +202,7 @@ def give_up(
     users: Iterable[Mapping[str, Any]] = (),
     root: Path = ROOT,
 ) -> None:
-    """Write down what the site has no longer; call it after it was removed."""
+    """Take what the site has no longer from the list; call this after you removed it."""
     _change(site, root, less=(files, directories, users))
 
 
@@ -233,7 +233,7 @@ def plain(entry: object) -> Any:  # noqa: ANN401 - a path as text, a user as a m
 
 
 def links(files: Iterable[Path], units: Path) -> Iterator[Path]:
-    """Yield the links by which systemd starts the site's units at boot: they lead to its files."""
+    """Yield the links by which systemd starts the site's units at boot."""
     own = set(files)
     for link in sorted(units.glob("*.wants/*")):
         if link.is_symlink():
@@ -243,7 +243,7 @@ def links(files: Iterable[Path], units: Path) -> Iterator[Path]:
 
 
 def half_made(files: Iterable[Path]) -> Iterator[Path]:
-    """Yield what a run that was killed left beside files that it was just writing."""
+    """Yield what a run that was killed left beside files that it was writing."""
     names: dict[Path, list[str]] = {}
     for path in files:
         names.setdefault(path.parent, []).append(re.escape(path.name))
@@ -255,7 +255,7 @@ def half_made(files: Iterable[Path]) -> Iterator[Path]:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, and the directory of a drop-in or of links unless there are others in it."""
+    """Remove a file, and the directory of a drop-in or of links unless another file is in it."""
     path.unlink(missing_ok=True)
     # systemctl makes the directory of links with the first of them, and leaves it behind.
     if path.parent.name.endswith((".service.d", ".wants")):

@@ -1,7 +1,8 @@
-"""The log of a site's changes, and what it says about releases.
+"""The log of a site's changes, and which releases it shows to be good.
 
-One JSON object a line, oldest first. It holds what the app wrote to the journal when a change
-failed, so it is for root and the site's user, as whom the metrics are told; only root writes.
+It has one JSON object a line, oldest first. It holds what the app wrote to the journal when a
+change failed, so only root and the site's user, as whom the exporter runs, can read it; only root
+writes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ansible.module_utils.aroundtheworld.files import write_atomically
 from ansible.module_utils.aroundtheworld.layout import HomeLayout
 
 MODE = 0o640
-# Beyond this the log is cut down to the newest half of it, and what a rollback needs.
+# A larger log is cut down to its newest half, and what a rollback needs.
 LIMIT_BYTES = 512 * 1024
 # A cause holds the end of a journal, which anybody may have filled.
 CAUSE_CHARACTERS = 8000
@@ -25,22 +26,22 @@ Entry = dict[str, Any]
 
 
 def _group(home: Path) -> int:
-    """Return the group of the site's user: the one that what the app keeps belongs to."""
+    """Return the group of the site's user, which the app's data has too."""
     shared = HomeLayout(home).shared
     return shared.stat().st_gid if shared.is_dir() else 0
 
 
 def exposed(home: Path) -> bool:
-    """Tell whether the log is readable by more, or by fewer, than it should."""
+    """Tell whether more, or fewer, users can read the log than should."""
     path = HomeLayout(home).log
     if not path.is_file():
         return False
-    found = path.stat()
-    return (found.st_mode & 0o777, found.st_gid) != (MODE, _group(home))
+    about = path.stat()
+    return (about.st_mode & 0o777, about.st_gid) != (MODE, _group(home))
 
 
 def secure(home: Path) -> None:
-    """Have the log readable by root and the site's user alone."""
+    """Make the log readable by root and the site's user alone."""
     handle = os.open(HomeLayout(home).log, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         _secure(handle, home)
@@ -55,7 +56,7 @@ def _secure(handle: int, home: Path) -> None:
 
 
 def append_log(home: Path, entry: Mapping[str, Any]) -> None:
-    """Append a change to the log, so that it is there after a crash, and keep the log small."""
+    """Append a change to the log, safe from a crash, and keep the log small."""
     cause = str(entry.get("cause", ""))
     if len(cause) > CAUSE_CHARACTERS:  # it begins with what went wrong, and ends with a journal
         half = CAUSE_CHARACTERS // 2
@@ -86,8 +87,8 @@ def trim(home: Path) -> None:
 def _kept(log: Sequence[Entry], there: set[str]) -> list[Entry]:
     """Return the entries that stay: the newest, and the last of each kind about a release.
 
-    Of each release that is on the host it has to stay known what became of it last, and when it
-    last ran; that is all that `last_good` reads.
+    For each release on the host, the log must still show what became of it last, and when it last
+    ran: `last_good` reads nothing else.
     """
     newest, size = len(log), 0
     while newest and size + len(json.dumps(log[newest - 1])) < LIMIT_BYTES // 2:
@@ -97,7 +98,7 @@ def _kept(log: Sequence[Entry], there: set[str]) -> list[Entry]:
     kept: list[Entry] = []
     for index, entry in reversed(list(enumerate(log))):
         done, verb = entry["outcome"] == "done", entry["verb"]
-        # What it says of which release; the first that is met is the last that was written.
+        # What it shows of which release. This goes backwards: the first to show a fact counts.
         facts = {("became", entry["to"])} | ({("ran", entry["to"])} if done else set())
         if done:
             facts.add(("ran", entry["from"]))
@@ -113,7 +114,7 @@ def _kept(log: Sequence[Entry], there: set[str]) -> list[Entry]:
 
 
 def read_log(home: Path) -> list[Entry]:
-    """Return the changes in the log, oldest first; a line that was cut off is left out."""
+    """Return the changes in the log, oldest first, without lines that were cut off."""
     entries = []
     try:
         lines = HomeLayout(home).log.read_text().splitlines()
@@ -138,9 +139,9 @@ def outcomes(log: list[Entry]) -> dict[str, str]:
 
 
 def last_good(home: Path, current: str) -> list[str]:
-    """Return the releases that may be gone back to, the one before the current first.
+    """Return the releases that you may go back to, the one before the current first.
 
-    A release counts that ran on all workers, is still on the host, and was not found bad since.
+    These are the releases that ran on all workers, are still on the host, and did not fail since.
     """
     layout, log = HomeLayout(home), read_log(home)
     known = outcomes(log)

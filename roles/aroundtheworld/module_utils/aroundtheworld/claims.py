@@ -1,7 +1,7 @@
 """What each site on a host has for itself, so that no two take the same.
 
-A site's claim is a file of its own, ``/etc/SITE/aroundtheworld.json``. It also says what there is
-to remove when the site goes, whatever the inventory says by then.
+Each site has a claim, the file ``/etc/SITE/aroundtheworld.json``. It also lists what to remove with
+the site, whatever the inventory says by then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld.layout import CLAIM, ETC
 
-# What the user database says of a user that the role made.
+# The comment in the user database about a user that the role made.
 MADE_BY = "Made by the aroundtheworld role"
 
 KEYS = {"site", "home", "user", "http_port", "server_names", "pools", "sockets"}
@@ -36,36 +36,37 @@ def removed(claim: Claim) -> dict[str, Any]:
 
 def read_claims(etc: Path = ETC) -> dict[str, dict[str, Any]]:
     """Return the claim of every site on the host, by the site's name."""
-    found = {}
+    claims = {}
     for path in sorted(etc.glob(f"*/{CLAIM}")):
         try:
             claim = json.loads(path.read_text())
         except (OSError, ValueError):  # it goes, or is no claim
             continue
         if isinstance(claim, dict) and claim.keys() >= KEYS:
-            found[path.parent.name] = claim
-    return found
+            claims[path.parent.name] = claim
+    return claims
 
 
-def overlap(one: str, other: str) -> bool:
+def overlap(first: str, second: str) -> bool:
     """Tell whether sockets on these two addresses and one port exclude each other."""
-    return one == other or bool({one, other} & {"0.0.0.0", "::"})  # noqa: S104 - not bound
+    return first == second or bool({first, second} & {"0.0.0.0", "::"})  # noqa: S104 - not bound
 
 
 def claimed_ports(mine: Claim, others: Mapping[str, Claim]) -> dict[int, tuple[str, str]]:
-    """Return the ports that another site has: the variable that wants each, and the site."""
-    found = {}
+    """Return which ports another site has, each with this site's variable and the other's name."""
+    claimed = {}
     own = [*mine["sockets"], _nginx(mine)]
     for name, other in others.items():
         if name == mine["site"]:
             continue
-        for one in own:
+        for socket in own:
             for taken in (*other["sockets"], _nginx(other)):
-                both_nginx = {one["variable"], taken["variable"]} == {"aroundtheworld_http_port"}
-                same = one["port"] == taken["port"] and overlap(one["address"], taken["address"])
-                if same and not both_nginx:
-                    found[one["port"]] = (one["variable"], name)
-    return found
+                variables = {socket["variable"], taken["variable"]}
+                addresses = socket["address"], taken["address"]
+                same = socket["port"] == taken["port"] and overlap(*addresses)
+                if same and variables != {"aroundtheworld_http_port"}:  # nginx serves both
+                    claimed[socket["port"]] = (socket["variable"], name)
+    return claimed
 
 
 def _nginx(claim: Claim) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _nginx(claim: Claim) -> dict[str, Any]:
 
 
 def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:
-    """Yield what `mine` wants although another site on the host has it, each a sentence."""
+    """Yield what is in `mine` although another site on the host has it, each a sentence."""
     site = mine["site"]
     before = claims.get(site, mine)["home"]
     if before != mine["home"] and Path(before).exists():
@@ -93,8 +94,8 @@ def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:
                 f"aroundtheworld_user: {mine['user']!r} is the user of the site {name!r} on this "
                 "host; each site needs its own, or one could read what the other keeps."
             )
-        one, two = Path(mine["home"]), Path(other["home"])
-        if one.is_relative_to(two) or two.is_relative_to(one):
+        home, others = Path(mine["home"]), Path(other["home"])
+        if home.is_relative_to(others) or others.is_relative_to(home):
             yield (
                 f"aroundtheworld_home: {mine['home']!r} and the home of the site {name!r} on this "
                 f"host, {other['home']!r}, lie within one another; give each a directory of its "

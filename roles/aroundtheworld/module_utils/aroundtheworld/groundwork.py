@@ -54,7 +54,7 @@ class Groundwork:
         self.changes: list[str] = []
 
     def changing(self, change: str) -> bool:
-        """Note a change; tell whether it is to be made."""
+        """Note a change, and tell whether to make it."""
         self.changes.append(change)
         return not self.module.check_mode
 
@@ -69,7 +69,7 @@ class Groundwork:
         self.write_script()
 
     def write_claim(self) -> None:
-        """Write the claim, unless another site was faster than the plan's look."""
+        """Write the claim, unless another site took something of it since the plan looked."""
         path = self.layout.claim
         listed = belongings.has(self.site, self.root)
         if not path.parent.exists():
@@ -85,7 +85,7 @@ class Groundwork:
             write_atomically(path, text, 0o644)
 
     def make_user(self) -> None:
-        """Make the workers' user, where there is none of that name."""
+        """Make the workers' user, unless a user has that name."""
         name = self.claim["user"]
         user = find_user(name)
         if user is None and self.changing(f"user {name}"):
@@ -95,7 +95,7 @@ class Groundwork:
                 belongings.take(self.site, users=[entry], root=self.root)
 
     def make_directory(self, directory: Mapping[str, Any]) -> None:
-        """Make a directory and those that lead to it, and put its owner and mode right."""
+        """Make a directory and those that lead to it, and correct its owner and mode."""
         path = Path(directory["path"])
         if not path.is_dir():
             if not self.changing(f"directory {path}"):
@@ -104,7 +104,7 @@ class Groundwork:
             belongings.take(self.site, directories=missing, root=self.root)
             path.mkdir(parents=True)
         elif path == self.layout.home and not self.has_made(path):
-            return  # somebody made it for the site, and the plan found it fit
+            return  # an operator made it for the site, and the plan found it fit
         owner = directory["owner"]
         user = find_user(str(owner))
         # A user who was there before may have another group than one of the same name.

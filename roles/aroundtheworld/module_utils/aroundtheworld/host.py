@@ -46,7 +46,7 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "releases": layout.environments_by_release(),
         "environments": layout.whole_environments(),
         "good_releases": last_good(layout.home, current),
-        # Of a port that another site has, its claim tells more than who listens there.
+        # Without the ports of other sites: `problems` names those sites.
         "taken_ports": occupied(layout, parameters, claimed_ports(claim, claims), run),
         "unfit": problems(claim, claims, run),
         "room": room(layout.home, Path(parameters["temporary"]).expanduser()),

@@ -1,6 +1,6 @@
-"""The journal's last lines about a process that nobody vouches for.
+"""The last lines in the journal about a process that root does not trust.
 
-One line of it may be 32 MiB long, and may hold what tells a terminal to do something.
+One line may be 32 MiB long, and may contain commands to a terminal.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ LIMIT = 64 * 1024  # bytes
 
 
 def journal_lines(matches: Sequence[str], lines: int, limit: int = LIMIT) -> str:
-    """Return the last lines that match, each printable and cut to a length; nothing if it fails.
+    """Return the last lines that match, each printable and cut to a length; nothing if that fails.
 
     Args:
         matches: As journalctl takes them, such as ``--unit=shop@10001.service``.
         lines: How many.
-        limit: Bytes that are read. What is left of more is not the end, so it is a few lines less.
+        limit: Bytes to read. Where there are more, the lines are not the last ones, and fewer.
     """
     command = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={lines}", *matches]
     try:

@@ -139,7 +139,7 @@ class SystemLayout:
 
     @property
     def claim(self) -> Path:
-        """Return the file that says what the site has on its host."""
+        """Return the site's claim: the list of what it has on its host."""
         return self.etc / CLAIM
 
     @property
@@ -159,7 +159,7 @@ class SystemLayout:
 
     @property
     def hold(self) -> Path:
-        """Return the file that says which person holds the site, and why."""
+        """Return the file of a person's hold: who, since when, why."""
         return self.etc / "locked.json"
 
     @property

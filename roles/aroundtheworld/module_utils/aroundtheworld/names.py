@@ -1,4 +1,4 @@
-"""Which names a site cannot have on a host, because something else there goes by them."""
+"""Which names a site cannot have on a host, because something else there has them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ansible.module_utils.aroundtheworld.belongings import (
 from ansible.module_utils.aroundtheworld.claims import Claim
 from ansible.module_utils.aroundtheworld.layout import ROOT, SystemLayout
 
-# Names that systemd gives units and slices itself, on every host or as soon as they are needed.
+# Names that systemd gives to units and slices of its own, on every host or when it needs them.
 SYSTEMD = (
     *("app", "background", "capsule", "dbus", "getty", "init", "machine", "root", "session"),
     *("system", "systemd", "user"),
 )
-# Where units come from that are not the operator's, each below the root.
+# Where packages put units, each below the root.
 PACKAGED = ("usr/lib/systemd/system", "lib/systemd/system", "run/systemd/generator.late")
 # Where systemd finds units, beside the directory that the role writes to.
 UNIT_DIRECTORIES = (
@@ -48,7 +48,7 @@ def name_problems(claim: Claim, root: Path = ROOT) -> Iterator[str]:
             "Debian package, and the site's own units would be called alike. Give the site "
             "another name."
         )
-    if others := foreign(claim, root):
+    if others := foreign_files(claim, root):
         yield (
             f"aroundtheworld_site: this host has {', '.join(others)}, which the site {site!r} did "
             "not make and would overwrite or hide. Give the site or its pool another name, or move "
@@ -57,7 +57,7 @@ def name_problems(claim: Claim, root: Path = ROOT) -> Iterator[str]:
 
 
 def packaged_units(site: str, root: Path = ROOT) -> list[Path]:
-    """Return units of packages, and directories of drop-ins for them, that are called like ours."""
+    """Return units of packages, and their directories of drop-ins, with names like the site's."""
     like = re.compile(rf"{re.escape(site)}([@-].*)?\.[a-z]+(\.d)?")
     return [
         path
@@ -68,8 +68,8 @@ def packaged_units(site: str, root: Path = ROOT) -> list[Path]:
     ]
 
 
-def foreign(claim: Claim, root: Path = ROOT) -> list[str]:
-    """Return files of the host that the site would write, or hide, and has not made."""
+def foreign_files(claim: Claim, root: Path = ROOT) -> list[str]:
+    """Return files of the host that the site did not make and would overwrite or hide."""
     site = claim["site"]
     layout = SystemLayout(site, root)
     before = read_claim(site, root)
@@ -81,7 +81,7 @@ def foreign(claim: Claim, root: Path = ROOT) -> list[str]:
     paths = [path for path in planned if path not in own]
     names = {path.name for path in planned if path.parent == layout.units}
     if not before:
-        # Later an operator may say of it how the site as a whole yields to the rest of the host.
+        # Later an operator may write it, for how the whole site yields to the rest of the host.
         names.add(layout.site_slice)
         paths.append(layout.units / layout.site_slice)
     paths += [root / place / name for place in UNIT_DIRECTORIES for name in sorted(names)]
@@ -89,9 +89,9 @@ def foreign(claim: Claim, root: Path = ROOT) -> list[str]:
         paths.append(layout.run)
         if layout.etc.is_dir():
             paths += sorted(layout.etc.iterdir())[:1]
-    found = [path for path in paths if path.exists() or path.is_symlink()]
-    # /lib is a link to /usr/lib, and one file is named once.
-    return [str(path) for path in dict.fromkeys(map(_real, found))]
+    present = [path for path in paths if path.exists() or path.is_symlink()]
+    # /lib is a link to /usr/lib: name each file once.
+    return [str(path) for path in dict.fromkeys(map(_real, present))]
 
 
 def _real(path: Path) -> Path:

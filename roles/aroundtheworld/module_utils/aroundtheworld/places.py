@@ -63,20 +63,20 @@ SHARED = (
 def home_problems(home: str, site: str, run: Run, root: Path = ROOT) -> Iterator[str]:
     """Yield what keeps `home` from being the home of the site, each a sentence.
 
-    Of a home in which the site runs already, only that is asked which may change.
+    Of a home in which the site runs already, look only at what may change.
     """
     before = read_claim(site, root)
     own = before.get("home") == home
     path = Path(home)
-    if not own or not HomeLayout(root / home.lstrip("/")).current_release():
-        reason = _taken(path) or _led_to(path, root)
+    if not own or not HomeLayout(_below(root, path)).current_release():
+        reason = _taken(path) or _way_there(path, root)
         if not reason and not own:
-            reason = _somebodys(path, root) or _packages(path, run, root)
+            reason = _other_content(path, root) or _packages(path, run, root)
         if reason:
             yield f"aroundtheworld_home: {home!r} is not allowed; {reason}. {ALLOWED}."
             return
-    existing = next(one for one in (path, *path.parents) if (root / str(one).lstrip("/")).exists())
-    flags = os.statvfs(root / str(existing).lstrip("/")).f_flag
+    existing = next(at for at in (_below(root, above) for above in _upwards(path)) if at.exists())
+    flags = os.statvfs(existing).f_flag
     for flag, word in ((os.ST_NOEXEC, "noexec"), (os.ST_RDONLY, "ro")):
         if flags & flag:
             yield (
@@ -87,8 +87,18 @@ def home_problems(home: str, site: str, run: Run, root: Path = ROOT) -> Iterator
             )
 
 
+def _upwards(path: Path) -> list[Path]:
+    """Return the path and those that lead to it, the root last."""
+    return [path, *path.parents]
+
+
+def _below(root: Path, path: Path) -> Path:
+    """Return where a path of the host is below `root`."""
+    return root / str(path).lstrip("/")
+
+
 def _taken(path: Path) -> str:
-    """Return what a path is already for, by its name alone."""
+    """Return what a path is for already, by its name alone."""
     if str(path) in SHARED:
         return "other programs keep things there as well"
     for name, meaning in TAKEN.items():
@@ -101,36 +111,36 @@ def _taken(path: Path) -> str:
     return ""
 
 
-def _led_to(path: Path, root: Path) -> str:
-    """Return what about the directories that lead to a path speaks against it."""
-    for one in (*list(path.parents)[-2::-1], path):
-        real = root / str(one).lstrip("/")
+def _way_there(path: Path, root: Path) -> str:
+    """Return what is wrong with the directories that lead to a path."""
+    for part in reversed(_upwards(path)[:-1]):
+        real = _below(root, part)
         if real.is_symlink():
-            return f"{one} is a link to {real.readlink()}; give the path that it leads to"
+            return f"{part} is a link to {real.readlink()}; give the path that it leads to"
         if not real.exists():
             break
         about = real.stat()
         if not stat.S_ISDIR(about.st_mode):
-            return f"{one} is not a directory"
-        if one == path:
+            return f"{part} is not a directory"
+        if part == path:
             break
         if about.st_uid != root.stat().st_uid:
-            return f"{one} belongs to {_name(about.st_uid)}, who could put something else there"
+            return f"{part} belongs to {_name(about.st_uid)}, who could put something else there"
         if about.st_mode & 0o022:
             mode = stat.S_IMODE(about.st_mode)
-            return f"others may write to {one} (mode {mode:04o}), and put something else there"
+            return f"others may write to {part} (mode {mode:04o}), and put something else there"
         if not about.st_mode & 0o001:
             mode = stat.S_IMODE(about.st_mode)
-            return f"the site's user and nginx cannot enter {one} (mode {mode:04o})"
+            return f"the site's user and nginx cannot enter {part} (mode {mode:04o})"
     return ""
 
 
-def _somebodys(path: Path, root: Path) -> str:
-    """Return whose a directory is that exists and that the role did not make."""
-    real = root / str(path).lstrip("/")
+def _other_content(path: Path, root: Path) -> str:
+    """Return what is in a directory that the role did not make, or whose it is."""
+    real = _below(root, path)
     if not real.exists():
         return ""
-    if inside := sorted(one.name for one in real.iterdir() if one.name != "lost+found"):
+    if inside := sorted(entry.name for entry in real.iterdir() if entry.name != "lost+found"):
         more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
         return (
             f"it exists and the role did not make it, and there is {', '.join(inside[:3])}{more} "
@@ -150,9 +160,9 @@ def _somebodys(path: Path, root: Path) -> str:
 def _packages(path: Path, run: Run, root: Path) -> str:
     """Return which package has a directory that leads to a path, below those that all share."""
     above = [
-        str(one)
-        for one in (path, *path.parents)
-        if (root / str(one).lstrip("/")).is_dir() and str(one) not in ("/", *SHARED)
+        str(part)
+        for part in _upwards(path)
+        if _below(root, part).is_dir() and str(part) not in ("/", *SHARED)
     ]
     if not above:
         return ""

@@ -14,7 +14,7 @@ from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.sockets import Listener
 from ansible.module_utils.aroundtheworld.untrusted import process_name
 
-# What takes the port on which nginx tells its own numbers.
+# For the port on which nginx shows its own numbers.
 NGINX_STATUS = "aroundtheworld_metrics_port (nginx has the one after it)"
 
 
@@ -56,17 +56,17 @@ def own_ports(layout: SystemLayout, run: Run) -> set[int]:
 
 def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
     """Return for each of the inodes the id and name of the first process that holds it."""
-    found: dict[str, tuple[int, str]] = {}
+    held: dict[str, tuple[int, str]] = {}
     for process in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
         try:
             for handle in (proc / str(process) / "fd").iterdir():
                 link = str(handle.readlink())
                 if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
                     name = process_name(proc / str(process))
-                    found.setdefault(inode, (process, name))
+                    held.setdefault(inode, (process, name))
         except OSError:  # the process ended meanwhile
             continue
-    return found
+    return held
 
 
 def taken_ports(

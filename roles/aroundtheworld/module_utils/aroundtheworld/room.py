@@ -18,8 +18,8 @@ def left(path: Path) -> dict[str, Any]:
 
     Returns:
         C(mount), where it is mounted; C(device), which tells it from others; C(bytes) and
-        C(inodes) that others than root may still take, for what is kept for root is kept for
-        trouble. C(inodes) is none on a file system that makes them as it needs them.
+        C(inodes) that users other than root may still take: root's reserve is for trouble.
+        C(inodes) is none on a file system that makes them as it needs them.
     """
     place = nearest(path)
     about = os.statvfs(place)

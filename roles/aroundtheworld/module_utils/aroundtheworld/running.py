@@ -10,20 +10,20 @@ from ansible.module_utils.aroundtheworld.systemd import Systemd
 
 
 class Running:
-    """Finds what of a site is to be stopped, and nothing of anybody else."""
+    """Finds which units of a site to stop, and no other's."""
 
     def __init__(
         self, systemd: Systemd, site: str, files: Sequence[Path], root: Path = ROOT
     ) -> None:
-        """Take the files that the site has; systemd is asked by `groups`."""
+        """Take the files that the site has; `groups` asks systemd."""
         self.systemd, self.files, self.layout = systemd, files, SystemLayout(site, root)
         self.names = self._names()
 
     def groups(self) -> list[list[str]]:
         """Return the units that run, in groups that stop at once, in order.
 
-        Sockets first, because a connection to one would start its service again; slices last, those
-        of the pools before the one around them.
+        Sockets are first, because a connection to one would start its service again; slices are
+        last, those of the pools before the one around them.
         """
         kinds = (".socket", ".service", ".slice")
         sockets, services, slices = (
@@ -32,9 +32,9 @@ class Running:
         around = self.layout.site_slice
         return [
             self._running(sockets),
-            [*self._running(services), *self._of_the_moment()],
-            [name for name in self._running(slices) if not self._somebodys(name)],
-            [name for name in self._running([around]) if self.files and not self._somebodys(name)],
+            [*self._running(services), *self._transient()],
+            [name for name in self._running(slices) if not self._is_others(name)],
+            [name for name in self._running([around]) if self.files and not self._is_others(name)],
         ]
 
     def _names(self) -> set[str]:
@@ -59,10 +59,10 @@ class Running:
         units = (line.split() for line in out.splitlines() if line.strip())
         return [name for name, _, active, *_ in units if active != "inactive"]
 
-    def _of_the_moment(self) -> Iterator[str]:
-        """Yield the services without a file of their own that run what the app brings.
+    def _transient(self) -> Iterator[str]:
+        """Yield the services without a unit file that run the app's commands.
 
-        They are the site's when they have its environment.
+        They are the site's when they have its environment file.
         """
         environment = self.layout.environment_file
         for name in self._running(
@@ -74,11 +74,11 @@ class Running:
             if f"EnvironmentFiles={environment} " in about:
                 yield name
 
-    def _somebodys(self, name: str) -> bool:
-        """Tell whether a slice is somebody else's, or somebody else is in it.
+    def _is_others(self, name: str) -> bool:
+        """Tell whether a slice is not the site's, or holds units that are not.
 
-        The slice around the pools has no file, unless an operator says how the site as a whole
-        yields to the rest of the host.
+        The slice around the pools has no file, unless an operator wrote one for how the site as a
+        whole yields to the rest of the host.
         """
         about = self.systemd.call("show", "--property=FragmentPath,RequiredBy", "--", name)
         values = dict(line.partition("=")[::2] for line in about.splitlines())

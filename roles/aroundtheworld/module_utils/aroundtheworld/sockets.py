@@ -1,4 +1,4 @@
-"""Which TCP sockets of the host listen, as the kernel says."""
+"""Which TCP sockets of the host listen, from the kernel's tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 def bracketed(address: str) -> str:
-    """Return an address as it is written before ``:port``: one of IPv6 in brackets."""
+    """Return an address as it is written before ``:port``: IPv6 in brackets."""
     return f"[{address}]" if ":" in address else address
 
 

@@ -1,4 +1,4 @@
-"""What systemd says, and how it is told something."""
+"""Commands to systemd and questions to it, through systemctl and the journal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 class HostError(Exception):
-    """Something on the host did not come about; the message says what, for a person."""
+    """Something on the host failed; the message is for a person."""
 
 
 class Systemd:
-    """Asks systemd and tells it, through systemctl."""
+    """Runs systemctl."""
 
     def __init__(self, module: AnsibleModule) -> None:
         """Keep `module` for running commands."""
@@ -29,18 +29,18 @@ class Systemd:
         return str(out)
 
     def show(self, units: Sequence[str], more: Sequence[str] = ()) -> dict[str, dict[str, str]]:
-        """Return unit name to its properties, perhaps `more`, for all `units` in one call."""
+        """Return by the name of each unit its properties, also `more` ones, from one call."""
         if not units:
             return {}
         names = "Id,ActiveState,UnitFileState,NeedDaemonReload"
         started = "ExecMainStartTimestampMonotonic"
-        asked = ",".join([names, started, *more])
-        out = self.call("show", f"--property={asked}", "--", *units)
-        found = {}
+        properties_to_show = ",".join([names, started, *more])
+        out = self.call("show", f"--property={properties_to_show}", "--", *units)
+        shown = {}
         for block in out.strip().split("\n\n"):
             properties = dict(line.partition("=")[::2] for line in block.splitlines())
-            found[properties["Id"]] = properties
-        return found
+            shown[properties["Id"]] = properties
+        return shown
 
     def loaded(self, pattern: str) -> set[str]:
         """Return the names of the units in memory that match `pattern`."""
@@ -54,18 +54,18 @@ class Systemd:
             unit: Its name.
             lines: How many at most.
             since: A moment (seconds since 1970). Of a unit that has started more than once since,
-                it is the last start of which the process itself left something: one that has only
-                just begun tells nothing about the failure yet.
+                it is the last start whose process left lines of its own: one that has only just
+                begun shows nothing about the failure yet.
         """
-        this = self.call(
+        invocation = self.call(
             "show", "--property=InvocationID", "--value", "--", unit, check=False
         ).strip()
         if since is not None:
-            this = self._telling_start(unit, since) or this
-        matches = [f"_SYSTEMD_INVOCATION_ID={this}", "+", f"INVOCATION_ID={this}"]
-        return str(journal_lines(matches if this else [f"--unit={unit}"], lines))
+            invocation = self._last_start_with_lines(unit, since) or invocation
+        matches = [f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}"]
+        return str(journal_lines(matches if invocation else [f"--unit={unit}"], lines))
 
-    def _telling_start(self, unit: str, since: float) -> str:
+    def _last_start_with_lines(self, unit: str, since: float) -> str:
         """Return the last start of the unit after a moment that left lines of its own, by its id.
 
         Of those the longest: a process that is only just starting may have left a line or two.

@@ -1,7 +1,7 @@
-"""Text by processes that root does not trust, made fit for a terminal, a log or a message.
+"""Text of processes that root does not trust, made fit for a terminal, a log or a message.
 
-What a worker says of itself, what it writes into the journal and how it calls itself may hold
-control characters, by which a terminal is told to do something, and may be of any length.
+What a worker answers, writes to the journal or calls itself may contain control characters, which
+command a terminal, and may be of any length.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ LINES, LENGTH = 20, 300
 
 
 def printable(text: str, length: int = LENGTH) -> str:
-    """Return the text on one line of at most `length` characters, with nothing but characters.
+    """Return the text on one line of at most `length` characters, all of them printable.
 
-    Whatever is not printable, line ends among it, becomes a question mark.
+    Other characters, line ends too, become question marks.
     """
-    # Cut before it is looked at, so that a huge text costs no more than a long one.
+    # Cut first, so that a huge text costs no more than a long one.
     shown = "".join(letter if letter.isprintable() else "?" for letter in text[:length])
     return f"{shown[:-1]}…" if len(text) > length else shown
 
@@ -28,5 +28,5 @@ def printable_lines(text: str, count: int = LINES, length: int = LENGTH) -> str:
 
 
 def process_name(process: Path) -> str:
-    """Return how a process below /proc calls itself; raises `OSError` when it has ended."""
+    """Return the name that a process below /proc gave itself; raises `OSError` when it ended."""
     return printable((process / "comm").read_bytes().decode(errors="replace").strip())
