@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from tests.role_files import load_python
-
-action = load_python("action_plugins/aroundtheworld_workers.py")
+from aroundtheworld_controller import progress
 
 
 class Connection:
@@ -31,8 +29,8 @@ class Connection:
 @pytest.fixture
 def shown(monkeypatch):
     lines = []
-    monkeypatch.setattr(action.display, "display", lines.append)
-    monkeypatch.setattr(action, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(progress.display, "display", lines.append)
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.01)
     return lines
 
 
@@ -41,29 +39,29 @@ def story(*phases, run="this"):
 
 
 def test_each_phase_is_shown_once(shown):
-    prepare, exchange = ("prepare", 0.0), ("exchange 10004", 1.5)
+    prepare, replace = ("prepare", 0.0), ("replace 10004", 1.5)
     connection = Connection(
         "",
         '{"who": "ad',  # it is just being written
         story(("prepare", 0.0), ("revert", 9.0), run="the one before"),
-        action.AnsibleError("the connection was lost"),
+        progress.AnsibleError("the connection was lost"),
         story(prepare),
-        story(prepare, exchange),
+        story(prepare, replace),
     )
-    with action.shown(connection, "web1", "the shop", "this"):
+    with progress.shown(connection, "web1", "the shop", "this"):
         give_up = time.monotonic() + 5
         while len(connection.commands) < 9 and time.monotonic() < give_up:
             time.sleep(0.01)
-    assert shown == ["web1:    0.0 s  prepare", "web1:    1.5 s  exchange 10004"]
+    assert shown == ["web1:    0.0 s  prepare", "web1:    1.5 s  replace 10004"]
     assert set(connection.commands) == {"cat '/run/aroundtheworld-locks/the shop.json'"}
     assert connection.become == "sudo", "the task's own connection was changed"
 
 
 def test_a_run_that_is_soon_over_costs_nothing(shown, monkeypatch):
-    monkeypatch.setattr(action, "EVERY_SECONDS", 60)
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 60)
     connection = Connection(story(("prepare", 0.0)))
     begun = time.monotonic()
-    with action.shown(connection, "web1", "shop", "this"):
+    with progress.shown(connection, "web1", "shop", "this"):
         pass
     assert time.monotonic() - begun < 1
     assert (connection.commands, shown) == ([], [])
