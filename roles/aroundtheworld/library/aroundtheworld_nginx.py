@@ -95,7 +95,7 @@ def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
             {
                 "before_header": str(change.place.file),
                 "after_header": str(change.place.file),
-                "before": change.before_text,
+                "before": change.content_before,
                 "after": change.content,
             },
             {"prepared": "\n".join(steps)},

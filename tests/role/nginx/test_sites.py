@@ -7,7 +7,7 @@ import pytest
 from ansible.module_utils.aroundtheworld.nginx.change import ALONE
 
 from tests.render import MODELS, render, variables_for
-from tests.role.nginx_process import NGINX, needs_nginx
+from tests.role.nginx.process import NGINX, needs_nginx
 
 pytestmark = needs_nginx
 
@@ -52,5 +52,5 @@ def test_nginx_accepts_two_sites(tmp_path, model):
 
 def test_nginx_would_not_accept_one_name_for_two_zones(tmp_path, monkeypatch):
     wrong = render("site.conf.j2", variables_for({})).replace("_admin_in_flight", "_admin_backends")
-    monkeypatch.setattr("tests.role.test_sites.render", lambda *_: wrong)
+    monkeypatch.setattr("tests.role.nginx.test_sites.render", lambda *_: wrong)
     assert "aroundtheworld_admin_backends" in verdict(tmp_path, "default")

@@ -14,7 +14,7 @@ import pytest
 from ansible.module_utils.aroundtheworld.nginx.site import identified
 
 from tests.render import render, variables_for
-from tests.role.nginx_process import Host, free_port, needs_nginx, placed
+from tests.role.nginx.process import Host, free_port, needs_nginx, placed
 
 pytestmark = needs_nginx
 

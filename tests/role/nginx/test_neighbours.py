@@ -15,7 +15,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import (
 from ansible.module_utils.aroundtheworld.nginx.influences import warnings
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, Neighbourhood
 
-from tests.role.nginx_process import NGINX, NGINX_ORG, Host, free_port, needs_nginx
+from tests.role.nginx.process import NGINX, NGINX_ORG, Host, free_port, needs_nginx
 
 pytestmark = needs_nginx
 

@@ -196,3 +196,9 @@ def placed(text: str, root: Path) -> str:
     """Return a rendered site with logs and types where an ordinary user may have them."""
     text = text.replace("/etc/nginx/mime.types", str(root / "nginx" / "mime.types"))
     return re.sub(r"/var/log/nginx", str(root), text)
+
+
+def paths(host: Host) -> tuple[Path, Path, Path]:
+    """Return a site's file, the link to it, and the link to Debian's welcome page."""
+    available, enabled = host.etc / "sites-available", host.etc / "sites-enabled"
+    return available / "shop.conf", enabled / "shop.conf", enabled / "default"

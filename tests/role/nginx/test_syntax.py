@@ -7,7 +7,7 @@ import pytest
 from ansible.module_utils.aroundtheworld.nginx.syntax import ConfigurationError, parse
 
 from tests.render import MODELS, render, variables_for
-from tests.role.nginx_process import NGINX, needs_nginx
+from tests.role.nginx.process import NGINX, needs_nginx
 from tests.role.rendered import parse_nginx
 
 

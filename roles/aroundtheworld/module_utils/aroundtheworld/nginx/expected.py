@@ -1,0 +1,83 @@
+"""Which files of nginx's a site has when it is served as its content says, and which it has not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.nginx import site
+from ansible.module_utils.aroundtheworld.nginx.configuration import Run
+from ansible.module_utils.aroundtheworld.nginx.site import Place
+from ansible.module_utils.aroundtheworld.nginx.states import Link, State
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Where nginx's files are, and where each site's claim is."""
+
+    nginx: Path
+    etc: Path
+
+    @property
+    def default(self) -> Path:
+        """Return the link by which Debian's welcome page is on."""
+        return self.nginx / "sites-enabled" / "default"
+
+
+def expected_states(
+    run: Run, name: str, content: str, place: Place, where: Directories, *, remove_default: bool
+) -> dict[Path, State]:
+    """Return what should be at which path, in the order in which it is done.
+
+    Args:
+        run: Runs a command.
+        name: The site's.
+        content: Its configuration; without one, nginx does not serve it any more.
+        place: Where its configuration is.
+        where: The directories.
+        remove_default: Whether Debian's welcome page is switched off.
+    """
+    states: dict[Path, State] = {}
+    note = where.etc / name / site.NOTE
+    if content:
+        states[place.file] = content
+        if place.link:
+            states[place.link] = Link(place.file)
+    kept = set(states)
+    for path in _former(name, place, where):
+        if path not in kept:
+            states[path] = None
+    if content and remove_default and site.default_is_on(run, where.nginx):
+        # The note first: that it is off by the site's doing must never be forgotten.
+        if note.parent.is_dir():
+            states[note] = site.note_text(str(where.default.readlink()))
+        states[where.default] = None
+    target = "" if content else site.read_note(name, where.etc)
+    if target:
+        states[note] = None
+        if heirs := site.heirs(name, where.etc):
+            # Their visitors have come to where it was; the last of the sites switches it on again.
+            states[where.etc / heirs[0] / site.NOTE] = site.note_text(target)
+        elif not os.path.lexists(where.default) and site.default_is_debians(run, where.nginx):
+            states[where.default] = Link(target)
+    return states
+
+
+def _former(name: str, place: Place, where: Directories) -> Iterator[Path]:
+    """Yield where files of the site are, links before what they lead to."""
+    usual = site.debian(name, where.nginx)
+    links = [usual.read, place.read, where.nginx / "conf.d" / f"{name}.conf"]
+    for path in dict.fromkeys([*links, usual.file, place.file]):
+        if os.path.lexists(path) and _is_own(path, name, usual, where):
+            yield path
+
+
+def _is_own(path: Path, name: str, usual: Place, where: Directories) -> bool:
+    """Tell whether a path of the site's name is the site's; a broken link there is."""
+    if path.is_symlink() and path.readlink() == usual.file:
+        return True
+    listed = belongings.files(name, root=where.etc.parent)
+    return path in listed or bool(site.is_own(path, name))
