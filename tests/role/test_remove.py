@@ -2,17 +2,16 @@
 
 import fnmatch
 import json
-import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from ansible.module_utils.aroundtheworld import accounts, belongings, claims
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 
 from tests.role_files import load_python
 
 remove = load_python("library/aroundtheworld_remove.py")
-accounts = sys.modules["ansible.module_utils.aroundtheworld.accounts"]
-belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
-claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 
 UNITS = "etc/systemd/system"
 # What a deployed site has on its host, beside what stays.
@@ -169,7 +168,7 @@ def host(tmp_path, monkeypatch):
 @pytest.fixture
 def run(host, run_module, monkeypatch):
     monkeypatch.setattr(remove, "Systemd", lambda module: host)
-    monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
+    monkeypatch.setattr(remove, "SiteLayout", partial(SiteLayout, root=host.root))
 
     def run(*, data=False, home="srv/shop", check=False, site="shop"):
         home = str(host.root / home)
@@ -275,7 +274,7 @@ def test_a_site_of_which_there_is_only_this_goes(tmp_path, host, run, path, monk
     host.make(path)
     host.claim("shop", "srv/shop", "shopkeeper", has=GOES)
     host.active.clear()
-    monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
+    monkeypatch.setattr(remove, "SiteLayout", partial(SiteLayout, root=host.root))
     assert run(data=True)["changed"]
     assert [left for left in host.left() if (host.root / left).is_file()] == []
     assert "shopkeeper" not in host.users
@@ -286,7 +285,7 @@ def test_where_there_never_was_a_site_nothing_is_done(tmp_path, host, run, monke
     host.root.mkdir()
     host.active.clear()
     host.users.clear()
-    monkeypatch.setitem(remove.Removal.__init__.__kwdefaults__, "root", host.root)
+    monkeypatch.setattr(remove, "SiteLayout", partial(SiteLayout, root=host.root))
     assert run()["steps"] == run(data=True)["steps"] == []
     assert list(host.root.iterdir()) == []
 

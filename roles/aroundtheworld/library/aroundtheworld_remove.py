@@ -46,9 +46,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
-from ansible.module_utils.aroundtheworld.removal import Removal
+from ansible.module_utils.aroundtheworld.remains import Remains
+from ansible.module_utils.aroundtheworld.removal import carry_out, removal_steps
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
 
@@ -73,17 +75,12 @@ def main() -> None:
 
 def work(module: AnsibleModule, parameters: Mapping[str, Any]) -> None:
     """Find what there is, remove it, and end the task."""
+    layout = SiteLayout(Path(parameters["home"]), parameters["site"])
     try:
-        removal = Removal(
-            Systemd(module),
-            parameters["site"],
-            Path(parameters["home"]),
-            parameters["user"],
-            data=parameters["data"],
-        )
-        plan, kept = removal.plan(), removal.kept()
+        remains = Remains(layout, parameters["user"], data=parameters["data"])
+        plan, kept = removal_steps(remains, Systemd(module)), remains.kept()
         if plan and not module.check_mode:
-            removal.carry_out(plan, parameters["who"])
+            carry_out(plan, remains, parameters["who"])
     except (HostError, OSError) as failure:
         module.fail_json(msg=f"The site was not removed, or not all of it: {failure}")
     steps = [sentence for sentence, _ in plan]
