@@ -38,5 +38,5 @@ def load_yaml(path: str) -> Any:
 def load_options() -> dict[str, dict[str, Any]]:
     """Return the role's variables with their specifications."""
     options: dict[str, dict[str, Any]]
-    options = load_yaml("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    options = load_yaml("meta/argument_specs.yml")["argument_specs"]["variables"]["options"]
     return options

@@ -5,12 +5,20 @@ import pytest
 from aroundtheworld_controller.pools import KINDS, pool_with_defaults
 from aroundtheworld_controller.variables import PREFIX, TYPES, convert
 from tests.role.refusals import problems_with
-from tests.role_files import load_options, load_yaml
+from tests.role_files import ROLE, load_options, load_yaml
 
 OPTIONS = load_options()
 SETTINGS = load_yaml("meta/pool_settings.yml")
 DEFAULTS = load_yaml("defaults/main.yml")
 INTERNAL = load_yaml("vars/main.yml")
+
+
+def test_ansible_checks_nothing_before_the_plan_does():
+    """It would where an entry point of the specifications is a file of tasks."""
+    entry_points = set(load_yaml("meta/argument_specs.yml")["argument_specs"])
+    tasks = {path.stem for path in (ROLE / "tasks").iterdir()}
+    assert "main" in tasks
+    assert entry_points.isdisjoint(tasks)
 
 
 def test_every_default_in_the_specifications_is_the_real_one():

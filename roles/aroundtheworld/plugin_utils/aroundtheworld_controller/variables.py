@@ -66,7 +66,7 @@ def refuse(problems: Iterable[str]) -> None:
 def load_options() -> dict[str, Any]:
     """Return the options of ``meta/argument_specs.yml``: variable name to its specification."""
     text = (ROLE / "meta" / "argument_specs.yml").read_text()
-    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["variables"]["options"]
     return options
 
 
