@@ -68,8 +68,8 @@ def commit(git: Repository, files: Mapping[str, str]) -> str:
 
 def from_git(git: Repository, cache: Path, revision: str = "main", **more: object) -> Path:
     """Return the app's directory of a revision."""
-    given = {"repository": str(git.repository), "revision": revision, **more}
-    app: Path = source.find_app("", given, {}, cache)
+    value = {"repository": str(git.repository), "revision": revision, **more}
+    app: Path = source.find_app("", value, {}, cache)
     return app
 
 

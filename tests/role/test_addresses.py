@@ -63,9 +63,9 @@ def test_addresses_in_a_text_are_shown_so_and_the_text_stays():
 )
 @pytest.mark.parametrize("form", ["love%2Flace", "love/lace"])
 def test_what_a_program_makes_of_a_secret_is_not_shown_either(address, form):
-    said = shown_with(address, f"remote: {form} is not the password of ada")
-    assert "love" not in said
-    assert said.endswith("is not the password of ada")
+    message = shown_with(address, f"remote: {form} is not the password of ada")
+    assert "love" not in message
+    assert message.endswith("is not the password of ada")
 
 
 def test_a_short_password_does_not_garble_the_text():

@@ -223,10 +223,10 @@ def test_a_url_that_cannot_be_served_is_refused(url, said):
 @pytest.mark.parametrize(
     ("directory", "said"),
     [
-        ("", "it must be a directory in the app's"),
-        (".", "it must be a directory in the app's"),
-        ("/etc", "it must be a directory in the app's"),
-        ("../static", "it must be a directory in the app's"),
+        ("", "it must be a directory below the app's"),
+        (".", "it must be a directory below the app's"),
+        ("/etc", "it must be a directory below the app's"),
+        ("../static", "it must be a directory below the app's"),
         ("shop", "it holds the app's code"),
     ],
 )

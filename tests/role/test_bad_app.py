@@ -39,7 +39,7 @@ def test_an_app_directory_that_is_missing(app):
 def test_an_app_directory_that_is_a_file(app):
     (problem,) = release_problems(app / "shop.py")
     assert "aroundtheworld_app_dir: " in problem
-    assert "give the one that holds the app and its requirements" in problem
+    assert "set the directory that holds the app and its requirements" in problem
 
 
 def test_a_lock_file_that_is_missing(app):

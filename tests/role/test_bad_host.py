@@ -1,4 +1,4 @@
-"""What keeps a site from a host is said with the host's name."""
+"""What keeps a site from a host is message with the host's name."""
 
 import pytest
 

@@ -61,7 +61,7 @@ ONE_PROBLEM = [
         "no pools",
         {"aroundtheworld_pools": []},
         "aroundtheworld_pools: no pool has '/'",
-        "none given",
+        "there are none",
     ),
     case(
         "no pool for the rest",

@@ -190,8 +190,8 @@ def test_systemd_run_gets_the_words_with_nothing_to_put_in():
     assert unit_text("") == ""
 
 
-def exec_lines(given, unit):
-    text = render("units.j2", variables_for(given))
+def exec_lines(changes, unit):
+    text = render("units.j2", variables_for(changes))
     part = text.partition(f"{unit}\n")[2].partition("\n# /etc/systemd")[0]
     return [line[10:] for line in part.splitlines() if line.startswith("ExecStart=")]
 
@@ -200,17 +200,17 @@ ODD = 'python -c \'import sys; print("$HOME", "100%")\' {port}'
 
 
 def test_every_unit_has_its_command_by_this_rule():
-    given = {
+    changes = {
         "aroundtheworld_migrate_command": ODD,
         "aroundtheworld_pools": [
             {"name": "public", "ports": [10001], "paths": ["/"], "command": ODD, "binds": True}
         ],
     }
     words = meant(ODD)
-    (worker,) = exec_lines(given, "aroundtheworld@10001.service.d/pool.conf")
+    (worker,) = exec_lines(changes, "aroundtheworld@10001.service.d/pool.conf")
     filled = [word.replace("{port}", "10001") for word in words]
     assert systemds_words(worker) == ["/usr/bin/env", *filled]
-    (migrate,) = exec_lines(given, "aroundtheworld-migrate.service")
+    (migrate,) = exec_lines(changes, "aroundtheworld-migrate.service")
     assert systemds_words(migrate) == ["/usr/bin/env", *words]
-    (trial,) = exec_lines(given, "aroundtheworld-trial.service")
+    (trial,) = exec_lines(changes, "aroundtheworld-trial.service")
     assert systemds_words(trial.partition(" -- ")[2]) == ["/usr/bin/env", *words]

@@ -1,4 +1,4 @@
-"""The same commit is the same files, whatever the controller's git is told; and nothing runs."""
+"""The same commit is the same files, whatever the controller's git is configured to do."""
 
 import os
 import subprocess
@@ -77,7 +77,7 @@ def settings(mark):
 
 
 @pytest.fixture
-def told(git, mark, monkeypatch):
+def configured(git, mark, monkeypatch):
     """Tells git all of that, in the operator's configuration and in the environment."""
     (mark.parent / "attributes").write_text("* text eol=crlf filter=loud\n")
     for directory in ("hooks", "template/hooks"):
@@ -105,7 +105,7 @@ def identity(app):
     return content_id({"app": (app, app_files(app, []))})
 
 
-def test_the_files_are_what_was_committed_to_the_last_byte(odd, git, cache, told, mark):
+def test_the_files_are_what_was_committed_to_the_last_byte(odd, git, cache, configured, mark):
     app = from_git(git, cache, odd)
     assert {name: (app / name).read_bytes() for name in ODD} == ODD
     assert not mark.exists()
@@ -115,11 +115,11 @@ def test_the_files_are_what_was_committed_to_the_last_byte(odd, git, cache, told
 
 def test_the_same_commit_is_the_same_release_on_every_laptop(odd, git, tmp_path, request):
     before = identity(from_git(git, tmp_path / "one", odd))
-    request.getfixturevalue("told")
+    request.getfixturevalue("configured")
     assert identity(from_git(git, tmp_path / "other", odd)) == before
 
 
-def test_a_signature_is_still_believed_by_the_operators_configuration(git, cache, told, mark):
+def test_a_signature_is_still_believed_by_the_operators_configuration(git, cache, configured, mark):
     environment = {name: os.environ[name] for name in ("HOME", "PATH")}
     command = ["git", "-C", git.repository, "tag", "--sign", "--message", "One", "v1"]
     subprocess.run(command, check=True, env=environment)
@@ -162,17 +162,17 @@ def tree_with(git, name):
 )
 def test_a_tree_that_leads_out_of_itself_is_refused(git, cache, name, expected):
     tree_with(git, name)
-    said = refusal(from_git, git, cache, "odd")
-    assert said.startswith("aroundtheworld_app_git.revision: commit ")
-    assert expected in said
+    message = refusal(from_git, git, cache, "odd")
+    assert message.startswith("aroundtheworld_app_git.revision: commit ")
+    assert expected in message
     assert [path for path in (cache / "trees").iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.parametrize("address", ["ext::sh -c 'touch {}'", "EXT::touch {}", "fd::7", "-x"])
 def test_an_address_that_runs_something_is_refused(cache, mark, address, monkeypatch):
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext:file:fd")
-    given = {"repository": address.format(mark), "revision": "main"}
-    assert "aroundtheworld_app_git.repository: " in refusal(source.find_app, "", given, {}, cache)
+    value = {"repository": address.format(mark), "revision": "main"}
+    assert "aroundtheworld_app_git.repository: " in refusal(source.find_app, "", value, {}, cache)
     assert not mark.exists()
 
 
@@ -180,8 +180,8 @@ def test_an_address_that_is_rewritten_to_a_command_runs_nothing(git, cache, mark
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext:file")
     git("config", "--global", f"url.ext::touch {mark}/.insteadOf", "shop:")
     git("config", "--global", "protocol.ext.allow", "always")
-    given = {"repository": "shop:x", "revision": "main"}
-    assert "'ext' not allowed" in refusal(source.find_app, "", given, {}, cache)
+    value = {"repository": "shop:x", "revision": "main"}
+    assert "'ext' not allowed" in refusal(source.find_app, "", value, {}, cache)
     assert not mark.exists()
 
 
@@ -190,37 +190,37 @@ def test_the_operators_own_way_to_a_host_is_taken(git, cache, mark):
     ssh.write_text(f'#!/bin/sh\necho "$@" >{mark}\nexit 1\n')
     ssh.chmod(0o755)
     git("config", "--global", "core.sshCommand", str(ssh))
-    given = {"repository": "git@web.example:shop.git", "revision": "main"}
-    assert "cannot be fetched" in refusal(source.find_app, "", given, {}, cache)
+    value = {"repository": "git@web.example:shop.git", "revision": "main"}
+    assert "cannot be fetched" in refusal(source.find_app, "", value, {}, cache)
     assert "git@web.example" in mark.read_text()
 
 
 @pytest.mark.parametrize("password", ["lovelace", "love/lace", "love%2Flace", "l@ve/lace?x#y"])
 def test_no_password_is_shown_whatever_git_prints(cache, capsys, password):
     address = f"http://ada:{password}@127.0.0.1:1/shop.git"
-    given = {"repository": address, "revision": "main"}
-    said = refusal(source.find_app, "", given, {}, cache) + capsys.readouterr().out
-    assert "http://127.0.0.1:1/shop.git" in said
-    assert "lace" not in said
-    assert "l@ve" not in said
+    value = {"repository": address, "revision": "main"}
+    message = refusal(source.find_app, "", value, {}, cache) + capsys.readouterr().out
+    assert "http://127.0.0.1:1/shop.git" in message
+    assert "lace" not in message
+    assert "l@ve" not in message
     names = {path.name for path in (cache / "git").iterdir()}
-    other = given | {"repository": address.replace(password, "another")}
+    other = value | {"repository": address.replace(password, "another")}
     refusal(source.find_app, "", other, {}, cache)
     assert {path.name for path in (cache / "git").iterdir()} == names
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("value", "expected"),
     [
         ("https://ada:lovelace@host/shop", "'https://host/shop' is not allowed; it must be a map"),
         ({"repository": "x", "revison": "y"}, "revison: there is no such setting; did you mean"),
         ({"repository": ["https://ada:lovelace@host"]}, "repository: ['https://host'] is not"),
     ],
 )
-def test_a_source_of_another_form_is_refused_in_a_sentence(cache, given, expected):
-    said = refusal(source.find_app, "", given, {}, cache)
-    assert expected in said
-    assert "lovelace" not in said
+def test_a_source_of_another_form_is_refused_in_a_sentence(cache, value, expected):
+    message = refusal(source.find_app, "", value, {}, cache)
+    assert expected in message
+    assert "lovelace" not in message
 
 
 def test_an_object_that_is_missing_is_a_refusal(git, cache, tmp_path):
@@ -229,7 +229,7 @@ def test_an_object_that_is_missing_is_a_refusal(git, cache, tmp_path):
         list(batch.read("0" * 40, 3))
 
 
-def test_git_without_a_configuration_sees_none(told, tmp_path):
+def test_git_without_a_configuration_sees_none(configured, tmp_path):
     environment = git_source.neutral_environment(tmp_path)
     done = subprocess.run(
         ["git", "config", "--list"], capture_output=True, text=True, env=environment, check=False,

@@ -62,10 +62,10 @@ def test_a_file_of_tasks_is_accepted(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("gone.yml", None, "is not a file on the controller; it must be one with tasks"),
-        ("tell.yml", "debug: {}", "is no file of tasks; it must be a list of them"),
-        ("tell.yml", "- debug", "is no file of tasks; it must be a list of them"),
-        ("tell.yml", "", "is no file of tasks; it must be a list of them"),
+        ("gone.yml", None, "is not a file on the controller; it must be a file of tasks"),
+        ("tell.yml", "debug: {}", "is not a file of tasks; it must be a list of them"),
+        ("tell.yml", "- debug", "is not a file of tasks; it must be a list of them"),
+        ("tell.yml", "", "is not a file of tasks; it must be a list of them"),
         ("tell.yml", "- debug: {", "cannot be read as tasks: "),
     ],
 )

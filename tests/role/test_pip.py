@@ -204,10 +204,10 @@ def test_an_index_that_cannot_be_reached_is_not_called_a_missing_wheel(monkeypat
         "ERROR: No matching distribution found for tornado==6.5.2\n"
     )
     said = wheels.explain(printed, ["uv", "tool", "run", "pip"])
-    assert said.startswith("The package index did not give them. `uv tool run pip` said:")
+    assert said.startswith("The package index did not give them. `uv tool run pip` printed:")
     assert "https://index/simple/tornado/" in said
     assert "love" not in said
     wheel = wheels.explain("ERROR: No matching distribution found for tornado==6.5.2", ["pip"])
     assert wheel.startswith(
-        "Every requirement needs a wheel for it, with the hash in the lock file."
+        "Every requirement needs a wheel for it, with the hash in the lockfile."
     )

@@ -92,7 +92,7 @@ def test_the_id_of_a_release_is_the_one_that_it_has_had(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda app: None, ""),
         (lambda app: (app / "run.sh").write_text("another"), "were changed while the run went on"),
@@ -102,15 +102,15 @@ def test_the_id_of_a_release_is_the_one_that_it_has_had(tmp_path):
         ),
     ],
 )
-def test_what_is_deployed_is_what_the_id_stands_for(app, tmp_path, change, said):
+def test_what_is_deployed_is_what_the_id_stands_for(app, tmp_path, change, message):
     """An editor may have saved a file between the plan and the release."""
     files = app_files(app, [])
     trees = {"app": {"root": str(app), "files": [file.as_posix() for file in files]}}
     release = {"id": content_id({"app": (app, files)}), "trees": trees}
     change(app)
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        if said:
-            with pytest.raises(AnsibleActionFail, match=said):
+        if message:
+            with pytest.raises(AnsibleActionFail, match=message):
                 action.add_release(archive, release)
         else:
             action.add_release(archive, release)
@@ -181,7 +181,7 @@ def test_what_is_no_file_is_refused_and_not_read(app):
         f"{app}/{name}" for name in ("gone", "gunicorn.sock", "null", "pipe")
     ]
     assert "is a link to 'nowhere', which is not there" in problems[0]
-    assert "is no file, directory or link, but a socket, pipe or device" in problems[1]
+    assert "is not a file, directory or link, but a socket, pipe or device" in problems[1]
     assert app_files(app, ["gone", "*.sock", "null", "pipe"])
 
 
@@ -202,7 +202,7 @@ def test_what_git_lfs_put_in_place_of_a_file_is_refused(app):
     (app / "requirements.txt").touch()
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
     (app / "static" / "photo.jpg").write_text(pointer)
-    given = {
+    variables = {
         "aroundtheworld_app_dir": str(app),
         "aroundtheworld_make_app": "shop.web:make_app",
         "aroundtheworld_requirements": "requirements.txt",
@@ -210,9 +210,9 @@ def test_what_git_lfs_put_in_place_of_a_file_is_refused(app):
         "aroundtheworld_static": [],
     }
     with pytest.raises(BadInputError, match=r"static/photo\.jpg' is not the file itself, but what"):
-        describe_release(given)
-    given["aroundtheworld_app_exclude"] = ["*.jpg"]
-    assert describe_release(given)[0]["id"]
+        describe_release(variables)
+    variables["aroundtheworld_app_exclude"] = ["*.jpg"]
+    assert describe_release(variables)[0]["id"]
 
 
 def test_excluded_names_are_in_no_release(app):
@@ -244,14 +244,14 @@ def test_the_runners_links_to_the_roles_modules_are_files_in_a_release(tmp_path)
 
 
 def test_the_games_own_release_can_be_described():
-    given = {
+    variables = {
         "aroundtheworld_app_dir": str(CHECKOUT / "app"),
         "aroundtheworld_make_app": "aroundtheworld.app:make_app",
         "aroundtheworld_requirements": "requirements.txt",
         "aroundtheworld_app_exclude": ["__pycache__", "tests"],
         "aroundtheworld_static": [],
     }
-    release, requirements = describe_release(given)
+    release, requirements = describe_release(variables)
     assert "aroundtheworld/app.py" in release["trees"]["app"]["files"]
     assert "aroundtheworld_runner/__main__.py" in release["trees"]["runner"]["files"]
     assert "tornado" in [requirement["name"] for requirement in requirements]
@@ -296,13 +296,18 @@ def test_a_lock_is_read_with_markers_and_hashes(requirements):
         "hashes": HASHES,
     }
     assert requirements[0]["marker"] == 'python_full_version < "3.13"'
-    assert [one["name"] for one in requirements] == ["greenlet", "tornado", "colorama", "uvloop"]
+    assert [requirement["name"] for requirement in requirements] == [
+        "greenlet",
+        "tornado",
+        "colorama",
+        "uvloop",
+    ]
 
 
 def test_a_lock_from_another_system_is_read_or_refused_in_a_sentence(tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_bytes(b"\xef\xbb\xbf" + LOCK.replace("\n", "\r\n").encode())
-    assert [one["name"] for one in read_lock(path)][:2] == ["greenlet", "tornado"]
+    assert [requirement["name"] for requirement in read_lock(path)][:2] == ["greenlet", "tornado"]
     path.write_bytes(LOCK.encode("utf-16"))
     with pytest.raises(
         BadInputError, match=r"aroundtheworld_requirements: requirements\.txt in .*"
@@ -370,7 +375,7 @@ ENVIRONMENT = {"id": "ba9876543210", "lock": f"tornado==6.5.2 --hash={HASHES[0]}
 
 @pytest.fixture
 def pip(monkeypatch):
-    """Stands for pip: makes one wheel, slowly, or fails as it is told."""
+    """Stands for pip: makes one wheel, slowly, or fails where `fails` says so."""
     pip = types.SimpleNamespace(calls=[], fails="")
 
     def run(command, **_):
@@ -408,11 +413,11 @@ def test_wheels_that_cannot_be_had_are_explained_and_not_kept(pip, tmp_path):
     pip.fails = "\n".join([*(f"line {number}" for number in range(20)), "No matching distribution"])
     with pytest.raises(AnsibleActionFail) as caught:
         wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path)
-    said = str(caught.value)
-    assert "aroundtheworld_requirements: the locked wheels could not be fetched" in said
-    assert "for Python 3.11 on x86_64-glibc2.36" in said
-    assert "No matching distribution" in said
-    assert "line 1\n" not in said
+    message = str(caught.value)
+    assert "aroundtheworld_requirements: the locked wheels could not be fetched" in message
+    assert "for Python 3.11 on x86_64-glibc2.36" in message
+    assert "No matching distribution" in message
+    assert "line 1\n" not in message
     pip.fails = ""
     assert wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path).is_dir()
     assert len(pip.calls) == 2

@@ -34,9 +34,9 @@ def trees(tmp_path):
     return {"app": {"root": str(app), "files": files}}
 
 
-def needs(**given):
+def needs(**changes):
     usual = {"trees": {}, "static": [], "wheels": None, "settings": 0, "packages": False}
-    return room.needs(**usual | given)
+    return room.needs(**usual | changes)
 
 
 def test_a_run_that_has_nothing_to_bring_takes_nothing():
@@ -99,10 +99,12 @@ def test_what_is_on_one_file_system_is_reckoned_together(trees, wheels):
     total = sum((part.bytes for parts in taken.values() for part in parts.values()), 16 * MIB)
     apart = places(home={"bytes": total - 4096})
     assert list(room.room_problems(taken, apart, "web1")) == []
-    one = {kind: {"mount": "/", "device": 1, "bytes": total - 1, "inodes": 10**6} for kind in apart}
-    (problem,) = room.room_problems(taken, one, "web1")
+    shared = {
+        kind: {"mount": "/", "device": 1, "bytes": total - 1, "inodes": 10**6} for kind in apart
+    }
+    (problem,) = room.room_problems(taken, shared, "web1")
     assert "the archive that brings them" in problem
-    enough = {kind: place | {"bytes": total} for kind, place in one.items()}
+    enough = {kind: place | {"bytes": total} for kind, place in shared.items()}
     assert list(room.room_problems(taken, enough, "web1")) == []
 
 

@@ -85,14 +85,14 @@ def test_what_ran_before_the_controller_was_restarted_is_over(monkeypatch):
 
 
 class Host:
-    """Answers as the module does; the record in `holders` has the site, one for each question."""
+    """Answers as the module does; the record in `holders` has the site, one for each call."""
 
     def __init__(self, *holders):
         self.holders = list(holders)
-        self.asked = []
+        self.calls = []
 
     def __call__(self, instead_of):
-        self.asked.append(instead_of)
+        self.calls.append(instead_of)
         holder = self.holders.pop(0)
         if "followed" in holder or "user" in holder:
             return holder
@@ -142,7 +142,7 @@ def test_a_wait_says_once_for_whom_and_ends(lines, clock):
     with pytest.raises(BadInputError, match="bob has been at it"):
         get(host, clock, wait=10)
     assert clock.now == 10
-    assert len(host.asked) == 5
+    assert len(host.calls) == 5
 
 
 def test_a_run_that_is_over_is_followed_at_once(lines, clock, monkeypatch):
@@ -150,7 +150,7 @@ def test_a_run_that_is_over_is_followed_at_once(lines, clock, monkeypatch):
     dead = {**ALIVE, "process": {"id": 7}}
     host = Host(dead, {"followed": {**dead, "doing": "deploy"}})
     get(host, clock)
-    assert host.asked == ["", "2"]
+    assert host.calls == ["", "2"]
     assert lines == ["web1: follows a run that was cut off, deploy by bob since then"]
     # Where the host does not let it be followed, that is not tried for ever.
     with pytest.raises(BadInputError):

@@ -46,10 +46,10 @@ def test_a_directory_is_used_where_it_is(cache):
 
 
 def test_two_sources_are_refused(git, cache):
-    given = {"repository": str(git.repository), "revision": "main"}
-    said = refusal(source.find_app, "/srv/shop", given, {}, cache)
-    assert "aroundtheworld_app_dir and aroundtheworld_app_git: given together" in said
-    assert "exactly one of" in said
+    value = {"repository": str(git.repository), "revision": "main"}
+    message = refusal(source.find_app, "/srv/shop", value, {}, cache)
+    assert "aroundtheworld_app_dir and aroundtheworld_app_git: set together" in message
+    assert "exactly one of" in message
     assert not cache.exists()
 
 
@@ -66,11 +66,11 @@ def test_content_is_the_same_whatever_the_source(git, cache, tmp_path):
     path = tmp_path / "shop.tar.xz"
     with tarfile.open(path, "w:xz") as tar:
         tar.add(git.repository / "app", "shop-1.2/app")
-    given = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    value = {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     apps = [
         git.repository / "app",
         from_git(git, cache, directory="app"),
-        source.find_app("", {}, given | {"directory": "shop-1.2/app"}, cache),
+        source.find_app("", {}, value | {"directory": "shop-1.2/app"}, cache),
     ]
     identities = {content_id({"app": (app, app_files(app, []))}) for app in apps}
     assert len(identities) == 1
@@ -117,10 +117,10 @@ def test_a_branch_without_its_repository_is_refused_with_the_commit_that_it_was(
     from_git(git, cache)
     shutil.rmtree(git.repository / ".git")
     monkeypatch.setattr(git_source, "this_run", lambda: "another run")
-    said = refusal(from_git, git, cache)
-    assert f"aroundtheworld_app_git.repository: {git.repository} cannot be fetched" in said
-    assert "git said:" in said
-    assert said.endswith(f"main was {first}: give that id to go without it.")
+    message = refusal(from_git, git, cache)
+    assert f"aroundtheworld_app_git.repository: {git.repository} cannot be fetched" in message
+    assert "git's message:" in message
+    assert message.endswith(f"main was {first}: give that id to go without it.")
 
 
 def test_a_branch_that_moves_is_one_commit_in_a_run_and_the_new_one_in_the_next(
@@ -157,42 +157,44 @@ def test_a_tag_that_was_withdrawn_is_not_deployed_from_the_cache(git, cache, mon
 
 def test_an_unknown_revision_is_refused_with_the_nearest(git, cache):
     git("tag", "v1.2")
-    said = refusal(from_git, git, cache, "v1.3")
-    assert said.startswith("aroundtheworld_app_git.revision: 'v1.3' is no tag, branch or commit of")
-    assert said.endswith("v1.2.")
+    message = refusal(from_git, git, cache, "v1.3")
+    assert message.startswith(
+        "aroundtheworld_app_git.revision: 'v1.3' is no tag, branch or commit of"
+    )
+    assert message.endswith("v1.2.")
 
 
 @pytest.mark.parametrize("revision", ["", "-v", "main~1", "main..v1", "a b", "@{-1}", "a\n", "v1/"])
 def test_what_is_no_name_of_a_revision_is_refused(git, cache, revision):
-    said = refusal(from_git, git, cache, revision)
-    assert f"aroundtheworld_app_git.revision: {revision!r} is not allowed" in said
+    message = refusal(from_git, git, cache, revision)
+    assert f"aroundtheworld_app_git.revision: {revision!r} is not allowed" in message
 
 
 @pytest.mark.parametrize("repository", ["", "--upload-pack=/bin/sh"])
 def test_what_is_no_repository_is_refused(cache, repository):
-    given = {"repository": repository, "revision": "main"}
-    said = refusal(source.find_app, "", given, {}, cache)
-    assert f"aroundtheworld_app_git.repository: {repository!r} is not allowed" in said
+    value = {"repository": repository, "revision": "main"}
+    message = refusal(source.find_app, "", value, {}, cache)
+    assert f"aroundtheworld_app_git.repository: {repository!r} is not allowed" in message
 
 
 def test_a_transport_that_runs_a_command_is_refused(cache, tmp_path):
-    given = {"repository": f"ext::touch {tmp_path}/run", "revision": "main"}
-    said = refusal(source.find_app, "", given, {}, cache)
-    assert "aroundtheworld_app_git.repository: 'ext::touch" in said
-    assert "it would run a command" in said
+    value = {"repository": f"ext::touch {tmp_path}/run", "revision": "main"}
+    message = refusal(source.find_app, "", value, {}, cache)
+    assert "aroundtheworld_app_git.repository: 'ext::touch" in message
+    assert "it would run a command" in message
     assert not (tmp_path / "run").exists()
 
 
 def test_a_password_in_an_address_is_not_shown(cache):
-    given = {"repository": "http://ada:lovelace@127.0.0.1:1/shop.git", "revision": "main"}
-    said = refusal(source.find_app, "", given, {}, cache)
-    assert "http://127.0.0.1:1/shop.git cannot be fetched" in said
-    assert "lovelace" not in said
+    value = {"repository": "http://ada:lovelace@127.0.0.1:1/shop.git", "revision": "main"}
+    message = refusal(source.find_app, "", value, {}, cache)
+    assert "http://127.0.0.1:1/shop.git cannot be fetched" in message
+    assert "lovelace" not in message
 
 
 def test_a_directory_that_the_revision_lacks_is_refused(git, cache):
-    said = refusal(from_git, git, cache, directory="apps")
-    assert said == (
+    message = refusal(from_git, git, cache, directory="apps")
+    assert message == (
         "aroundtheworld_app_git.directory: 'apps' is not a directory in this source; at its top "
         "are: app."
     )
@@ -214,8 +216,8 @@ def test_submodules_are_refused(git, cache):
 def test_a_commit_with_a_link_out_of_it_is_refused_and_leaves_nothing(git, cache):
     (git.repository / "app" / "secrets").symlink_to("../../../etc")
     commit(git, {})
-    said = refusal(from_git, git, cache)
-    assert "holds the link 'app/secrets' to '../../../etc', which leads out of it" in said
+    message = refusal(from_git, git, cache)
+    assert "holds the link 'app/secrets' to '../../../etc', which leads out of it" in message
     assert [path for path in (cache / "trees").glob("*") if path.is_dir()] == []
 
 
@@ -230,9 +232,9 @@ def test_a_signed_tag_is_accepted(git, cache):
 @pytest.mark.parametrize("options", [(), ("--annotate", "--message", "One")])
 def test_a_tag_without_a_signature_is_refused(git, cache, options):
     git("tag", *options, "v1")
-    said = refusal(from_git, git, cache, "v1", signed=True)
-    assert "the tag 'v1' has no signature that git accepts" in said
-    assert "git said: error: " in said
+    message = refusal(from_git, git, cache, "v1", signed=True)
+    assert "the tag 'v1' has no signature that git accepts" in message
+    assert "git's message: error: " in message
 
 
 def test_a_signature_of_a_stranger_is_refused(git, cache, tmp_path):
@@ -245,8 +247,8 @@ def test_a_signature_of_a_stranger_is_refused(git, cache, tmp_path):
 @pytest.mark.parametrize("named", ["main", "HEAD"])
 def test_what_is_no_tag_is_refused_where_it_must_be_signed(git, cache, named):
     revision = git("rev-parse", named) if named == "HEAD" else named
-    said = refusal(from_git, git, cache, revision, signed=True)
-    assert f"{revision!r} is no tag, but aroundtheworld_app_git.signed asks for a signed" in said
+    message = refusal(from_git, git, cache, revision, signed=True)
+    assert f"{revision!r} is no tag, but aroundtheworld_app_git.signed is true" in message
 
 
 def test_a_signed_tag_under_another_tags_name_is_refused(git, cache):
@@ -260,52 +262,52 @@ def test_a_signed_tag_under_another_tags_name_is_refused(git, cache):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_an_archive_is_unpacked_once(cache, tmp_path, mode):
-    given = archive(tmp_path / "shop", *FILES.items(), mode=mode)
-    app = source.find_app("", {}, given, cache)
+    value = archive(tmp_path / "shop", *FILES.items(), mode=mode)
+    app = source.find_app("", {}, value, cache)
     assert contents(app) == FILES
     (app / "mark").touch()
-    assert (source.find_app("", {}, given, cache) / "mark").exists()
+    assert (source.find_app("", {}, value, cache) / "mark").exists()
 
 
 def test_links_inside_of_an_archive_stay_links(cache, tmp_path):
-    given = archive(
+    value = archive(
         tmp_path / "shop",
         ("a/one", "1"),
         ("a/hard", {"type": tarfile.LNKTYPE, "linkname": "a/one"}),
         ("two", {"type": tarfile.SYMTYPE, "linkname": "a/one"}),
     )
-    app = source.find_app("", {}, given, cache)
+    app = source.find_app("", {}, value, cache)
     assert contents(app) == {"a/one": "1", "a/hard": "1", "two": "1"}
     assert (app / "two").is_symlink()
 
 
 def test_another_checksum_is_refused_with_both(cache, tmp_path):
-    given = archive(tmp_path / "shop", *FILES.items())
-    wanted = "0" * 64
-    said = refusal(source.find_app, "", {}, given | {"sha256": wanted}, cache)
-    assert f"aroundtheworld_app_archive.sha256: {wanted} was given" in said
-    assert f"{given['path']} has {given['sha256']}" in said
+    value = archive(tmp_path / "shop", *FILES.items())
+    expected = "0" * 64
+    message = refusal(source.find_app, "", {}, value | {"sha256": expected}, cache)
+    assert f"aroundtheworld_app_archive.sha256: {expected} is expected" in message
+    assert f"{value['path']} has {value['sha256']}" in message
     assert [path for path in (cache / "trees").glob("*") if path.is_dir()] == []
 
 
 def test_a_file_that_was_replaced_is_refused_although_its_former_content_is_known(cache, tmp_path):
-    given = archive(tmp_path / "shop", *FILES.items())
-    source.find_app("", {}, given, cache)
+    value = archive(tmp_path / "shop", *FILES.items())
+    source.find_app("", {}, value, cache)
     archive(tmp_path / "shop", ("app/other", ""))
-    assert "it is another archive" in refusal(source.find_app, "", {}, given, cache)
+    assert "it is not the archive" in refusal(source.find_app, "", {}, value, cache)
 
 
 @pytest.mark.parametrize("sha256", ["", "abc", "g" * 64, None])
 def test_what_is_no_checksum_is_refused(cache, tmp_path, sha256):
-    given = archive(tmp_path / "shop", *FILES.items()) | {"sha256": sha256}
-    said = refusal(source.find_app, "", {}, given, cache)
-    assert f"aroundtheworld_app_archive.sha256: {sha256!r} is not allowed" in said
+    value = archive(tmp_path / "shop", *FILES.items()) | {"sha256": sha256}
+    message = refusal(source.find_app, "", {}, value, cache)
+    assert f"aroundtheworld_app_archive.sha256: {sha256!r} is not allowed" in message
 
 
 def test_an_archive_that_is_not_there_is_refused(cache, tmp_path):
-    given = {"path": str(tmp_path / "shop"), "sha256": "0" * 64}
-    said = refusal(source.find_app, "", {}, given, cache)
-    assert "shop' cannot be read on the controller: No such file" in said
+    value = {"path": str(tmp_path / "shop"), "sha256": "0" * 64}
+    message = refusal(source.find_app, "", {}, value, cache)
+    assert "shop' cannot be read on the controller: No such file" in message
     assert "aroundtheworld_app_archive.path: is missing" in refusal(
         source.find_app, "", {}, {"sha256": "0" * 64}, cache
     )
@@ -314,16 +316,16 @@ def test_an_archive_that_is_not_there_is_refused(cache, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x1f\x8b\x08\x00garbage", b"x" * 2000])
 def test_what_is_no_archive_is_refused(cache, tmp_path, content):
     (tmp_path / "shop").write_bytes(content)
-    given = {"path": str(tmp_path / "shop"), "sha256": hashlib.sha256(content).hexdigest()}
-    assert "it is no whole tar file" in refusal(source.find_app, "", {}, given, cache)
+    value = {"path": str(tmp_path / "shop"), "sha256": hashlib.sha256(content).hexdigest()}
+    assert "it is no whole tar file" in refusal(source.find_app, "", {}, value, cache)
 
 
 def test_an_archive_that_was_cut_off_is_refused(cache, tmp_path):
     archive(tmp_path / "shop", ("app/noise", "".join(map(str, range(100000)))))
     content = (tmp_path / "shop").read_bytes()[:-1000]
     (tmp_path / "shop").write_bytes(content)
-    given = {"path": str(tmp_path / "shop"), "sha256": hashlib.sha256(content).hexdigest()}
-    assert "it is no whole tar file" in refusal(source.find_app, "", {}, given, cache)
+    value = {"path": str(tmp_path / "shop"), "sha256": hashlib.sha256(content).hexdigest()}
+    assert "it is no whole tar file" in refusal(source.find_app, "", {}, value, cache)
 
 
 OUT = {"type": tarfile.SYMTYPE, "linkname": "../../.."}
@@ -349,43 +351,47 @@ OUT = {"type": tarfile.SYMTYPE, "linkname": "../../.."}
     ],
 )
 def test_what_would_leave_the_directory_is_refused(cache, tmp_path, members):
-    given = archive(tmp_path / "shop", *members)
-    said = refusal(source.find_app, "", {}, given, cache)
-    assert said.startswith(f"aroundtheworld_app_archive.path: {given['path']} cannot be used: it ")
+    value = archive(tmp_path / "shop", *members)
+    message = refusal(source.find_app, "", {}, value, cache)
+    assert message.startswith(
+        f"aroundtheworld_app_archive.path: {value['path']} cannot be used: it "
+    )
     left = {path.name for path in tmp_path.rglob("*")}
-    assert left <= {"shop", "cache", "trees", f".{given['sha256']}.lock"}
+    assert left <= {"shop", "cache", "trees", f".{value['sha256']}.lock"}
 
 
 def test_an_address_is_fetched_once(cache, tmp_path, httpd):
-    given = archive(tmp_path / "shop.tar.gz", *FILES.items())
-    given["path"] = f"{httpd.url}/shop.tar.gz"
-    assert contents(source.find_app("", {}, given, cache)) == FILES
-    assert contents(source.find_app("", {}, given, cache)) == FILES
-    assert httpd.asked == ["/shop.tar.gz"]
+    value = archive(tmp_path / "shop.tar.gz", *FILES.items())
+    value["path"] = f"{httpd.url}/shop.tar.gz"
+    assert contents(source.find_app("", {}, value, cache)) == FILES
+    assert contents(source.find_app("", {}, value, cache)) == FILES
+    assert httpd.requests == ["/shop.tar.gz"]
 
 
 def test_an_address_that_cannot_be_fetched_is_refused(cache, httpd):
-    given = {"path": f"{httpd.url}/nothing", "sha256": "0" * 64}
-    said = refusal(source.find_app, "", {}, given, cache)
-    assert f"aroundtheworld_app_archive.path: {httpd.url}/nothing cannot be fetched" in said
-    assert "404" in said
+    value = {"path": f"{httpd.url}/nothing", "sha256": "0" * 64}
+    message = refusal(source.find_app, "", {}, value, cache)
+    assert f"aroundtheworld_app_archive.path: {httpd.url}/nothing cannot be fetched" in message
+    assert "404" in message
 
 
 @pytest.fixture
 def httpd(tmp_path):
-    """Serves `tmp_path` and tells what it was asked for."""
+    """Serves `tmp_path` and notes what was requested."""
     import functools
     import http.server
     import threading
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments):
-            self.server.asked.append(self.path) if self.path not in self.server.asked[-1:] else None
+            self.server.requests.append(self.path) if self.path not in self.server.requests[
+                -1:
+            ] else None
 
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Handler, directory=str(tmp_path))
     )
-    server.asked = []
+    server.requests = []
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -212,5 +212,5 @@ def test_a_second_opinion_counts_where_python_has_one(attempt, monkeypatch):
         raise tarfile.ReadError(f"{member.name} is not for me")
 
     monkeypatch.setattr(tarfile, "data_filter", doubtful, raising=False)
-    with pytest.raises(BadSourceError, match="Python's own filter says: a is not for me"):
+    with pytest.raises(BadSourceError, match="Python's own filter refuses it: a is not for me"):
         attempt(("a", ""))

@@ -1,9 +1,9 @@
-"""Bring the release and its environment to the host, if they are not there yet.
+"""Bring the release and its virtual environment to the host, if they are not there yet.
 
 The module of the same name says what the host lacks. Only then are wheels fetched on the
 controller, by exact version and hash and for the host's own Python, so that a host needs no package
-index; they are kept in a cache, by the environment's id, for the next host. What is lacking travels
-in one archive.
+index; they are kept in a cache, by the virtual environment's id, for the next host. What is missing
+travels in one archive.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.action import Result, RoleAction, TaskVars
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import content_id, executable
 from aroundtheworld_controller.wheels import fetch_wheels
 
-MODULE = "aroundtheworld_release"
 display = Display()
 
 
@@ -44,7 +43,7 @@ def add_tree(archive: tarfile.TarFile, label: str, root: Path, files: list[str])
         entry.uname = entry.gname = "root"
         entry.mode = 0o755 if executable(root / file) else 0o644
         # nginx tells versions of a file apart by time and size, but the files of an archive or a
-        # reproducible build may all be of one time.
+        # reproducible build may all have the same time.
         entry.mtime = now
         return entry
 
@@ -78,35 +77,26 @@ def add_release(archive: tarfile.TarFile, release: Mapping[str, Any]) -> None:
         )
 
 
-class ActionModule(ActionBase):
+class ActionModule(RoleAction):
     """The task ``aroundtheworld_release``.
 
     Takes ``home``, ``plan`` and ``static``, and for check mode what the module needs to have the
     release say what its migration would do.
     """
 
-    _supports_check_mode = True
-
-    def run(
-        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def act(self, task_vars: TaskVars) -> Result:
         """Return the module's result, which says what was missing and is there now."""
-        super().run(tmp, task_vars)
-        plan, home = self._task.args["plan"], self._task.args["home"]
-        release, environment = plan["release"], plan["environment"]
+        plan = self._task.args["plan"]
         arguments = {
-            "home": home,
-            "release": release["id"],
-            "environment": environment["id"],
+            "home": self._task.args["home"],
+            "release": plan["release"]["id"],
+            "environment": plan["environment"]["id"],
             "static": self._task.args["static"],
             "lock": plan["lock"],
         }
 
-        def module(**more: str) -> dict[str, Any]:
-            done: dict[str, Any] = self._execute_module(
-                module_name=MODULE, module_args={**arguments, **more}, task_vars=task_vars
-            )
-            return done
+        def module(**more: str) -> Result:
+            return self.module("release", {**arguments, **more}, task_vars)
 
         state = module()
         if state.get("failed"):
@@ -116,34 +106,34 @@ class ActionModule(ActionBase):
 
         # A site that is not there yet has no database to look at, nor a user to do it.
         migrate_check = self._task.args["migrate_check"]
-        if not migrate_check or state["current"] in ("", release["id"]):
+        if not migrate_check or state["current"] in ("", plan["release"]["id"]):
             return state
-        about = {"migrate_check": migrate_check, "process": self._task.args["process"]}
-        look = functools.partial(module, **about)
-        there = {"release", "environment"}.isdisjoint(state["missing"])
-        said = look() if there else self._with_archive(state["missing"], plan, look)
-        if said.get("migration"):
-            name = (task_vars or {})["inventory_hostname"]
-            display.display(f"{name}: the migration would do this:\n{said['migration']}")
-        return said
+        process = self._task.args["process"]
+        check = functools.partial(module, migrate_check=migrate_check, process=process)
+        complete = {"release", "environment"}.isdisjoint(state["missing"])
+        result = check() if complete else self._with_archive(state["missing"], plan, check)
+        if result.get("migration"):
+            host = task_vars["inventory_hostname"]
+            display.display(f"{host}: the migration would do this:\n{result['migration']}")
+        return result
 
     def _with_archive(
-        self, missing: list[str], plan: Mapping[str, Any], module: Callable[..., dict[str, Any]]
-    ) -> dict[str, Any]:
+        self, missing: list[str], plan: Mapping[str, Any], module: Callable[..., Result]
+    ) -> Result:
         """Return what the module does with an archive of what is missing."""
-        release, environment = plan["release"], plan["environment"]
+        environment = plan["environment"]
         with tempfile.TemporaryDirectory() as work:
             local = Path(work) / "release.tar.gz"
             with tarfile.open(local, "w:gz", compresslevel=1) as archive:
                 if "release" in missing:
-                    add_release(archive, release)
+                    add_release(archive, plan["release"])
                 if "environment" in missing:
                     wheels = fetch_wheels(environment, plan["host"]["python"], cache_directory())
                     names = sorted(wheel.name for wheel in wheels.iterdir())
                     add_tree(archive, "wheels", wheels, names)
-                    lock = Path(work) / "requirements.txt"
-                    lock.write_text(environment["lock"])
-                    archive.add(lock, "requirements.txt")
+                    lockfile = Path(work) / "requirements.txt"
+                    lockfile.write_text(environment["lock"])
+                    archive.add(lockfile, "requirements.txt")
             remote = self._connection._shell.join_path(
                 self._connection._shell.tmpdir or self._make_tmp_path(), "release.tar.gz"
             )

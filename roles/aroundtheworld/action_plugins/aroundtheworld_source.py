@@ -50,7 +50,7 @@ def find_app(
     names = [name for name, value in sources.items() if value]
     if len(names) != 1:
         raise BadSourceError(
-            f"{' and '.join(names) or 'no source'}: given together; the app comes from exactly one "
+            f"{' and '.join(names) or 'no source'}: set together; the app comes from exactly one "
             f"of {', '.join(sources)}."
         )
     value = checked(names[0], sources[names[0]])

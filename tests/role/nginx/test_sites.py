@@ -34,10 +34,10 @@ def verdict(directory, *models):
         text=True,
         check=False,
     )
-    said = [
+    message = [
         line for line in done.stderr.splitlines() if "[warn] conflicting server name" not in line
     ]
-    return "\n".join(said) if done.returncode or said else ""
+    return "\n".join(message) if done.returncode or message else ""
 
 
 @pytest.mark.parametrize("model", MODELS)

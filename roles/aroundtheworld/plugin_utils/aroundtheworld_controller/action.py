@@ -50,5 +50,5 @@ class RoleAction(ActionBase):
 
 
 def is_alone(task_vars: Mapping[str, Any]) -> bool:
-    """Tell whether the play has one host only."""
+    """Tell whether the play has only one host."""
     return len(task_vars.get("ansible_play_hosts_all", ())) < 2

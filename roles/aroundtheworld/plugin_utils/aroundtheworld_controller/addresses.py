@@ -17,14 +17,14 @@ def shown(text: str) -> str:
     """Return an address, or a text with addresses in it, without passwords and tokens.
 
     Gone are user and password, and the values in a query and in a fragment. Where a password has a
-    slash in it, it cannot be told from a path with an @ by rule; then rather too much is gone.
+    slash in it, no rule can tell it from a path with an @; then rather too much is hidden.
     """
     text = URL.sub(lambda found: found["scheme"] + _shown_rest(found["rest"]), text)
     return USER_AND_PASSWORD.sub("", text)
 
 
 def shown_with(address: str, text: str) -> str:
-    """Return what a program said about `address` without what is secret in that, in any form."""
+    """Return a program's message about `address` without what is secret in that, in any form."""
     text = shown(text)
     for secret in sorted(_secrets(address), key=len, reverse=True):
         if len(secret) >= SHORT:
@@ -57,7 +57,7 @@ def _secrets(address: str) -> set[str]:
         before = match[0][:-1]
     if before:
         user, colon, password = before.partition(":")
-        # A token may be given as the user's name, when there is nothing else.
+        # A token may stand for the user's name, when there is nothing else.
         found |= {password} if colon else {user}
     for part in re.split(r"[?#]", after)[1:]:
         found |= {pair.partition("=")[2] or pair for pair in re.split(r"[&;]", part)}

@@ -28,8 +28,8 @@ display = Display()
 def unpack(archive: Path, directory: Path) -> None:
     """Unpack a tar file into the empty directory `directory`.
 
-    `SourceTree` decides what belongs there. Python's own ``data`` filter is asked too, where there
-    is one: Debian 12's Python has none.
+    `SourceTree` decides what belongs there. Python's own ``data`` filter decides too, where Python
+    has it; Debian 12's does not.
 
     Raises:
         BadSourceError: It is no tar file, or not all of it belongs below `directory`.
@@ -44,13 +44,13 @@ def unpack(archive: Path, directory: Path) -> None:
     except Exception as error:
         raise BadSourceError(f"it is no whole tar file, compressed or not ({error})") from None
     if doubts:
-        raise BadSourceError(f"Python's own filter says: {doubts[0]}")
+        raise BadSourceError(f"Python's own filter refuses it: {doubts[0]}")
 
 
 def _unpack_member(
     tar: tarfile.TarFile, member: tarfile.TarInfo, tree: SourceTree
 ) -> Iterator[tarfile.TarError]:
-    """Write a member, and yield what Python's own filter has against it."""
+    """Write a member, and yield why Python's own filter would refuse it."""
     name = member.name
     tree.parts(name)
     if member.size < 0:
@@ -94,7 +94,7 @@ def download(url: str, into: Path) -> None:
 
 
 def check(archive: Path, path: str, expected: str) -> None:
-    """Raise `BadSourceError` unless `archive`, given as `path`, has the checksum `expected`."""
+    """Raise `BadSourceError` unless `archive`, called `path`, has the checksum `expected`."""
     try:
         with archive.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -105,25 +105,25 @@ def check(archive: Path, path: str, expected: str) -> None:
         ) from None
     if found != expected:
         raise BadSourceError(
-            f"{ARCHIVE}.sha256: {expected} was given, but {shown(path)} has {found}; it is another "
-            "archive than the one that was meant."
+            f"{ARCHIVE}.sha256: {expected} is expected, but {shown(path)} has {found}; it is not "
+            "the archive that you mean."
         )
 
 
-def from_archive(given: Mapping[str, Any], cache: Path) -> Path:
+def from_archive(source: Mapping[str, Any], cache: Path) -> Path:
     """Return the directory with the files of an archive.
 
     Raises:
-        BadSourceError: The archive cannot be had, or is not the one with this checksum.
+        BadSourceError: The archive cannot be had, or does not have this checksum.
     """
-    path, expected = given.get("path") or "", str(given.get("sha256") or "").lower()
+    path, expected = source.get("path") or "", str(source.get("sha256") or "").lower()
     if not path:
         raise BadSourceError(
             f"{ARCHIVE}.path: is missing; give a file on the controller or an http(s) URL."
         )
     if not SHA256.fullmatch(expected):
         raise BadSourceError(
-            f"{ARCHIVE}.sha256: {given.get('sha256')!r} is not allowed; it must be the 64 "
+            f"{ARCHIVE}.sha256: {source.get('sha256')!r} is not allowed; it must be the 64 "
             "hexadecimal digits that `sha256sum` prints for the archive."
         )
     remote = re.match(r"https?://", path, re.I) is not None

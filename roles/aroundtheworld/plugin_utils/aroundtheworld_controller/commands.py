@@ -1,10 +1,10 @@
-"""The one rule for every command that an operator gives: for pools, migrations and their check.
+"""The rule for every command that an operator sets: for pools, migrations and their check.
 
 A command is one program with its arguments, split as a shell splits them: at spaces, with quotes
 and backslashes. ``${NAME}`` outside of single quotes is a variable of the app's environment, as one
 word; ``$NAME`` as a word of its own is split at the spaces in it. There is no shell, so what only a
 shell understands is refused instead of being handed to the program as it stands: pipes,
-redirections, several commands. Who wants them writes ``sh -c '…'``; what is in single quotes goes
+redirections, several commands. If you want them, write ``sh -c '…'``; what is in single quotes goes
 there untouched. In a pool's command that binds its port, ``{port}`` and ``{address}`` stand for the
 worker's own.
 
@@ -123,7 +123,7 @@ def _braced(part: str) -> str:
 
 
 def command_problem(command: str, name: str) -> Iterator[str]:
-    """Yield what is wrong with the command in the variable `name`; an empty one is none."""
+    """Yield what is wrong with the command in the variable `name`; an empty command is right."""
     if command:
         try:
             split(command)
@@ -143,5 +143,5 @@ def _for_systemd(word: str) -> str:
 
 
 def manager_words(command: str) -> list[str]:
-    """Return a command as ``systemd-run`` takes it, no words for an empty one."""
+    """Return a command as ``systemd-run`` takes it, no words for an empty command."""
     return split(command) if command else []

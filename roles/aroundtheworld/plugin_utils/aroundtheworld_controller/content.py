@@ -48,7 +48,7 @@ class _Walk:
 
         Args:
             below: A directory, relative to the app's.
-            through: The directories on the way here, without links, this one last.
+            through: The directories on the way here, without links, this directory last.
         """
         try:
             names = sorted(entry.name for entry in os.scandir(self.root / below))
@@ -83,7 +83,7 @@ class _Walk:
             else:
                 self.enter(entry, [*through, place])
         elif not stat.S_ISREG(mode):
-            self._refuse(entry, "is no file, directory or link, but a socket, pipe or device")
+            self._refuse(entry, "is not a file, directory or link, but a socket, pipe or device")
         elif len(self.files) >= MOST_FILES:
             self._refuse(entry, f"is one file more than a release may have ({MOST_FILES})")
             self.problems = self.problems[-1:] * MOST_PROBLEMS  # look no further
@@ -100,8 +100,8 @@ class _Walk:
 def release_name(name: str, platform: str = sys.platform) -> str:
     """Return what a file is called in a release.
 
-    macOS takes both ways to write an accent for one name, and gives either; git and Linux mean the
-    composed one.
+    macOS takes both ways to write an accent for one name, and returns either; git and Linux mean
+    the composed form.
     """
     return unicodedata.normalize("NFC", name) if platform == "darwin" else name
 
@@ -148,43 +148,44 @@ def pointers(root: Path, files: Sequence[Path]) -> list[Path]:
 
 
 def describe_release(
-    given: Mapping[str, Any],
+    variables: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the release, which has ``id`` and ``trees``, and the requirements it runs with.
 
     Raises:
         BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
     """
-    if not given["aroundtheworld_app_dir"]:
+    if not variables["aroundtheworld_app_dir"]:
         raise BadInputError(
             "aroundtheworld_app_dir: is missing, and so are aroundtheworld_app_git and "
             "aroundtheworld_app_archive; exactly one of them must say where the app comes from."
         )
-    root = Path(given["aroundtheworld_app_dir"]).expanduser().resolve()
+    directory, make_app = variables["aroundtheworld_app_dir"], variables["aroundtheworld_make_app"]
+    root = Path(directory).expanduser().resolve()
     if not root.is_dir():
         raise BadInputError(
-            f"aroundtheworld_app_dir: {given['aroundtheworld_app_dir']!r} is not a directory on "
-            "the controller; give the one that holds the app and its requirements."
+            f"aroundtheworld_app_dir: {directory!r} is not a directory on "
+            "the controller; set the directory that holds the app and its requirements."
         )
-    requirements = read_lock(root / given["aroundtheworld_requirements"])
-    module = given["aroundtheworld_make_app"].split(":")[0].split(".")[0]
+    requirements = read_lock(root / variables["aroundtheworld_requirements"])
+    module = make_app.split(":")[0].split(".")[0]
     if module and not (root / module).is_dir() and not (root / f"{module}.py").is_file():
         known = {requirement["name"].replace("-", "_").lower() for requirement in requirements}
         if module.lower() not in known:
             raise BadInputError(
-                f"aroundtheworld_make_app: {given['aroundtheworld_make_app']!r} names the module "
+                f"aroundtheworld_make_app: {make_app!r} names the module "
                 f"{module!r}, which is neither in {root} nor among the locked requirements."
             )
     files = {
-        "app": (root, app_files(root, given["aroundtheworld_app_exclude"])),
+        "app": (root, app_files(root, variables["aroundtheworld_app_exclude"])),
         "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
     }
-    for index, one in enumerate(given["aroundtheworld_static"]):
-        if not any(file.is_relative_to(one["directory"]) for file in files["app"][1]):
+    for index, entry in enumerate(variables["aroundtheworld_static"]):
+        if not any(file.is_relative_to(entry["directory"]) for file in files["app"][1]):
             raise BadInputError(
-                f"aroundtheworld_static[{index}].directory: {one['directory']!r} holds no file of "
-                f"the app; it must be a directory in {root} that aroundtheworld_app_exclude leaves "
-                "in."
+                f"aroundtheworld_static[{index}].directory: {entry['directory']!r} holds no file "
+                f"of the app; it must be a directory in {root} that aroundtheworld_app_exclude "
+                "leaves in."
             )
     trees = {
         label: {"root": str(top), "files": [file.as_posix() for file in names]}

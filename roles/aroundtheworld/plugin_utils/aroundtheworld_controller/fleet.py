@@ -2,7 +2,7 @@
 
 Ansible works on the hosts of a task in processes of their own. What they know of each other is in
 a file of the run, on the controller. A host whose turn has come works in its process right then,
-so however few hosts Ansible works on at once, none waits for one that has not begun.
+so however few hosts Ansible works on at once, none waits for a host that has not begun.
 
 A file ``SITE.json`` has ``hosts``, name to ``state``, ``current`` (the release that it is on, as
 far as is known), ``why`` and ``process``; and ``proven``, the releases that came to a host without
@@ -37,7 +37,7 @@ State = dict[str, Any]
 
 
 class Fleet:
-    """What the hosts of this run that are one site know of each other."""
+    """What the hosts of this run that have the same site know of each other."""
 
     def __init__(self, site: str, runs: Path | None = None) -> None:
         """Take the site's name, and where files of runs are."""
@@ -69,7 +69,7 @@ class Fleet:
                     shutil.rmtree(path)
 
     def note(self, host: str, state: str, current: str | None = None, why: str = "") -> None:
-        """Write down how a host is; a failure stays one."""
+        """Write down the state of a host; a failure is final."""
         with self._state() as now:
             entry = now["hosts"].setdefault(host, {"current": ""})
             if entry.get("state") != "failed" or state == "failed":
@@ -115,7 +115,7 @@ class Fleet:
             alive: The hosts that are not lost.
 
         Returns:
-            Which host is on which release, each a sentence, when this is the last one and any
+            Which host is on which release, each a sentence, when this is the last host and any
             failed; else nothing.
         """
         if not self._file.exists():
@@ -128,9 +128,9 @@ class Fleet:
                 entry.get("over") or entry.get("state") == "failed" or name not in alive
                 for name, entry in entries.items()
             )
-            if not failed or not last or len(entries) < 2 or now.get("told"):
+            if not failed or not last or len(entries) < 2 or now.get("shown"):
                 return []
-            now["told"] = True
+            now["shown"] = True
             return [where(name, entries[name]) for name in sorted(entries)]
 
 

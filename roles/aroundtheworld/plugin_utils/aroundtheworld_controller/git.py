@@ -51,7 +51,7 @@ NO_CONFIGURATION = {
     "GIT_ATTR_NOSYSTEM": "1",
 }
 # Whatever the operator's configuration says: no hook, no command instead of a transport, and
-# nothing fetched but what was asked for.
+# nothing is fetched beyond the refspecs.
 NOTHING_RUNS = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
@@ -102,9 +102,9 @@ class Mirror:
     def attempt(
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run git, without anybody's configuration unless another environment is given."""
+        """Run git, without anybody's configuration unless there is another `environment`."""
         try:
-            return subprocess.run(  # noqa: S603 - no shell; what is given is checked
+            return subprocess.run(  # noqa: S603 - no shell; the arguments are checked
                 self.command(*arguments),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -184,7 +184,7 @@ class Mirror:
             )
             raise BadSourceError(
                 f"{GIT}.repository: {shown(self.repository)} cannot be fetched on the controller. "
-                f"git said: {self.explain(done)}{hint}"
+                f"git's message: {self.explain(done)}{hint}"
             )
         fetched.write_text(run)
 
@@ -203,19 +203,19 @@ class Mirror:
         """Return the commit of a tag whose signature git accepts; raises `BadSourceError`."""
         tagged = self.object(f"refs/tags/{tag}")
         if not tagged:
-            self.resolve(tag)  # what is not there at all is said in other words
+            self.resolve(tag)  # a tag that does not exist has another message
             raise BadSourceError(
-                f"{GIT}.revision: {tag!r} is no tag, but {GIT}.signed asks for a signed one; make "
+                f"{GIT}.revision: {tag!r} is no tag, but {GIT}.signed is true; make "
                 "it with `git tag --sign`."
             )
         done = self.as_operator("verify-tag", tagged)
         if done.returncode:
             raise BadSourceError(
                 f"{GIT}.revision: the tag {tag!r} has no signature that git accepts on the "
-                f"controller, and {GIT}.signed asks for one. git said: {self.explain(done)}"
+                f"controller, and {GIT}.signed is true. git's message: {self.explain(done)}"
             )
         # A signature holds for the name in the tag too: another signed tag under this name is not
-        # this one.
+        # this tag.
         name = self.git("for-each-ref", "--format=%(tag)", f"refs/tags/{tag}")
         if name != tag:
             raise BadSourceError(
@@ -276,19 +276,19 @@ class Batch:
 
     def read(self, digest: str, size: int) -> Iterator[bytes]:
         """Yield the content of an object, `size` bytes in all; raises `BadSourceError`."""
-        asked, answers = cast(BinaryIO, self.process.stdin), cast(BinaryIO, self.process.stdout)
-        asked.write(f"{digest}\n".encode())
-        asked.flush()
-        if answers.readline().split() != [digest.encode(), b"blob", str(size).encode()]:
+        requests, replies = cast(BinaryIO, self.process.stdin), cast(BinaryIO, self.process.stdout)
+        requests.write(f"{digest}\n".encode())
+        requests.flush()
+        if replies.readline().split() != [digest.encode(), b"blob", str(size).encode()]:
             raise BadSourceError(f"its object {digest} is missing in the copy of the repository")
         left = size
         while left:
-            chunk = answers.read(min(left, CHUNK))
+            chunk = replies.read(min(left, CHUNK))
             if not chunk:
                 raise BadSourceError(f"its object {digest} cannot be read")
             left -= len(chunk)
             yield chunk
-        answers.read(1)  # the end of its line
+        replies.read(1)  # the end of its line
 
 
 def local_repository(repository: str) -> str:
@@ -297,13 +297,13 @@ def local_repository(repository: str) -> str:
     return str(local.resolve()) if "://" not in repository and local.exists() else repository
 
 
-def from_git(given: Mapping[str, Any], cache: Path) -> Path:
+def from_git(source: Mapping[str, Any], cache: Path) -> Path:
     """Return the directory with the files of a commit.
 
     Raises:
         BadSourceError: The revision cannot be had, or is not signed although it should be.
     """
-    repository, revision = given.get("repository") or "", str(given.get("revision") or "")
+    repository, revision = source.get("repository") or "", str(source.get("revision") or "")
     if not repository or repository.startswith("-") or not repository.isprintable():
         raise BadSourceError(
             f"{GIT}.repository: {shown(repository)!r} is not allowed; give an address that "
@@ -320,13 +320,14 @@ def from_git(given: Mapping[str, Any], cache: Path) -> Path:
             "branch, or the id of a commit."
         )
     repository = local_repository(repository)
-    # Not of the password: its hash is no secret any more, and a new one means no other repository.
+    # Without the password: a hash would not keep it secret, and a new password is not another
+    # repository.
     name = hashlib.sha256(shown(repository).encode()).hexdigest()[:16]
     with locked(cache / "git" / f".{name}.lock"):
         mirror = Mirror(repository, cache / "git" / name)
         mirror.fetch(revision)
         commit = (
-            mirror.resolve_signed(revision) if given.get("signed") else mirror.resolve(revision)
+            mirror.resolve_signed(revision) if source.get("signed") else mirror.resolve(revision)
         )
 
         def export(directory: Path) -> None:

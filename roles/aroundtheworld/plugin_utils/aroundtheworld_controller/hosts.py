@@ -27,19 +27,19 @@ def host_problems(
         )
 
 
-def release_to_go_back_to(wanted: str, host: Mapping[str, Any], name: str) -> str:
-    """Return the id of the release on host `name` that is meant; raises `BadInputError`."""
-    if wanted == "previous":
+def release_to_go_back_to(release: str, host: Mapping[str, Any], name: str) -> str:
+    """Return the id of the release on host `name` that `release` names; raises `BadInputError`."""
+    if release == "previous":
         if not host["good_releases"]:
             raise BadInputError(
                 f"aroundtheworld_release: there is no release on {name} to go back to; none but "
                 f"{host['current'] or 'the first one'} ran well and is still on the host. Deploy a "
-                "good one instead."
+                "good release instead."
             )
         return str(host["good_releases"][0])
-    if wanted not in host["releases"]:
+    if release not in host["releases"]:
         known = ", ".join(sorted(host["releases"])) or "none"
         raise BadInputError(
-            f"aroundtheworld_release: {wanted!r} is not on {name}; there are: {known}."
+            f"aroundtheworld_release: {release!r} is not on {name}; there are: {known}."
         )
-    return wanted
+    return release

@@ -19,7 +19,7 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
     """Return the requirements of a hash-locked file, each ``{name, version, marker, hashes}``.
 
     Raises:
-        BadInputError: The file is missing, or a line is no exact version with hashes.
+        BadInputError: The file is missing, or a line is not an exact version with hashes.
     """
     shown = f"aroundtheworld_requirements: {path.name}"
     if not path.is_file():
@@ -33,12 +33,12 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
         raise BadInputError(f"{shown} in {path.parent} cannot be read: {error}.") from None
     requirements, problems = [], []
     for number, line in logical_lines(text):
-        wanted = line.split(" --", 1)[0].strip()
+        text = line.split(" --", 1)[0].strip()
         try:
-            requirement = Requirement(wanted)
+            requirement = Requirement(text)
         except InvalidRequirement:
             problems.append(
-                f"{shown}, line {number} reads {wanted!r}; allowed are lines like "
+                f"{shown}, line {number} reads {text!r}; allowed are lines like "
                 "'tornado==6.5 --hash=sha256:…' (no options, no links, no directories)."
             )
             continue
@@ -46,11 +46,11 @@ def read_lock(path: Path) -> list[dict[str, Any]]:
         hashes = HASH.findall(line)
         if len(pins) != 1 or "*" in pins[0] or len(requirement.specifier) != 1 or requirement.url:
             problems.append(
-                f"{shown} has {wanted!r}; every line must name one exact version with '=='."
+                f"{shown} has {text!r}; every line must name one exact version with '=='."
             )
         elif not hashes:
             problems.append(
-                f"{shown} has {wanted!r} without a hash; every line needs its '--hash=sha256:…', "
+                f"{shown} has {text!r} without a hash; every line needs its '--hash=sha256:…', "
                 "as 'uv pip compile --generate-hashes' writes it."
             )
         else:
@@ -84,13 +84,17 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> str:
-    """Return the lock file's text for one Python, markers decided by its PEP 508 `environment`."""
+    """Return the lockfile's text for one Python, markers decided by its PEP 508 `environment`."""
     lines = []
-    for one in requirements:
-        marker = Requirement(f"{one['name']} ; {one['marker']}").marker if one["marker"] else None
+    for requirement in requirements:
+        marker = (
+            Requirement(f"{requirement['name']} ; {requirement['marker']}").marker
+            if requirement["marker"]
+            else None
+        )
         if marker is None or marker.evaluate(dict(environment)):
-            hashes = " ".join(f"--hash={digest}" for digest in one["hashes"])
-            lines.append(f"{one['name']}=={one['version']} {hashes}\n")
+            hashes = " ".join(f"--hash={digest}" for digest in requirement["hashes"])
+            lines.append(f"{requirement['name']}=={requirement['version']} {hashes}\n")
     return "".join(sorted(lines))
 
 

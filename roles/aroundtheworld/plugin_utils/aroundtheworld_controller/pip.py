@@ -2,7 +2,7 @@
 
 Ansible from ``pip install`` has pip beside it. From ``uv tool``, ``pipx`` or Debian's package it
 often has none, but Python or Debian have a wheel of it somewhere, or there is uv or pipx to bring
-it. Any will do, of any Python: it only downloads, and is told which Python the wheels are for.
+it. Any will do, of any Python: it only downloads, for the Python that options name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WHEEL_DIRECTORIES = (
     Path(importlib.util.__file__).parents[1] / "ensurepip" / "_bundled",
     Path("/usr/share/python-wheels"),
 )
-OLDEST = (20, 3)  # that can be told several platforms at once
+OLDEST = (20, 3)  # that takes several platforms at once
 PATIENCE = 300.0  # seconds, because uv and pipx may have to fetch it first
 
 # What to type where there is nothing at all, by the program that the controller installs with.
@@ -114,5 +114,5 @@ def _works(command: list[str]) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    said = re.match(r"pip (\d\S*)", done.stdout)
-    return done.returncode == 0 and said is not None and _version(said[1]) >= OLDEST
+    version = re.match(r"pip (\d\S*)", done.stdout)
+    return done.returncode == 0 and version is not None and _version(version[1]) >= OLDEST

@@ -17,7 +17,7 @@ HEALTH_STATUS = re.compile(r"[2-5](\d\d|xx)")
 
 
 def port_problems(port: int, name: str) -> Iterator[str]:
-    """Yield a problem when `port` is none."""
+    """Yield a problem unless `port` is a port."""
     if not 1 <= port <= 65535:
         yield f"{name}: {port} is not allowed; a port is a whole number from 1 to 65535."
 
@@ -34,7 +34,7 @@ def path_problems(path: str, name: str) -> Iterator[str]:
 
 
 def health_path_problems(path: str, name: str) -> Iterator[str]:
-    """Yield what keeps `path` from being asked for; it may have a query."""
+    """Yield what keeps `path` from being a health check's; it may have a query."""
     if not HEALTH_PATH.fullmatch(path):
         yield (
             f"{name}: {path!r} is not allowed; it must be a URL path, with a query or without, of "
@@ -193,14 +193,14 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
         for key in ("memory_high", "memory_max"):
             if not MEMORY.fullmatch(pool[key]):
                 yield (
-                    f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, one "
-                    "with K, M, G or T behind it, as in '512M', a share of the host's memory, as "
-                    "in '50%', or 'infinity'."
+                    f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, a "
+                    "number with K, M, G or T behind it, as in '512M', a share of the host's "
+                    "memory, as in '50%', or 'infinity'."
                 )
         yield from contradictions(pool, where)
     if "" not in paths:
         yield (
             f"{variable}: no pool has '/' among its paths "
-            f"({', '.join(sorted(paths)) or 'none given'}); exactly one must, because it serves "
-            "every request that no other pool does."
+            f"({', '.join(sorted(paths)) or 'there are none'}); exactly one must, because it "
+            "serves every request that no other pool does."
         )

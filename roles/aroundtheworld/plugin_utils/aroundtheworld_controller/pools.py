@@ -8,7 +8,7 @@ from typing import Any
 from aroundtheworld_controller.commands import manager_words, unit_text
 from aroundtheworld_controller.variables import load_pool_settings
 
-# Of two that a pool is, the later one's default counts.
+# Where a pool is of two kinds, the default of the later one counts.
 KINDS = ("blocking", "websocket", "command")
 
 
@@ -49,50 +49,50 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     return pools
 
 
-def derive_health(given: Mapping[str, Any], pool: Mapping[str, Any]) -> dict[str, Any]:
+def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a process of a pool has to prove itself: a visitor's request, and the answers.
 
     The keys are those of `HealthCheck` in module_utils/aroundtheworld/bounded_http.py.
     """
-    names = [name for name in given["aroundtheworld_server_names"] if name != "_"]
-    host, port = names[0] if names else "localhost", given["aroundtheworld_http_port"]
+    names = [name for name in variables["aroundtheworld_server_names"] if name != "_"]
+    host, port = names[0] if names else "localhost", variables["aroundtheworld_http_port"]
     return {
-        "path": pool["health_path"] or given["aroundtheworld_health_path"],
+        "path": pool["health_path"] or variables["aroundtheworld_health_path"],
         # As visitors name it, and by what nginx says that they come.
         "host": host if port == 80 else f"{host}:{port}",
         "scheme": "http",
-        "statuses": pool["health_status"] or given["aroundtheworld_health_status"],
+        "statuses": pool["health_status"] or variables["aroundtheworld_health_status"],
     }
 
 
-def derive_commands(given: Mapping[str, Any]) -> dict[str, Any]:
+def derive_commands(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the migration as it stands in a unit, and its check as words for systemd-run."""
     return {
-        "migrate": unit_text(given["aroundtheworld_migrate_command"]),
-        "migrate_check": manager_words(given["aroundtheworld_migrate_check_command"]),
+        "migrate": unit_text(variables["aroundtheworld_migrate_command"]),
+        "migrate_check": manager_words(variables["aroundtheworld_migrate_check_command"]),
     }
 
 
 def derive_static(
-    given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the directories that nginx serves, each with the `pool` that answers what it lacks."""
     return [
         {
-            **one,
+            **entry,
             "pool": max(
                 (len(path), pool["name"])
                 for pool in pools
                 for path in pool["paths"]
-                if one["url"].startswith(path.rstrip("/") + "/")
+                if entry["url"].startswith(path.rstrip("/") + "/")
             )[1],
         }
-        for one in given["aroundtheworld_static"]
+        for entry in variables["aroundtheworld_static"]
     ]
 
 
 def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the workers in the order of their exchange, as `aroundtheworld_workers` takes them."""
+    """Return the workers in the order of their replacement, for `aroundtheworld_workers`."""
     return [
         {
             "port": port,
@@ -102,32 +102,34 @@ def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "health": pool["health"],
             "start_timeout": pool["start_timeout"],
         }
-        # Blocking pools first: only their operators notice when the release is a bad one.
+        # Blocking pools first: only their operators notice when the release is bad.
         for pool in sorted(pools, key=lambda pool: not pool["blocking"])
         for port in pool["ports"]
     ]
 
 
-def derive_claim(given: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the site has for itself on its host, for other sites there to keep off."""
-    wanted = [
-        (given["aroundtheworld_listen_address"], port, "aroundtheworld_pools")
+def derive_claim(
+    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return what the site has for itself on its host, so that other sites there keep off."""
+    sockets = [
+        (variables["aroundtheworld_listen_address"], port, "aroundtheworld_pools")
         for pool in pools
         for port in pool["ports"]
     ]
-    if port := given["aroundtheworld_metrics_port"]:
+    if port := variables["aroundtheworld_metrics_port"]:
         variable = "aroundtheworld_metrics_port"
-        wanted.append((given["aroundtheworld_metrics_address"], port, variable))
-        wanted.append(("127.0.0.1", port + 1, variable))  # nginx's own numbers
+        sockets.append((variables["aroundtheworld_metrics_address"], port, variable))
+        sockets.append(("127.0.0.1", port + 1, variable))  # nginx's own numbers
     return {
-        "site": given["aroundtheworld_site"],
-        "home": given["aroundtheworld_home"],
-        "user": given["aroundtheworld_user"],
-        "http_port": given["aroundtheworld_http_port"],
-        "server_names": given["aroundtheworld_server_names"],
+        "site": variables["aroundtheworld_site"],
+        "home": variables["aroundtheworld_home"],
+        "user": variables["aroundtheworld_user"],
+        "http_port": variables["aroundtheworld_http_port"],
+        "server_names": variables["aroundtheworld_server_names"],
         "pools": [pool["name"] for pool in pools],
         "sockets": [
             {"address": address, "port": port, "variable": variable}
-            for address, port, variable in wanted
+            for address, port, variable in sockets
         ],
     }

@@ -19,8 +19,8 @@ MIB = 1024**2
 RESERVE_BYTES, RESERVE_SHARE, RESERVE_INODES = 16 * MIB, 0.1, 500
 # A virtual environment without anything in it; unit files, settings and the log.
 BARE = (200, 40)
-SETTINGS_FILE = 2 * BLOCK  # it is written beside the one that it takes the place of
-# Debian's packages, which nobody can ask about before apt has read its lists, and those lists.
+SETTINGS_FILE = 2 * BLOCK  # it is written beside the file that it replaces
+# Debian's packages, whose size nobody knows before apt has read its lists, and those lists.
 PROGRAMS, LISTS = (60 * MIB, 3000), (120 * MIB, 100)
 
 

@@ -35,15 +35,15 @@ NGINX_NAMES = ("proxy", "remote", "server")
 MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 
 
-def reserved_problems(given: Mapping[str, Any]) -> Iterator[str]:
+def reserved_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield the paths of pools and static files that are the role's own on every site."""
-    reserved = f"/.{given['aroundtheworld_site']}"
+    reserved = f"/.{variables['aroundtheworld_site']}"
     paths = {
         f"aroundtheworld_pools[{number}].paths[{position}]": path
-        for number, pool in enumerate(given["aroundtheworld_pools"])
+        for number, pool in enumerate(variables["aroundtheworld_pools"])
         for position, path in enumerate(pool["paths"])
     }
-    static = enumerate(given["aroundtheworld_static"])
+    static = enumerate(variables["aroundtheworld_static"])
     paths |= {f"aroundtheworld_static[{number}].url": entry["url"] for number, entry in static}
     for where, path in paths.items():
         if f"{path.rstrip('/')}/".startswith(f"{reserved}/"):
@@ -59,9 +59,9 @@ def static_problems(
     """Yield what keeps directories of the app from being served by nginx."""
     paths = {path.rstrip("/"): pool["name"] for pool in pools for path in pool["paths"]}
     urls: dict[str, str] = {}
-    for index, one in enumerate(static):
+    for index, entry in enumerate(static):
         where = f"aroundtheworld_static[{index}]"
-        url, directory = one["url"], PurePosixPath(one["directory"])
+        url, directory = entry["url"], PurePosixPath(entry["directory"])
         problems = list(path_problems(url, f"{where}.url"))
         yield from problems
         if not problems and (not url.endswith("/") or url == "/"):
@@ -83,20 +83,20 @@ def static_problems(
         urls[url] = where
         if directory.is_absolute() or ".." in directory.parts or not directory.parts:
             yield (
-                f"{where}.directory: {one['directory']!r} is not allowed; it must be a directory "
-                "in the app's, given from there, as in 'shop/static'."
+                f"{where}.directory: {entry['directory']!r} is not allowed; it must be a directory "
+                "below the app's, and relative to it, as in 'shop/static'."
             )
         elif make_app and PurePosixPath(
             make_app.partition(":")[0].replace(".", "/")
         ).is_relative_to(directory):
             yield (
-                f"{where}.directory: {one['directory']!r} is not allowed; it holds the app's code, "
-                "which nginx would give to everybody."
+                f"{where}.directory: {entry['directory']!r} is not allowed; it holds the app's "
+                "code, which nginx would show to everybody."
             )
 
 
 def hook_problems(hooks: Mapping[str, str], load: Callable[[str], Any]) -> Iterator[str]:
-    """Yield what keeps task files from being included; `load` reads one as Ansible does."""
+    """Yield what keeps task files from being included; `load` reads a file as Ansible does."""
     for name, path in hooks.items():
         where = f"aroundtheworld_hooks.{name}: {path!r}"
         if not Path(path).is_absolute():
@@ -105,19 +105,19 @@ def hook_problems(hooks: Mapping[str, str], load: Callable[[str], Any]) -> Itera
                 "'{{ playbook_dir }}/hooks/tell.yml'."
             )
         elif not Path(path).is_file():
-            yield f"{where} is not a file on the controller; it must be one with tasks."
+            yield f"{where} is not a file on the controller; it must be a file of tasks."
         else:
             try:
                 tasks = load(path)
             except AnsibleError as error:
                 yield f"{where} cannot be read as tasks: {error}"
             else:
-                if not isinstance(tasks, list) or not all(isinstance(one, dict) for one in tasks):
-                    yield f"{where} is no file of tasks; it must be a list of them."
+                if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+                    yield f"{where} is not a file of tasks; it must be a list of them."
 
 
 def address_problems(address: str, name: str) -> Iterator[str]:
-    """Yield a problem unless `address` is one, written as systemd writes it when it is asked."""
+    """Yield a problem unless `address` is written as systemd writes an address."""
     try:
         usual = ipaddress.ip_address(address)
     except ValueError:
@@ -131,10 +131,10 @@ def address_problems(address: str, name: str) -> Iterator[str]:
         yield f"{name}: {address!r} is not allowed; write it as '{usual}'."
 
 
-def metrics_problems(given: Mapping[str, Any]) -> Iterator[str]:
+def metrics_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what keeps metrics from having two ports, on a private address."""
     variable, name = "aroundtheworld_metrics_address", "aroundtheworld_metrics_port"
-    address, port = given[variable], given[name]
+    address, port = variables[variable], variables[name]
     problems = list(address_problems(address, variable))
     yield from problems
     if not problems:
@@ -147,18 +147,18 @@ def metrics_problems(given: Mapping[str, Any]) -> Iterator[str]:
     if not 0 <= port <= 65534:
         yield f"{name}: {port} is not allowed; it must be from 1 to 65534, or 0 for no metrics."
     elif port:
-        ports = {port: pool["name"] for pool in given["aroundtheworld_pools"]
+        ports = {port: pool["name"] for pool in variables["aroundtheworld_pools"]
                  for port in pool["ports"]}  # fmt: skip
         taken = {port: f"a worker of the pool {pool!r}" for port, pool in ports.items()}
-        taken[given["aroundtheworld_http_port"]] = "aroundtheworld_http_port"
-        for one, about in ((port, ""), (port + 1, ", and needs the port after it, which")):
-            if one in taken:
-                yield f"{name}: {port} is not allowed{about or '; it'} is taken by {taken[one]}."
+        taken[variables["aroundtheworld_http_port"]] = "aroundtheworld_http_port"
+        for number, about in ((port, ""), (port + 1, ", and needs the port after it, which")):
+            if number in taken:
+                yield f"{name}: {port} is not allowed{about or '; it'} is taken by {taken[number]}."
 
 
-def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
+def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with variables whose types are right."""
-    site, user = given["aroundtheworld_site"], given["aroundtheworld_user"]
+    site, user = variables["aroundtheworld_site"], variables["aroundtheworld_user"]
     if not NAME.fullmatch(site):
         yield (
             f"aroundtheworld_site: {site!r} is not allowed; it begins with a lower-case letter and "
@@ -169,20 +169,20 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             f"aroundtheworld_user: {user!r} is not allowed; it begins with a lower-case letter or "
             "'_' and goes on with at most 30 lower-case letters, digits, '_' and '-'."
         )
-    if given["aroundtheworld_site"] in NGINX_NAMES:
+    if variables["aroundtheworld_site"] in NGINX_NAMES:
         yield (
-            f"aroundtheworld_site: {given['aroundtheworld_site']!r} is not allowed; nginx has "
+            f"aroundtheworld_site: {variables['aroundtheworld_site']!r} is not allowed; nginx has "
             "names of its own that begin with it."
         )
-    home = given["aroundtheworld_home"]
+    home = variables["aroundtheworld_home"]
     if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
         yield (
             f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of "
             "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
             "'/srv/site'."
         )
-    make_app = given["aroundtheworld_make_app"]
-    runs = [pool["name"] for pool in given["aroundtheworld_pools"] if not pool["command"]]
+    make_app = variables["aroundtheworld_make_app"]
+    runs = [pool["name"] for pool in variables["aroundtheworld_pools"] if not pool["command"]]
     if not make_app and runs:
         yield (
             "aroundtheworld_make_app: is missing; it says where the app of the pools without a "
@@ -194,21 +194,21 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             "names a module and a callable in it, as in 'shop.web:make_app'."
         )
     yield from address_problems(
-        given["aroundtheworld_listen_address"], "aroundtheworld_listen_address"
+        variables["aroundtheworld_listen_address"], "aroundtheworld_listen_address"
     )
-    yield from metrics_problems(given)
+    yield from metrics_problems(variables)
     yield from health_path_problems(
-        given["aroundtheworld_health_path"], "aroundtheworld_health_path"
+        variables["aroundtheworld_health_path"], "aroundtheworld_health_path"
     )
-    statuses = given["aroundtheworld_health_status"]
+    statuses = variables["aroundtheworld_health_status"]
     yield from health_status_problems(statuses, "aroundtheworld_health_status")
     if not statuses:
         yield (
             "aroundtheworld_health_status: [] is not allowed; no process could prove itself. Give "
             "the answers that are right, as in ['2xx', '3xx']."
         )
-    yield from port_problems(given["aroundtheworld_http_port"], "aroundtheworld_http_port")
-    names = given["aroundtheworld_server_names"]
+    yield from port_problems(variables["aroundtheworld_http_port"], "aroundtheworld_http_port")
+    names = variables["aroundtheworld_server_names"]
     if not names:
         yield (
             "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every "
@@ -221,25 +221,25 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
                 "every name."
             )
-    if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", given["aroundtheworld_max_body_size"], re.I):
+    if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", variables["aroundtheworld_max_body_size"], re.I):
         yield (
-            f"aroundtheworld_max_body_size: {given['aroundtheworld_max_body_size']!r} is not "
-            "allowed; give a number of bytes, or one with k, m or g behind it, as in '16m'."
+            f"aroundtheworld_max_body_size: {variables['aroundtheworld_max_body_size']!r} is not "
+            "allowed; give a number of bytes, or a number with k, m or g behind it, as in '16m'."
         )
     for key in (
         "aroundtheworld_maintenance_retry_after",
         "aroundtheworld_block_warn",
         "aroundtheworld_lock_wait",
     ):
-        if not 0 <= given[key] < float("inf"):
-            yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 0."
+        if not 0 <= variables[key] < float("inf"):
+            yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 0."
     for key in ("aroundtheworld_migrate_timeout", "aroundtheworld_import_timeout"):
-        if given[key] < 1:
-            yield f"{key}: {given[key]} is not allowed; it must be a number of seconds from 1."
+        if variables[key] < 1:
+            yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 1."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
-        yield from command_problem(given[key], key)
+        yield from command_problem(variables[key], key)
     # Whatever is wrong with a variable of the app or a secret, its value is not shown.
-    for key, value in given["aroundtheworld_environment"].items():
+    for key, value in variables["aroundtheworld_environment"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
                 f"aroundtheworld_environment: the name {key!r} is not allowed; it must have "
@@ -252,7 +252,7 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
             )
         elif "\0" in str(value):
             yield f"aroundtheworld_environment.{key}: a NUL character is not allowed in its value."
-    for key, value in given["aroundtheworld_secrets"].items():
+    for key, value in variables["aroundtheworld_secrets"].items():
         if not isinstance(key, str) or not VARIABLE.fullmatch(key):
             yield (
                 f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, "
@@ -264,12 +264,14 @@ def value_problems(given: Mapping[str, Any]) -> Iterator[str]:
                 f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
                 "not empty, or 'generate' to have one made on the host."
             )
-    yield from reserved_problems(given)
-    yield from pool_problems(given["aroundtheworld_pools"], given["aroundtheworld_http_port"])
+    yield from reserved_problems(variables)
+    yield from pool_problems(
+        variables["aroundtheworld_pools"], variables["aroundtheworld_http_port"]
+    )
     yield from static_problems(
-        given["aroundtheworld_static"],
-        given["aroundtheworld_pools"],
-        given["aroundtheworld_make_app"],
+        variables["aroundtheworld_static"],
+        variables["aroundtheworld_pools"],
+        variables["aroundtheworld_make_app"],
     )
 
 

@@ -1,8 +1,8 @@
 """Which run of Ansible this is, and whether another one is over.
 
-A run is a process on the controller, told from all others by its id and the moment at which it
-began. Process ids mean something within one kernel since it was started, and within one namespace
-of processes; a run of another place can only be told by what it last said to the host.
+A run is a process on the controller, known by its id and the moment at which it began. A process id
+means something within one kernel since it was started, and within one namespace of processes; a run
+of another place is only known by what it last wrote on the host.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _began(process: int) -> str:
         return ""  # it has ended, or is hidden
     command = ["ps", "-o", "lstart=", "-p", str(process)]  # macOS has no /proc
     try:
-        done = subprocess.run(  # noqa: S603 - no shell, and what is asked for is a number
+        done = subprocess.run(  # noqa: S603 - no shell, and the argument is a number
             command, capture_output=True, text=True, check=False
         )
     except OSError:
@@ -102,7 +102,7 @@ def this_run() -> str:
 
 
 def is_here(process: Mapping[str, Any]) -> bool:
-    """Tell whether the process of a run is, or was, one of this machine as it runs now."""
+    """Tell whether the process of a run is, or was, one of this machine since it was started."""
     return bool(process) and process["place"] == this_process()["place"]
 
 

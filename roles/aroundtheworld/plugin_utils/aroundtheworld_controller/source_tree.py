@@ -77,7 +77,7 @@ class SourceTree:
             raise BadSourceError(f"{_short(name)} cannot be written: {error.strerror}") from None
 
     def add_copy(self, name: str, of: str) -> None:
-        """Write what another name stands for under this one too, as a hard link would."""
+        """Write what another name stands for under this name too, as a hard link would."""
         parts = self.parts(of)
         kind = self.kinds.get(parts)
         if kind == LINK:
@@ -200,5 +200,5 @@ def _write(file: BinaryIO, chunks: Iterable[bytes]) -> None:
 
 
 def _short(name: str) -> str:
-    """Return a name for a message, which may be one of kilobytes."""
+    """Return a name for a message, shortened, as it may have kilobytes."""
     return repr(name if len(name) <= 100 else f"{name[:60]}…{name[-30:]}")

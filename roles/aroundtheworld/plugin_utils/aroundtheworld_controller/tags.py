@@ -40,9 +40,9 @@ def tag_problems(tags: Collection[str], *, alone: bool) -> Iterator[str]:
             f"--tags: rollback together with {deploying} is not allowed; that would deploy what "
             "the rollback then takes back."
         )
-    for one, other in OPPOSITES:
-        if {one, other} <= named:
-            yield f"--tags: {one} together with {other} is not allowed; name one of them."
+    for first, second in OPPOSITES:
+        if {first, second} <= named:
+            yield f"--tags: {first} together with {second} is not allowed; name only one."
     if not alone:
         return
     for unknown in sorted(named - {*VERBS, *SPECIAL}):

@@ -1,4 +1,4 @@
-"""Fetch the wheels of a lock file on the controller, for a host's own Python."""
+"""Fetch the wheels of a lockfile on the controller, for a host's own Python."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fetch_wheels(
     """Return a directory with just the environment's wheels, fetched unless they are cached.
 
     Raises:
-        AnsibleActionFail: A wheel cannot be had, or is not the one whose hash is in the lock file.
+        AnsibleActionFail: A wheel cannot be had, or its hash is not in the lockfile.
     """
 
     def fetch(into: Path) -> None:
@@ -92,7 +92,7 @@ def fetch_wheels(
 
 
 def explain(printed: str, pip: Sequence[str]) -> str:
-    """Return what it may be that pip failed of, and its last lines, without passwords."""
+    """Return why pip may have failed, and its last lines, without passwords."""
     for name, value in os.environ.items():
         if name.startswith(("PIP_", "UV_")):
             for address in value.split():
@@ -101,6 +101,6 @@ def explain(printed: str, pip: Sequence[str]) -> str:
     cause = (
         "The package index did not give them."
         if UNREACHABLE.search(printed)
-        else "Every requirement needs a wheel for it, with the hash in the lock file."
+        else "Every requirement needs a wheel for it, with the hash in the lockfile."
     )
-    return f"{cause} `{' '.join(pip)}` said:\n{last}"
+    return f"{cause} `{' '.join(pip)}` printed:\n{last}"
