@@ -136,8 +136,8 @@ def promtool():
 
 
 def test_prometheus_takes_the_rules(promtool):
-    code, said = promtool("check", "rules", str(ALERTS))
-    assert (code, f"{len(RULES)} rules found" in said) == (0, True), said
+    code, output = promtool("check", "rules", str(ALERTS))
+    assert (code, f"{len(RULES)} rules found" in output) == (0, True), output
 
 
 def test_every_alert_has_its_cases():
@@ -145,15 +145,15 @@ def test_every_alert_has_its_cases():
 
 
 def firing(promtool, directory, name, series, minute):
-    """Tells whether the alert fires then; what it fires for, promtool compares with nothing."""
+    """Tell whether the alert fires then; promtool compares it with no alert."""
     alert = {"eval_time": f"{minute}m", "alertname": f"AroundTheWorld{name}", "exp_alerts": []}
-    inputs = [{"series": one, "values": values} for one, values in series.items()]
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
     test = {"interval": "1m", "input_series": inputs, "alert_rule_test": [alert]}
     file = Path(directory) / "test.yml"
     # JSON is YAML.
     file.write_text(json.dumps({"rule_files": [str(ALERTS)], "tests": [test]}))
-    code, said = promtool("test", "rules", str(file))
-    assert code == 0 or "exp:[" in said.replace(" ", ""), said
+    code, output = promtool("test", "rules", str(file))
+    assert code == 0 or "exp:[" in output.replace(" ", ""), output
     return code != 0
 
 

@@ -1,4 +1,4 @@
-"""The dashboard is what Grafana's own types read and write, and asks for what can be chosen."""
+"""The dashboard is what Grafana's own types read and write, and queries only what is selected."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def test_every_panel_has_its_place():
     cells = [
         (left, top) for x, y, w, h in places for left in range(x, x + w) for top in range(y, y + h)
     ]
-    assert len(cells) == len(set(cells)), "two panels are in one place"
+    assert len(cells) == len(set(cells)), "two panels overlap"
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
@@ -37,4 +37,4 @@ def test_every_query_can_be_narrowed_and_goes_to_the_chosen_source(panel):
     for target in panel["targets"]:
         selectors = re.findall(r"aroundtheworld_\w+(\{[^}]*\})", target["expr"])
         assert selectors
-        assert all('site=~"$site"' in one for one in selectors)
+        assert all('site=~"$site"' in selector for selector in selectors)

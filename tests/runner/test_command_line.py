@@ -118,7 +118,7 @@ def test_check_tells_a_missing_dependency_from_a_missing_application():
     )
 
 
-def test_a_port_of_ones_own_for_development():
+def test_a_port_for_development():
     process = subprocess.Popen(
         [sys.executable, "-m", "aroundtheworld_runner", "sample:make_app", "--port", "0"],
         env=harness.environment(),
@@ -131,8 +131,8 @@ def test_a_port_of_ones_own_for_development():
         try:
             address = re.search(r"serving on (127\.0\.0\.1:\d+)$", line.strip())
             assert address, line
-            with urllib.request.urlopen(f"http://{address[1]}/", timeout=5) as answer:
-                assert answer.status == 200
+            with urllib.request.urlopen(f"http://{address[1]}/", timeout=5) as response:
+                assert response.status == 200
             process.send_signal(signal.SIGINT)
             assert process.wait(5) == 0
         finally:

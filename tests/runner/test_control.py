@@ -1,43 +1,42 @@
 """The private sockets: who may open them, and what the control socket answers."""
 
+import select
 import socket
 import stat
 import time
 
 import harness
 import pytest
+from waits import wait_blocked, wait_health, wait_in_flight
 
 from aroundtheworld_runner import heartbeat
 
 
-def test_a_blocked_worker_says_what_blocks_it(start, listening):
+def test_a_blocked_worker_reports_what_blocks_it(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        client.request("GET", "/blocking?seconds=1.2")
-        time.sleep(1.0)
-        asked = time.monotonic()
+        client.request("GET", "/blocking?seconds=2")
+        wait_blocked(worker)
         status, health = worker.health()
-        assert time.monotonic() - asked < 0.2
+        assert select.select([client.sock], [], [], 0)[0] == [], "it blocks no longer"
         assert harness.read(client) == "done"
         assert (status, health["busy_in"]) == (200, "Blocking.get")
-        assert 0.5 <= health["busy_seconds"] <= 1.0
-        assert health["loop_lag_seconds"]["max"] < 0.2
+        assert 0.5 <= health["busy_seconds"] <= 2
+        assert health["loop_lag_seconds"]["max"] < 1
         assert (health["requests_in_flight"], health["requests_total"]) == (1, 1)
-        time.sleep(0.3)
-        health = worker.health()[1]
+        health = wait_health(worker, lambda health: health["loop_lag_seconds"]["max"] > 1)
         assert (health["busy_seconds"], health["busy_in"]) == (0.0, None)
         assert (health["connections"], health["requests_in_flight"]) == (1, 0)
         # The pause until the next beat had begun some time before the block.
-        assert 1.2 - heartbeat.INTERVAL <= health["loop_lag_seconds"]["max"] < 1.4
-        assert health["loop_lag_seconds"]["p99"] > 0.9  # of the few beats until now
+        assert health["loop_lag_seconds"]["max"] >= 2 - heartbeat.INTERVAL
+        assert health["loop_lag_seconds"]["p99"] > 1  # of the few beats until now
 
 
 def test_a_block_outside_any_handler_has_a_name_too(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        harness.get(client, "/blocks-afterwards")
-        time.sleep(1.1)
-        assert worker.health()[1]["busy_in"] == "sample.pause"
+        harness.get(client, "/blocks-afterwards?seconds=2")
+        assert wait_blocked(worker)["busy_in"] == "sample.pause"
 
 
 def test_no_search_for_garbage_looks_at_what_was_there_before_the_first_request(start, listening):
@@ -49,28 +48,28 @@ def test_no_search_for_garbage_looks_at_what_was_there_before_the_first_request(
 def test_it_answers_while_the_application_is_still_being_imported(start):
     worker = start("slow_import:make_app")
     worker.wait_state("starting")
-    time.sleep(0.9)
+    wait_blocked(worker)
     status, health = worker.health()
     assert (status, health["state"], health["busy_in"]) == (503, "starting", "slow_import.<module>")
     worker.ready()
     time.sleep(2 * heartbeat.INTERVAL)
     status, health = worker.health()
     assert status == 200
-    assert health["loop_lag_seconds"]["max"] < 0.5  # nobody had to wait because of the import
+    assert health["loop_lag_seconds"]["max"] < 1  # nobody had to wait because of the import
 
 
 def test_a_draining_worker_is_not_healthy(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=0.3")
-        time.sleep(0.1)
+        client.request("GET", "/slow?seconds=1")
+        wait_in_flight(worker)
         worker.drain()
         status, health = worker.health()
         assert (status, health["state"], health["requests_in_flight"]) == (503, "draining", 1)
         harness.read(client)
 
 
-def test_a_client_that_says_nothing_holds_up_nobody(start):
+def test_a_silent_client_does_not_delay_others_nor_the_end(start):
     worker = start().ready()
     with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as half:
         silent.connect(str(worker.control))
@@ -78,7 +77,7 @@ def test_a_client_that_says_nothing_holds_up_nobody(start):
         half.sendall(b"GET /hea")
         assert worker.health()[0] == 200
         worker.terminate()
-        assert worker.wait(2) == 0
+        assert worker.wait(4) == 0  # the socket gives up a silent client after five seconds
 
 
 def test_an_unknown_path_is_answered_with_the_known_ones(start):
@@ -92,11 +91,11 @@ def test_an_unknown_path_is_answered_with_the_known_ones(start):
     )
 
 
-def test_looking_changes_nothing(start):
+def test_a_get_does_not_end_the_hold(start):
     assert harness.ask(start("sample:make_app", "--hold").ready().control, "/accept")[0] == 404
 
 
-def test_only_the_owner_may_ask_and_the_sockets_go_with_the_worker(start):
+def test_only_the_owner_may_connect_and_the_sockets_go_with_the_worker(start):
     worker = start().ready()
     for path in (worker.control, worker.private_app):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""What an application asks of the connection holds in the runner, too."""
+"""What an application sets for the connection holds in the runner, too."""
 
 import harness
 import pytest
@@ -19,7 +19,7 @@ def test_an_application_can_limit_a_body_in_chunks(start, listening, chunks, sta
     start().ready()
     with harness.client(listening) as client:
         assert status_of(client, chunks) == status
-    # The limit is of that request alone.
+    # The limit is for that request alone.
     with harness.client(listening) as client:
         assert harness.get(client)["pid"]
 

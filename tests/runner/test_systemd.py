@@ -1,4 +1,4 @@
-"""What systemd gives a worker, and what the worker tells it."""
+"""What systemd passes to a worker, and what the worker notifies it of."""
 
 import json
 import socket
@@ -6,21 +6,22 @@ import time
 
 import harness
 import pytest
+from waits import wait_blocked
 
 from aroundtheworld_runner import systemd
 
 
-def test_ready_is_said_when_the_application_is_there_and_served(start, listening):
+def test_ready_is_notified_when_the_application_is_there_and_served(start, listening):
     worker = start("sample:make_app_slowly")
-    begun = time.monotonic()
+    began = time.monotonic()
     ready = worker.wait_notified("READY=1")
-    assert ready - begun > 0.5
+    assert ready - began > 0.5
     with harness.client(listening) as client:
         assert harness.get(client)["pid"] == worker.process.pid
     assert "STATUS=serving on 127.0.0.1:" in worker.notified[0][1]
 
 
-def test_a_worker_that_cannot_start_never_says_ready(start):
+def test_a_worker_that_cannot_start_is_never_ready(start):
     worker = start("sample:make_trouble")
     assert worker.wait() == 1
     worker.read_notified(0)
@@ -75,27 +76,25 @@ def test_a_socket_that_does_not_listen_is_refused(start):
     assert "file descriptor 3 from systemd is not a listening stream socket" in worker.stderr()
 
 
-def test_what_the_proxy_says_about_the_client_is_believed(start, listening):
+def test_the_proxys_headers_about_the_client_are_believed(start, listening):
     start().ready()
     with harness.client(listening) as client:
-        answer = harness.get(client, X_Real_Ip="192.0.2.7", X_Forwarded_Proto="https")
-    assert (answer["remote_ip"], answer["protocol"]) == ("192.0.2.7", "https")
+        content = harness.get(client, X_Real_Ip="192.0.2.7", X_Forwarded_Proto="https")
+    assert (content["remote_ip"], content["protocol"]) == ("192.0.2.7", "https")
 
 
-def test_the_watchdog_is_fed_by_the_loop_and_by_nothing_else(start, listening):
+def test_only_the_loop_gives_the_watchdog_signs_of_life(start, listening):
     worker = start(WATCHDOG_USEC="600000").ready()
-    end = time.monotonic() + 0.8
-    while time.monotonic() < end:
-        worker.read_notified(0.1)
-    assert sum(message == "WATCHDOG=1" for _, message in worker.notified) >= 2
+    while [message for _, message in worker.notified].count("WATCHDOG=1") < 2:
+        assert worker.read_notified(5)
     with harness.client(listening) as client:
-        client.request("GET", "/blocking?seconds=0.9")
-        time.sleep(0.2)
+        client.request("GET", "/blocking?seconds=2")
+        wait_blocked(worker)
         while worker.read_notified(0):
             pass
         assert not worker.read_notified(0.5)
         assert harness.read(client) == "done"
-    assert worker.read_notified(1.0)
+    assert worker.read_notified(5)
 
 
 def test_every_line_for_the_journal_has_its_level(start):
@@ -152,7 +151,7 @@ def test_watchdog_seconds(variables, seconds, monkeypatch):
     assert systemd.watchdog_seconds() == seconds
 
 
-def test_health_says_which_worker_this_is(start):
+def test_health_describes_the_worker(start):
     worker = start(
         AROUNDTHEWORLD_POOL="public",
         AROUNDTHEWORLD_PORT="10001",
@@ -162,6 +161,7 @@ def test_health_says_which_worker_this_is(start):
     status, health = worker.health()
     assert status == 200
     assert health.pop("uptime_seconds") > 0
+    assert health.pop("loop_lag_seconds").keys() == {"max", "p99"}
     assert json.loads(json.dumps(health)) == {
         "state": "ready",
         "pid": worker.process.pid,
@@ -174,7 +174,6 @@ def test_health_says_which_worker_this_is(start):
         "requests_total": 0,
         "responses": {"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 0, "aborted": 0},
         "latency_seconds": {"count": 0, "sum": 0.0, "p50": None, "p99": None, "buckets": []},
-        "loop_lag_seconds": {"max": pytest.approx(0, abs=0.2), "p99": pytest.approx(0, abs=0.2)},
         "busy_seconds": 0.0,
         "busy_in": None,
     }

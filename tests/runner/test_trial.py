@@ -8,12 +8,12 @@ import pytest
 
 from tests.runner.harness import RUNNER
 
-# Answers on systemd's socket, or on the port that it is given, with the status it is told.
+# Answers with the status of its argument, on systemd's socket or on the port of its arguments.
 SERVE = """
 import http.server, os, socket, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        print("asked with Host", self.headers["Host"], flush=True)
+        print("request for Host", self.headers["Host"], flush=True)
         self.send_response(int(sys.argv[1]) if self.path == "/health?x=1" else 200)
         self.end_headers()
     def log_message(self, *args):
@@ -32,7 +32,7 @@ server.serve_forever()
 
 
 def trial(*command, options=(), **environment):
-    started = subprocess.run(
+    done = subprocess.run(
         [
             *(sys.executable, "-m", "aroundtheworld_runner.trial", "--pool", "admin"),
             *("--path", "/health?x=1", "--start-timeout", "5", *options, "--", *command),
@@ -43,7 +43,7 @@ def trial(*command, options=(), **environment):
         timeout=30,
         check=False,
     )
-    return started.returncode, started.stdout, started.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 def serve(*arguments):
@@ -52,18 +52,18 @@ def serve(*arguments):
 
 @pytest.mark.parametrize(("status", "allowed"), [(200, ""), (302, ""), (404, "2xx,404")])
 def test_a_command_that_answers_on_the_passed_socket_passes_and_is_stopped(status, allowed):
-    code, said, errors = trial(*serve(status), AROUNDTHEWORLD_HEALTH_STATUS=allowed)
+    code, output, errors = trial(*serve(status), AROUNDTHEWORLD_HEALTH_STATUS=allowed)
     assert (code, errors) == (0, "")
-    assert "the command of pool admin answers" in said
-    process = int(said.split("serving as ")[1].split()[0])
+    assert "the command of pool admin answers" in output
+    process = int(output.split("serving as ")[1].split()[0])
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
 
 def test_a_command_that_binds_gets_a_free_port():
-    code, said, errors = trial(*serve(200, "{address}", "{port}"), options=["--binds"])
+    code, output, errors = trial(*serve(200, "{address}", "{port}"), options=["--binds"])
     assert (code, errors) == (0, "")
-    assert "answers" in said
+    assert "answers" in output
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_command_that_cannot_serve_is_named_with_its_pool(command, problem):
 
 
 @pytest.mark.parametrize("options", [[], ["--binds"]])
-def test_a_command_that_never_answers_is_given_up(options):
+def test_a_command_that_never_answers_fails(options):
     timing = ["--answer-timeout", "0.2", "--start-timeout", "1"]
     code, _, errors = trial("sleep", "60", options=[*options, *timing])
     assert code == 1
@@ -103,13 +103,13 @@ def test_a_command_that_answers_with_errors_is_named_with_what_is_allowed(status
     )
 
 
-def test_a_command_is_asked_as_a_visitor_would_ask():
-    code, said, _ = trial(*serve(200), AROUNDTHEWORLD_HEALTH_HOST="shop.example.org:8080")
+def test_a_command_gets_the_request_of_a_visitor():
+    code, output, _ = trial(*serve(200), AROUNDTHEWORLD_HEALTH_HOST="shop.example.org:8080")
     assert code == 0
-    assert "asked with Host shop.example.org:8080" in said
+    assert "request for Host shop.example.org:8080" in output
 
 
-def test_a_command_that_answers_a_byte_a_moment_is_given_up():
+def test_a_command_that_answers_byte_by_byte_fails():
     drip = """
 import socket, time
 listening = socket.socket(fileno=3)

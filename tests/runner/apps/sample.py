@@ -1,4 +1,4 @@
-"""An application with one handler for each thing that a worker must get right."""
+"""An application with a handler for each thing that a worker must get right."""
 
 import asyncio
 import gc
@@ -39,19 +39,20 @@ class BlocksAfterwards(RequestHandler):
     """Answers at once and blocks the loop a little later, outside any request."""
 
     def get(self) -> None:
-        asyncio.get_running_loop().call_later(0.3, pause, 1.0)
+        seconds = float(self.get_query_argument("seconds", "1"))
+        asyncio.get_running_loop().call_later(0.3, pause, seconds)
         self.write("done")
 
 
 class Collected(RequestHandler):
-    """Tells how many objects a search for garbage looks at."""
+    """Returns how many objects a search for garbage looks at."""
 
     def get(self) -> None:
         self.write(str(len(gc.get_objects())))
 
 
 class Answers(RequestHandler):
-    """Answers with the wanted status."""
+    """Answers with the status in its path."""
 
     def get(self, code: str) -> None:
         self.set_status(int(code))
@@ -63,7 +64,7 @@ class Fails(RequestHandler):
 
 
 class CutsShort(RequestHandler):
-    """Announces more than it gives."""
+    """Announces more than it sends."""
 
     async def get(self) -> None:
         self.set_header("Content-Length", "10")
@@ -81,7 +82,7 @@ class NeverEnds(RequestHandler):
 
 @stream_request_body
 class Limited(RequestHandler):
-    """Takes a body of 1,000 bytes at most, as Tornado's documentation says how."""
+    """Takes a body of 1,000 bytes at most, by the method in Tornado's documentation."""
 
     def prepare(self) -> None:
         connection = self.request.connection
@@ -139,7 +140,7 @@ def make_app() -> Application:
 
 
 async def make_app_slowly() -> Application:
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     return make_app()
 
 

@@ -4,4 +4,4 @@ import time
 
 from sample import make_app  # noqa: F401
 
-time.sleep(1.1)
+time.sleep(2)
