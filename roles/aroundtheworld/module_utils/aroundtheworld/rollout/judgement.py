@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ansible.module_utils.aroundtheworld.percentiles import percentile
 from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
 
 # The canary is given up when, over at least so many requests, …
@@ -47,12 +48,7 @@ def slowest(pairs: Pairs, fraction: float) -> float:
         for sign, said in ((-1, sooner), (1, later)):
             for bound, count in said.latencies:
                 counts[bound] = counts.get(bound, 0) + sign * count
-    rank = math.ceil(fraction * sum(counts.values()))
-    for bound, count in sorted(counts.items()):
-        rank -= count
-        if count and rank <= 0:
-            return bound
-    return 0.0
+    return percentile(counts.items(), fraction) or 0.0
 
 
 def comparable(pairs: Pairs) -> Pairs:

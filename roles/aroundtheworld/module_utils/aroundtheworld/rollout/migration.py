@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ansible.module_utils.aroundtheworld.layout import HomeLayout
+
 # In a release, so that it goes with it.
 MARK = ".migrated"
 
@@ -18,12 +20,13 @@ def is_due(home: Path, release: str, current: str, *, back: bool) -> bool:
             or comes from a version of the role that made none.
         back: Whether it is gone back to, so that its code is older than the database.
     """
-    return not back and release != current and not (home / "releases" / release / MARK).exists()
+    migrated = (HomeLayout(home).release(release) / MARK).exists()
+    return not back and release != current and not migrated
 
 
 def mark(home: Path, *releases: str) -> None:
     """Note that the database was brought to these releases, as far as they are on the host."""
     for release in releases:
-        directory = home / "releases" / release
+        directory = HomeLayout(home).release(release)
         if release and directory.is_dir() and not (directory / MARK).exists():
             (directory / MARK).touch(mode=0o644)

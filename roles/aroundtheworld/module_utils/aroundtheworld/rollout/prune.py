@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.changelog import last_good
+from ansible.module_utils.aroundtheworld.layout import HomeLayout
 
 
 def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
@@ -15,20 +16,21 @@ def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
 
     The current release, the one that a rollback would go to, and those that still run always stay.
     """
-    current = (home / "current").readlink().name
-    wanted = {current, *running, *last_good(home, current)[:1]}
+    layout = HomeLayout(home)
+    current = layout.current_release()
+    needed = {current, *running, *last_good(home, current)[:1]}
     releases = sorted(
-        (path for path in (home / "releases").iterdir() if not path.name.startswith(".")),
-        key=lambda path: (path.name in wanted, path.stat().st_mtime),
+        layout.installed(),
+        key=lambda path: (path.name in needed, path.stat().st_mtime),
         reverse=True,
     )
     removed = []
-    for path in releases[max(keep, len(wanted)) :]:
-        if path.name not in wanted:
+    for path in releases[max(keep, len(needed)) :]:
+        if path.name not in needed:
             shutil.rmtree(path)
             removed.append(f"release {path.name}")
-    used = {link.readlink().name for link in (home / "releases").glob("*/venv")}
-    for path in (home / "environments").iterdir():
+    used = layout.environments_by_release().values()
+    for path in layout.environments.iterdir():
         if path.name not in used:
             shutil.rmtree(path)
             removed.append(f"environment {path.name}")
