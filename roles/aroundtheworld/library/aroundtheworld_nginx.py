@@ -1,9 +1,9 @@
 #!/usr/bin/python
 """Ansible module: nginx serves a site.
 
-A configuration is tried alone before it lands, and with everything else before nginx is told to
-read it. Whether nginx still has to read it follows from what the site answers through nginx, not
-from what changed in this run.
+A configuration is tried alone before it lands, and with everything else before nginx reads it.
+Whether nginx still has to read it follows from the site's own response through nginx, not from
+what changed in this run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ short_description: Have nginx serve a site
 description:
   - Writes C(sites-available/SITE.conf) and links it from C(sites-enabled), or writes
     C(conf.d/SITE.conf) where this nginx includes that, and reloads nginx.
-  - Succeeds when the site itself has answered through nginx, asked with its own host names.
-  - Whatever fails leaves the host as it was.
+  - Succeeds when the site itself has responded through nginx to its own host names.
+  - A failure leaves the host as it was.
   - Sites of one host come one after the other.
 options:
   site: {description: Name of the site., type: str, required: true}
@@ -45,9 +45,7 @@ RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
 """
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
 
 from ansible.module_utils.aroundtheworld.host_lock import only_site
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
@@ -68,20 +66,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    given: dict[str, Any] = module.params
     with owned(module):
-        work(module, given)
+        work(module)
 
 
-def work(module: AnsibleModule, given: Mapping[str, Any]) -> None:
+def work(module: AnsibleModule) -> None:
     """Compare, change and end the task."""
     try:
         with nullcontext() if module.check_mode else only_site():
             change = SiteChange(
                 module.run_command,
-                given["site"],
-                given["content"],
-                remove_default=given["remove_default"],
+                module.params["site"],
+                module.params["content"],
+                remove_default=module.params["remove_default"],
             )
             steps = change.steps()
             if steps and not module.check_mode:

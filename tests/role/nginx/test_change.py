@@ -134,9 +134,9 @@ def test_a_neighbour_may_have_the_loopback_address_for_itself(host, run, port):
 )
 def test_every_kind_of_name_has_a_host_name_to_ask_for(name, asked, site_text):
     text = site.identified(site_text(names=name, port=8080))
-    questions = site.Questions.of(text, "shop")
-    assert (questions.names, questions.port, questions.ipv6) == ((asked,), 8080, False)
-    assert site.ID.fullmatch(questions.id)
+    probe = site.Probe.of(text, "shop")
+    assert (probe.names, probe.port, probe.ipv6) == ((asked,), 8080, False)
+    assert site.ID.fullmatch(probe.id)
 
 
 def test_check_mode_changes_nothing_and_shows_what_would_change(host, run, site_text):

@@ -1,1 +1,1 @@
-"""The host's nginx: what its configuration says, where a site goes, and what it really runs."""
+"""The host's nginx: what its configuration is, where a site goes, and what it really runs."""

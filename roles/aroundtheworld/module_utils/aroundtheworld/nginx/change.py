@@ -1,7 +1,7 @@
 """One change of what nginx serves: all of it, or nothing.
 
-What is on disk is what nginx runs. So whatever fails between the first file and the site's own
-answer, also a signal to this process, puts every file back as it was, and nginx too.
+What is on disk is what nginx runs. So any failure between the first file and the site's own
+response, also a signal to this process, puts every file back as it was, and nginx too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import (
 )
 from ansible.module_utils.aroundtheworld.nginx.expected import Directories, expected_states
 from ansible.module_utils.aroundtheworld.nginx.service import Service
-from ansible.module_utils.aroundtheworld.nginx.site import NGINX, Place, Questions
+from ansible.module_utils.aroundtheworld.nginx.site import NGINX, Place, Probe
 from ansible.module_utils.aroundtheworld.nginx.states import (
     Link,
     State,
@@ -41,7 +41,7 @@ SERVED_SECONDS = 3.0  # until the site answers with the new configuration, once 
 AGAIN_SECONDS = 0.1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# A site is part of the http block; what Debian's nginx.conf sets around it is no matter of syntax.
+# A site is part of the http block; what Debian's nginx.conf sets there is not a matter of syntax.
 ALONE = """\
 pid {directory}/nginx.pid;
 error_log {directory}/error.log;
@@ -70,7 +70,7 @@ def interruptible() -> Iterator[None]:
 
 
 class SiteChange:
-    """How nginx comes to serve a site as its content says; without content, not any more."""
+    """The change after which nginx serves a site by its content; without content, not any more."""
 
     def __init__(
         self,
@@ -98,10 +98,10 @@ class SiteChange:
             run, name, self.content, self.place, self.where, remove_default=remove_default
         )
         self.before = {path: read_state(path) for path in self.expected}
-        self.questions = (
-            Questions.of(self.content, name)
+        self.probe = (
+            Probe.of(self.content, name)
             if content
-            else Questions.of(self.content_before, name) or Questions.of_claim(name, etc)
+            else Probe.of(self.content_before, name) or Probe.of_claim(name, etc)
         )
 
     # --- What there is to do ---
@@ -120,7 +120,7 @@ class SiteChange:
             if path.name != site.NOTE:
                 steps.append(f"{verb} {path}")
         if not self.content:
-            served = self.questions is not None and service.serves_any(self.questions)
+            served = self.probe is not None and service.serves_any(self.probe)
             return [*steps, "reload nginx.service"] if self.service.active and (
                 steps or served
             ) else steps  # fmt: skip
@@ -133,7 +133,7 @@ class SiteChange:
         return steps
 
     def _served(self) -> bool:
-        return self.questions is not None and not service.wrong_answers(self.questions)
+        return self.probe is not None and not service.wrong_responses(self.probe)
 
     # --- Doing it ---
 
@@ -206,15 +206,15 @@ class SiteChange:
             self._await_site()
 
     def _await_site(self) -> None:
-        """Return when the site itself answers to each of its names."""
-        if self.questions is None:
+        """Return when the site itself responds to each of its names."""
+        if self.probe is None:
             return
         deadline = time.monotonic() + SERVED_SECONDS
-        while wrong := service.wrong_answers(self.questions):
+        while wrong := service.wrong_responses(self.probe):
             if time.monotonic() > deadline:
                 configuration = readable_configuration(self.run) or self.configuration
                 lines = [
-                    service.explain(answer, self.questions, configuration) for answer in wrong[:3]
+                    service.explain(response, self.probe, configuration) for response in wrong[:3]
                 ]
                 raise HostError("\n".join(["nginx does not serve the site.", *lines]))
             time.sleep(AGAIN_SECONDS)

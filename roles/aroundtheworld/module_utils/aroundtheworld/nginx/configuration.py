@@ -43,7 +43,7 @@ class Listen(NamedTuple):
 
 
 def parse_listen(directive: Directive) -> Listen:
-    """Return what a `listen` directive says (``ngx_parse_url``)."""
+    """Return where a `listen` directive listens (``ngx_parse_url``)."""
     where, *options = directive.args or ("",)
     if where.startswith("unix:"):
         return Listen(where, 0, tuple(options), directive)
@@ -67,27 +67,28 @@ class Server:
     @cached_property
     def listens(self) -> tuple[Listen, ...]:
         """Return where it listens; without a word about that, on port 80 of all IPv4 addresses."""
-        found = tuple(parse_listen(one) for one in self.content if one.name == "listen")
+        found = tuple(
+            parse_listen(directive) for directive in self.content if directive.name == "listen"
+        )
         return found or (Listen("*", 80, (), self.directive),)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Return its names, in lower case but for regular expressions."""
-        names = [
-            name for one in self.content if one.name == "server_name" for name in one.args
-        ] or [""]
+        lists = [each.args for each in self.content if each.name == "server_name"]
+        names = [name for names in lists for name in names] or [""]
         return tuple(name if name.startswith("~") else name.lower() for name in names)
 
     def directive_named(self, name: str) -> Directive | None:
         """Return the directive of this name directly in the block, if there is one."""
-        return next((one for one in self.content if one.name == name), None)
+        return next((each for each in self.content if each.name == name), None)
 
 
 class Configuration:
     """All of nginx's configuration."""
 
     def __init__(self, files: Mapping[str, tuple[Directive, ...]], main: str = MAIN) -> None:
-        """Take path to directives of every file, and the path of the first one."""
+        """Take the directives of each file by its path, and the path of the main file."""
         self.main, self.files = main, files
         self.top = tuple(self.expand(files.get(main, ())))
 
@@ -127,44 +128,48 @@ class Configuration:
     @cached_property
     def http(self) -> tuple[Directive, ...]:
         """Return the directives of the http block."""
-        blocks = [one for one in self.top if one.name == "http" and one.block is not None]
-        return tuple(one for block in blocks for one in self.expand(block.block or ()))
+        blocks = [each.block or () for each in self.top if each.name == "http"]
+        return tuple(directive for block in blocks for directive in self.expand(block))
 
     @cached_property
     def http_includes(self) -> tuple[Directive, ...]:
         """Return every `include` that is directly in the http block, also by another one."""
 
         def below(directives: tuple[Directive, ...], depth: int = 0) -> Iterator[Directive]:
-            for one in directives:
-                if one.name == "include" and one.args:
-                    yield one
-                    for path in self.included(one) if depth < DEEPEST else ():
+            for directive in directives:
+                if directive.name == "include" and directive.args:
+                    yield directive
+                    for path in self.included(directive) if depth < DEEPEST else ():
                         yield from below(self.files[path], depth + 1)
 
-        blocks = [one.block or () for one in self.top if one.name == "http"]
+        blocks = [each.block or () for each in self.top if each.name == "http"]
         return tuple(include for block in blocks for include in below(block))
 
     @cached_property
     def servers(self) -> tuple[Server, ...]:
         """Return the servers of http in nginx's order."""
         return tuple(
-            Server(one, tuple(self.expand(one.block or ())))
-            for one in self.http
-            if one.name == "server"
+            Server(directive, tuple(self.expand(directive.block or ())))
+            for directive in self.http
+            if directive.name == "server"
         )
 
     @cached_property
     def streams(self) -> tuple[Listen, ...]:
         """Return where the servers of the blocks beside http listen, stream and mail."""
-        blocks = [one for one in self.top if one.name in ("stream", "mail")]
-        inner = [one for block in blocks for one in self.expand(block.block or ())]
-        content = [
-            one
-            for server in inner
-            if server.name == "server"
-            for one in self.expand(server.block or ())
+        blocks = [each.block or () for each in self.top if each.name in ("stream", "mail")]
+        servers = [
+            directive.block or ()
+            for block in blocks
+            for directive in self.expand(block)
+            if directive.name == "server"
         ]
-        return tuple(parse_listen(one) for one in content if one.name == "listen")
+        return tuple(
+            parse_listen(directive)
+            for server in servers
+            for directive in self.expand(server)
+            if directive.name == "listen"
+        )
 
     def includes_of(self, path: str) -> int:
         """Return how many times http would read a file of this path."""
@@ -186,7 +191,7 @@ class Configuration:
         found = [
             server
             for server in self.servers
-            if (address, port) in {(one.address, one.port) for one in server.listens}
+            if (address, port) in {(listen.address, listen.port) for listen in server.listens}
         ]
         if not found and address != "[::]":
             # One of [::] with ipv6only=off has IPv4's visitors too.
@@ -202,14 +207,14 @@ def matches(path: str, pattern: str) -> bool:
     """Tell whether glob(3) would find the path by the pattern."""
     parts, patterns = path.split("/"), pattern.split("/")
     return len(parts) == len(patterns) and all(
-        fnmatch.fnmatchcase(part, one) and (not part.startswith(".") or one.startswith("."))
-        for part, one in zip(parts, patterns, strict=True)
+        fnmatch.fnmatchcase(part, glob) and (not part.startswith(".") or glob.startswith("."))
+        for part, glob in zip(parts, patterns, strict=True)
     )
 
 
 def how_well(server: Server, name: str) -> tuple[int, int]:
     """Return how well a host name fits a server, as nginx ranks it; (0, 0) if it does not."""
-    return max((_fit(one, name.lower()) for one in server.names), default=(0, 0))
+    return max((_fit(pattern, name.lower()) for pattern in server.names), default=(0, 0))
 
 
 def _fit(pattern: str, name: str) -> tuple[int, int]:
@@ -232,7 +237,7 @@ def _fit(pattern: str, name: str) -> tuple[int, int]:
 
 
 def program() -> str:
-    """Return the path of the host's nginx, whatever package it came with; empty without one."""
+    """Return the path of the host's nginx, from whichever package; an empty text without one."""
     return shutil.which("nginx", path=DIRECTORIES) or ""
 
 
@@ -242,12 +247,12 @@ def read_configuration(run: Run) -> Configuration:
     Raises:
         ConfigurationError: nginx does not accept what there is; the message is its own.
     """
-    code, out, error = run(["timeout", SECONDS, program() or "nginx", "-T", "-q"])
+    code, output, error = run(["timeout", SECONDS, program() or "nginx", "-T", "-q"])
     if code == 124:
         raise ConfigurationError(f"nginx has not read its configuration within {SECONDS} s")
     if code:
-        raise ConfigurationError(complaint(error or out))
-    names = list(dict.fromkeys(MARK.findall(out)))
+        raise ConfigurationError(complaint(error or output))
+    names = list(dict.fromkeys(MARK.findall(output)))
     # From the files, since a comment in one of them may look like nginx's own mark between them.
     texts = {
         name: Path(name).read_text(errors="surrogateescape")
@@ -258,6 +263,6 @@ def read_configuration(run: Run) -> Configuration:
 
 
 def complaint(text: str) -> str:
-    """Return what nginx says is wrong, without what it says of that."""
+    """Return what nginx reports as wrong, without the rest of its output."""
     worst = re.findall(r"\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?(.*)", text)
     return "\n".join(dict.fromkeys(worst)) or text.strip()

@@ -1,4 +1,4 @@
-"""Which files of nginx's a site has when it is served as its content says, and which it has not."""
+"""Which files a site should have in nginx's directories, and which it should not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def expected_states(
     Args:
         run: Runs a command.
         name: The site's.
-        content: Its configuration; without one, nginx does not serve it any more.
+        content: Its configuration; an empty text when nginx should not serve it any more.
         place: Where its configuration is.
         where: The directories.
         remove_default: Whether Debian's welcome page is switched off.

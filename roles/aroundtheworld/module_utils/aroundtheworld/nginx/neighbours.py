@@ -24,7 +24,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import (
 
 @dataclass(frozen=True)
 class Intent:
-    """What a site is going to say in nginx."""
+    """What a site will have in nginx."""
 
     site: str
     port: int

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration, Run, complaint
-from ansible.module_utils.aroundtheworld.nginx.site import ID, Questions
+from ansible.module_utils.aroundtheworld.nginx.site import ID, Probe
 from ansible.module_utils.aroundtheworld.sockets import bracketed, listeners
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import process_name
@@ -21,12 +21,12 @@ UNIT = "nginx.service"
 LOG = "/var/log/nginx/error.log"
 RELOAD_SECONDS = 30.0  # a reload takes as long as nginx reads, certificates of all sites included
 REFUSED_SECONDS = 1.0  # until an [emerg] in the log counts, since nginx binds again and again
-ANSWER_SECONDS = 5.0
-ANSWER_BYTES = 256
+RESPONSE_SECONDS = 5.0
+RESPONSE_BYTES = 256
 
 
-class Answer(NamedTuple):
-    """What came back from an address for a host name: a status and its text, or an error."""
+class Response(NamedTuple):
+    """The response of an address for a host name: a status and its text, or an error."""
 
     address: str
     name: str
@@ -42,8 +42,8 @@ class Service:
         """Keep `run` for commands, and read the unit's state."""
         self.run = run
         names = "ActiveState,UnitFileState,MainPID"
-        out = run(["systemctl", "show", UNIT, f"--property={names}"])[1]
-        self.state = dict(line.partition("=")[::2] for line in out.splitlines())
+        output = run(["systemctl", "show", UNIT, f"--property={names}"])[1]
+        self.state = dict(line.partition("=")[::2] for line in output.splitlines())
 
     @property
     def active(self) -> bool:
@@ -52,29 +52,29 @@ class Service:
 
     @property
     def enabled(self) -> bool:
-        """Tell whether nginx came with a boot when this was made."""
+        """Tell whether nginx started at boot when this was made."""
         return self.state.get("UnitFileState") == "enabled"
 
     def call(self, verb: str) -> None:
-        """Have systemd do this with nginx; raises `HostError` when that fails."""
-        code, out, error = self.run(["systemctl", verb, "--quiet", UNIT])
+        """Have systemd do what the verb says with nginx; raises `HostError` on failure."""
+        code, output, error = self.run(["systemctl", verb, "--quiet", UNIT])
         if code:
             journal = ["journalctl", f"--unit={UNIT}", "--no-pager", "--output=cat", "--lines=8"]
             last = self.run(journal)[1].strip() if verb in ("start", "reload") else ""
             raise HostError(
-                f"systemctl {verb} {UNIT} failed: {(error or out).strip()}"
+                f"systemctl {verb} {UNIT} failed: {(error or output).strip()}"
                 + (f" Its journal ends with:\n{last}" if last else "")
             )
 
     def try_all(self) -> str:
-        """Return what nginx has against its whole configuration, or an empty text."""
-        code, out, error = self.run(["nginx", "-t", "-q"])
-        return complaint(error or out) if code else ""
+        """Return why nginx refuses its whole configuration, or an empty text."""
+        code, output, error = self.run(["nginx", "-t", "-q"])
+        return complaint(error or output) if code else ""
 
     def workers(self) -> set[int]:
         """Return the process ids of the nginx workers that serve and are not shutting down."""
-        out = self.run(["systemctl", "show", UNIT, "--property=MainPID", "--value"])[1]
-        main = out.strip() or "0"
+        output = self.run(["systemctl", "show", UNIT, "--property=MainPID", "--value"])[1]
+        main = output.strip() or "0"
         children = Path("/proc", main, "task", main, "children")
         found = set()
         for child in children.read_text().split() if children.exists() else []:
@@ -87,7 +87,7 @@ class Service:
         return found
 
     def reload(self, configuration: Configuration | None, seconds: float = RELOAD_SECONDS) -> None:
-        """Have nginx read its configuration again, and return when it serves with that.
+        """Have nginx read its configuration again, and return when it serves by it.
 
         Raises:
             HostError: It goes on with what it read before.
@@ -111,8 +111,8 @@ class ErrorLog:
 
     def __init__(self, configuration: Configuration | None) -> None:
         """Remember where the log ends now."""
-        logs = [one.args[0] for one in configuration.top if one.name == "error_log" and one.args] \
-            if configuration else []  # fmt: skip
+        top = configuration.top if configuration else ()
+        logs = [each.args[0] for each in top if each.name == "error_log" and each.args]
         self.path = Path(logs[0] if logs and logs[0].startswith("/") else LOG)
         self.start = self.path.stat().st_size if self.path.is_file() else 0
 
@@ -126,7 +126,7 @@ class ErrorLog:
             return []
 
     def emergencies(self) -> str:
-        """Return the lines by which nginx says that it goes on as before."""
+        """Return the lines about a configuration that nginx did not take."""
         return "\n".join(dict.fromkeys(line for line in self.lines() if "[emerg]" in line))
 
     def last(self) -> str:
@@ -153,64 +153,64 @@ def own_addresses(proc: Path = Path("/proc/net")) -> Iterator[str]:
                 yield socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
 
 
-def ask(address: str, name: str, questions: Questions) -> Answer:
-    """Return what the host's address answers to a visitor of `name`."""
-    connection = http.client.HTTPConnection(address, questions.port, timeout=ANSWER_SECONDS)
+def fetch(address: str, name: str, probe: Probe) -> Response:
+    """Return the response of an address of the host to a visitor of `name`."""
+    connection = http.client.HTTPConnection(address, probe.port, timeout=RESPONSE_SECONDS)
     try:
-        connection.request("GET", questions.path, headers={"Host": name, "Connection": "close"})
-        response = connection.getresponse()
-        text = response.read(ANSWER_BYTES).decode(errors="replace").strip()
-        return Answer(address, name, response.status, text)
+        connection.request("GET", probe.path, headers={"Host": name, "Connection": "close"})
+        http_response = connection.getresponse()
+        text = http_response.read(RESPONSE_BYTES).decode(errors="replace").strip()
+        return Response(address, name, http_response.status, text)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(address, name, 0, "", str(error) or type(error).__name__)
+        return Response(address, name, 0, "", str(error) or type(error).__name__)
     finally:
         connection.close()
 
 
-def wrong_answers(questions: Questions) -> list[Answer]:
-    """Return for each host name an answer that is not the site's, nothing when all are.
+def wrong_responses(probe: Probe) -> list[Response]:
+    """Return for each host name a response that is not the site's, nothing when all are.
 
-    A neighbour may have an address of the host for itself, so of each family one address that
-    answers is enough.
+    A neighbour may have an address of the host for itself, so of each family one address with
+    the site's response is enough.
     """
     addresses = dict.fromkeys(own_addresses())
-    families = [[one for one in addresses if ":" not in one]]
-    if questions.ipv6:
-        families.append([one for one in addresses if ":" in one])
+    families = [[address for address in addresses if ":" not in address]]
+    if probe.ipv6:
+        families.append([address for address in addresses if ":" in address])
     wrong = []
     for family in families:
-        for name in questions.names:
-            answers: list[Answer] = []
+        for name in probe.names:
+            responses: list[Response] = []
             for address in family:
-                answers.append(ask(address, name, questions))
-                if answers[-1].status == 200 and answers[-1].text == questions.id:
+                responses.append(fetch(address, name, probe))
+                if responses[-1].status == 200 and responses[-1].text == probe.id:
                     break
             else:
-                wrong.append(next((one for one in answers if one.status), answers[0]))
+                wrong.append(next((each for each in responses if each.status), responses[0]))
     return wrong
 
 
-def serves_any(questions: Questions) -> bool:
+def serves_any(probe: Probe) -> bool:
     """Tell whether nginx serves the site, with whichever configuration."""
     return any(
-        answer.status == 200 and ID.fullmatch(answer.text)
-        for name in questions.names
+        response.status == 200 and ID.fullmatch(response.text)
+        for name in probe.names
         for address in dict.fromkeys(own_addresses())
-        if questions.ipv6 or ":" not in address
-        for answer in [ask(address, name, questions)]
+        if probe.ipv6 or ":" not in address
+        for response in [fetch(address, name, probe)]
     )
 
 
-def explain(answer: Answer, questions: Questions, configuration: Configuration | None) -> str:
-    """Return the sentence about an answer that is not the site's, and about whose it is."""
-    at = bracketed(answer.address)
-    asked = f"http://{answer.name}{questions.path} on {at}:{questions.port}"
-    if answer.error:
-        return f"Asked for {asked}, nobody answers ({answer.error})."
-    sentence = f"Asked for {asked}, the site does not answer, but with status {answer.status}"
-    if "nginx" not in (listening := {*holders(questions.port).values()}):
+def explain(response: Response, probe: Probe, configuration: Configuration | None) -> str:
+    """Return the sentence about a response that is not the site's, and about whose it is."""
+    at = bracketed(response.address)
+    url = f"http://{response.name}{probe.path} on {at}:{probe.port}"
+    if response.error:
+        return f"Asked for {url}, nobody answers ({response.error})."
+    sentence = f"Asked for {url}, the site does not answer, but with status {response.status}"
+    if "nginx" not in (listening := {*holders(probe.port).values()}):
         return f"{sentence} {', '.join(sorted(listening)) or 'an unknown process'}."
-    found = configuration and configuration.server_for(answer.name, at, questions.port)
+    found = configuration and configuration.server_for(response.name, at, probe.port)
     if not found:
         return f"{sentence} another server of nginx."
     names = " ".join(found.names).strip() or "without a name"
@@ -219,7 +219,7 @@ def explain(answer: Answer, questions: Questions, configuration: Configuration |
 
 def holders(port: int, proc: Path = Path("/proc")) -> dict[int, str]:
     """Return the processes that listen on the port, id to name."""
-    inodes = {f"socket:[{one.inode}]" for one in listeners() if one.port == port}
+    inodes = {f"socket:[{each.inode}]" for each in listeners() if each.port == port}
     found = {}
     for process in proc.glob("[0-9]*") if inodes else ():
         with contextlib.suppress(OSError):
@@ -231,7 +231,7 @@ def holders(port: int, proc: Path = Path("/proc")) -> dict[int, str]:
 def strangers(port: int, proc: Path = Path("/proc")) -> list[int]:
     """Return the first process on the port that is an nginx and not of its unit, if there is one.
 
-    An nginx that somebody started by hand, or in a container, is told nothing by systemd.
+    systemd does not reload an nginx that was started by hand, or in a container.
     """
     for process, name in sorted(holders(port, proc).items()):
         with contextlib.suppress(OSError):

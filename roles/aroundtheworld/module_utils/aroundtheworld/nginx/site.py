@@ -1,4 +1,4 @@
-"""One site in nginx: where its file goes, what it says, and Debian's welcome page beside it."""
+"""A site in nginx: where its file is, how it is probed, and Debian's welcome page beside it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def identified(content: str) -> str:
 
 
 def own_location(site: str) -> str:
-    """Return the path at which nginx says which configuration of the site it runs."""
+    """Return the path at which nginx reports which configuration of the site it runs."""
     return f"/.{site}/nginx"
 
 
@@ -45,28 +45,28 @@ def is_own(path: Path, site: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What to ask nginx to learn which configuration of a site it runs."""
+class Probe:
+    """A request by which nginx reports which configuration of a site it runs."""
 
     path: str
     id: str
-    """What it answers when it runs this one."""
+    """The response when nginx runs this configuration."""
     names: tuple[str, ...]
     port: int
     ipv6: bool
 
     @classmethod
-    def of(cls, text: str, site: str) -> Questions | None:
-        """Return the questions for a site's configuration, if it can be asked."""
+    def of(cls, text: str, site: str) -> Probe | None:
+        """Return the probe of a site's configuration, if it has a location for that."""
         try:
             directives = parse(text)
         except ConfigurationError:
             return None
-        for one in directives:
-            server = Server(one, one.block or ())
+        for directive in directives:
+            server = Server(directive, directive.block or ())
             for location in server.content:
                 if location.name == "location" and location.args == ("=", own_location(site)):
-                    said = [
+                    returned = [
                         inner.args[1].strip()
                         for inner in location.block or ()
                         if inner.name == "return" and len(inner.args) == 2
@@ -74,7 +74,7 @@ class Questions:
                     listens = server.listens
                     return cls(
                         own_location(site),
-                        said[0] if said else "",
+                        returned[0] if returned else "",
                         tuple(host_name(name, site) for name in server.names),
                         listens[0].port,
                         any(listen.address == "[::]" for listen in listens),
@@ -82,8 +82,8 @@ class Questions:
         return None
 
     @classmethod
-    def of_claim(cls, site: str, etc: Path = ETC) -> Questions | None:
-        """Return the questions for what a site has claimed, of which the file may be gone."""
+    def of_claim(cls, site: str, etc: Path = ETC) -> Probe | None:
+        """Return the probe by a site's claim; its file may be gone."""
         claim = read_claims(etc).get(site)
         if not claim or not claim["http_port"]:
             return None
@@ -92,7 +92,7 @@ class Questions:
 
 
 def host_name(name: str, site: str) -> str:
-    """Return a host name that a server's name stands for, if need be one that nobody else has."""
+    """Return a host name that a server's name stands for, if need be one of the site's own."""
     if name in ("_", ""):
         return f"{site}.invalid"  # RFC 2606: no real host has it
     return f"{site}{name[1:]}" if name.startswith("*.") else name
@@ -128,7 +128,7 @@ def find_place(configuration: Configuration | None, site: str, etc: Path = NGINX
             return usual
         if usual.read.parent.is_dir():
             return Place(usual.read)
-    patterns = [Path(configuration.pattern(one)) for one in configuration.http_includes]
+    patterns = [Path(configuration.pattern(include)) for include in configuration.http_includes]
     directories = [usual.read.parent, etc / "conf.d", *(pattern.parent for pattern in patterns)]
     for directory in dict.fromkeys(directories):
         path = directory / f"{site}.conf"
@@ -138,8 +138,8 @@ def find_place(configuration: Configuration | None, site: str, etc: Path = NGINX
 
 
 def no_place(configuration: Configuration) -> str:
-    """Return the sentence about an nginx that reads no file of which one could be the site's."""
-    includes = [f"{one.args[0]!r} ({one.where})" for one in configuration.http_includes]
+    """Return the sentence about an nginx that includes no directory for a site."""
+    includes = [f"{each.args[0]!r} ({each.where})" for each in configuration.http_includes]
     return (
         "nginx: no directory is included in the http block of "
         f"{configuration.main} that a site could be put in; it includes "
@@ -156,8 +156,10 @@ def default_is_debians(run: Run, etc: Path = NGINX) -> bool:
     path = etc / "sites-available" / "default"
     if path.is_symlink() or not path.is_file():
         return False
-    _, out, _ = run(["dpkg-query", "--show", "--showformat=${Conffiles}\n", "nginx-common"])
-    known = {fields[0]: fields[1] for line in out.splitlines() if len(fields := line.split()) > 1}
+    _, output, _ = run(["dpkg-query", "--show", "--showformat=${Conffiles}\n", "nginx-common"])
+    known = {
+        fields[0]: fields[1] for line in output.splitlines() if len(fields := line.split()) > 1
+    }
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     return known.get(str(path)) == digest
 
@@ -170,7 +172,7 @@ def default_is_on(run: Run, etc: Path = NGINX) -> bool:
 
 
 def read_note(site: str, etc: Path = ETC) -> str:
-    """Return where the link led that the site switched Debian's welcome page off by, if it did."""
+    """Return where the link of Debian's welcome page led, if the site switched that off."""
     try:
         note = json.loads((etc / site / NOTE).read_text())
     except (OSError, ValueError):
