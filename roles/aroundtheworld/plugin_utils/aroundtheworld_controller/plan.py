@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aroundtheworld_controller.pools import (
+    derive_addresses,
     derive_claim,
     derive_commands,
     derive_pools,
@@ -59,6 +60,7 @@ def make_plan(
     return {
         "changed": False,
         "pools": site.pools,
+        "addresses": derive_addresses(site.variables),
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),
         "static": derive_static(site.variables, site.pools),

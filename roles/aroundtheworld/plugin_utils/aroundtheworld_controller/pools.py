@@ -31,7 +31,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     `health`, how its processes prove themselves, and `exec`, its own command as a unit has it.
     """
     site, address = variables["aroundtheworld_site"], variables["aroundtheworld_listen_address"]
-    host = f"[{address}]" if ":" in address else address
+    host = bracketed(address)
     pools = []
     for pool in variables["aroundtheworld_pools"]:
         paths = [path.rstrip("/") or "/" for path in pool["paths"]]
@@ -47,6 +47,22 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return pools
+
+
+def bracketed(address: str) -> str:
+    """Return an address as it is written before ``:port``: IPv6 in brackets.
+
+    On hosts module_utils/aroundtheworld/sockets.py does the same.
+    """
+    return f"[{address}]" if ":" in address else address
+
+
+def derive_addresses(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the addresses of workers and of the metrics as units have them."""
+    return {
+        "workers": bracketed(variables["aroundtheworld_listen_address"]),
+        "metrics": bracketed(variables["aroundtheworld_metrics_address"]),
+    }
 
 
 def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict[str, Any]:
