@@ -112,7 +112,7 @@ def test_a_site_that_a_neighbour_has_taken_over_is_told_of_also_when_nothing_cha
     neighbour = host.etc / "conf.d" / "blog.conf"
     neighbour.write_text(f"server {{ listen {port}; server_name www.shop.example; return 404; }}")
     service.Service(host.run).reload(None)
-    with pytest.raises(run.failed, match=r"www\.shop\.example.* 404 .*blog\.conf:1"):
+    with pytest.raises(run.failed, match=r"www\.shop\.example.* 404, .*blog\.conf:1"):
         run(site_text(names="shop.example www.shop.example"))
     assert ask(port, "/", "shop.example") == (200, "one")
 

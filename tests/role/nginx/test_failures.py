@@ -45,7 +45,7 @@ def test_a_port_that_nginx_cannot_bind_leaves_everything_as_it_was(host, run, po
         wanted = site_text(port=taken.getsockname()[1])
         with pytest.raises(run.failed, match=r"bind\(\) to .* failed") as failure:
             run(wanted)
-        assert str(failure.value).endswith("nginx goes on with that.")
+        assert str(failure.value).endswith("nginx continues with that.")
         assert host.files() == files
         assert ask(port, "/", "shop.example") == (200, "two")
         assert host.restarts()

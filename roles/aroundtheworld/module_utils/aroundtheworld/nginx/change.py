@@ -189,8 +189,8 @@ class SiteChange:
         """Have nginx serve what is on disk, and note in `done` each step that was begun."""
         if problem := self.service.try_all():
             raise HostError(
-                "nginx does not accept the site together with the rest of its configuration. It "
-                f"said:\n{problem}"
+                "nginx does not accept the site together with the rest of its configuration:\n"
+                f"{problem}"
             )
         if self.content and not self.service.enabled:
             done.append("enable")
@@ -237,8 +237,10 @@ class SiteChange:
                 self.service.reload(self.configuration, seconds=10)
         except HostError as error:
             if "reloaded" in done:
-                return f"Its files are as they were, but nginx still runs the new ones: {error}"
-        return "All is as it was before; nginx goes on with that."
+                return (
+                    f"Its files are as they were before, but nginx still runs the new ones: {error}"
+                )
+        return "Everything is as it was before, and nginx continues with that."
 
     def _try_alone(self) -> None:
         """Raise `HostError` when nginx does not accept the content by itself."""
@@ -249,7 +251,7 @@ class SiteChange:
             code, output, error = self.run(["nginx", "-t", "-q", "-c", str(main)])
         if code:
             raise HostError(
-                "nginx does not accept the site's configuration; nothing was changed. It said:\n"
+                "nginx does not accept the site's configuration; nothing was changed:\n"
                 f"{complaint(error or output)}"
             )
 

@@ -36,18 +36,18 @@ def examine(run: Run, intent: Intent, nginx: Path = NGINX, etc: Path = ETC) -> d
     loaded = run(["systemctl", "show", UNIT, "--property=LoadState", "--value"])[1].strip()
     if loaded in ("not-found", "masked"):
         result["problems"] = [
-            f"nginx: {program()} is there, but systemd has {UNIT} as {loaded!r}, by which it is "
-            "started and reloaded; mend that, or remove that nginx to have Debian's installed."
+            f"nginx: {program()} exists, but {UNIT}, which starts and reloads it, is {loaded!r} in "
+            "systemd; repair the unit, or remove that nginx so that Debian's is installed."
         ]
         return result
     try:
         configuration = read_configuration(run)
     except ConfigurationError as broken:
-        # A site whose run was cut off is for this run to mend.
+        # A site whose run was cut off is repaired by this run.
         if f"/{intent.site}.conf:" not in str(broken):
             result["problems"] = [
-                f"nginx: what is configured now is broken already: {broken}. Mend that first; "
-                "'nginx -t' says when it is."
+                f"nginx: what is configured now is broken already: {broken}. Repair that first, "
+                "until 'nginx -t' succeeds."
             ]
         return result
     neighbourhood = Neighbourhood(run, intent, configuration, nginx, etc)
@@ -63,5 +63,5 @@ def examine(run: Run, intent: Intent, nginx: Path = NGINX, etc: Path = ETC) -> d
 def _stranger(process: int) -> str:
     return (
         f"aroundtheworld_http_port: it is taken by an nginx that nginx.service did not start "
-        f"(process {process}); stop that one, or choose another port."
+        f"(process {process}); stop that nginx, or choose another port."
     )

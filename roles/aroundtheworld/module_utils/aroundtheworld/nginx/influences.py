@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Neighbourhood
 
-# What is left to the host, because it is about who may visit it, and what no server can take back.
+# What the role leaves to the host: who may visit it, and what no server block can undo.
 OF_HTTP = (
     "allow", "deny", "auth_basic", "auth_request", "limit_req", "limit_conn", "set_real_ip_from",
     "add_header", "add_trailer", "sub_filter", "add_before_body", "add_after_body",
@@ -24,8 +24,8 @@ def warnings(neighbourhood: Neighbourhood) -> Iterator[str]:
     """Yield which promise does not hold because of a line of others, each a sentence."""
     if listen := neighbourhood.dual_stack:
         yield (
-            f"nginx: {listen.directive} ({listen.directive.where}) has IPv4 and IPv6 in one "
-            "socket, so this site listens there too. Run again when that line changes or goes."
+            f"nginx: {listen.directive} ({listen.directive.where}) has IPv4 and IPv6 on one "
+            "socket, so this site listens there too. Run again after that line has changed."
         )
     yield from _http(neighbourhood)
     yield from _too_little(neighbourhood)
@@ -35,9 +35,9 @@ def warnings(neighbourhood: Neighbourhood) -> Iterator[str]:
         pushed_out = map(neighbourhood.pushed_out, neighbourhood.addresses)
         if first := next(filter(None, pushed_out), None):
             yield (
-                f"nginx: visitors who name no known host got the server in "
-                f"{first.directive.where} until now, and get this site. Write "
-                "'default_server' behind its listen if they should stay there."
+                f"nginx: visitors without a known host name will get this site. Until now they got "
+                f"the server in {first.directive.where}; add 'default_server' to its listen to "
+                "keep that."
             )
 
 
@@ -50,7 +50,7 @@ def _http(neighbourhood: Neighbourhood) -> Iterator[str]:
     if foreign:
         places = ", ".join(f"{directive.name} ({directive.where})" for directive in foreign[:6])
         more = f" and {len(foreign) - 6} more" if len(foreign) > 6 else ""
-        yield f"nginx: what its http block says holds for this site too: {places}{more}."
+        yield f"nginx: these lines of its http block affect this site too: {places}{more}."
 
 
 def _too_little(neighbourhood: Neighbourhood) -> Iterator[str]:
@@ -71,9 +71,9 @@ def _too_little(neighbourhood: Neighbourhood) -> Iterator[str]:
             if 0 <= quantity(directive.args[-1]) < least:
                 seen.add(directive.where)
                 yield (
-                    f"nginx: {directive} ({directive.where}) is the first server's on port "
-                    f"{intent.port}, so it holds for requests to this site until nginx "
-                    f"knows the host name; at least {least} would be usual."
+                    f"nginx: {directive} ({directive.where}) is in the first server of port "
+                    f"{intent.port}, so it applies to requests for this site until nginx knows "
+                    f"their host name; set at least {least}."
                 )
 
 
@@ -81,12 +81,12 @@ def _main(neighbourhood: Neighbourhood) -> Iterator[str]:
     for directive in neighbourhood.whole.top:
         if directive.name == "worker_shutdown_timeout":
             yield (
-                f"nginx: {directive} ({directive.where}) cuts requests and WebSockets off that "
-                "take longer, whenever nginx is reloaded."
+                f"nginx: with {directive} ({directive.where}), each reload of nginx ends requests "
+                "and WebSockets that take longer."
             )
         for inner in directive.block or () if directive.name == "events" else ():
             if inner.name == "worker_connections" and int(inner.args[0]) < CONNECTIONS:
-                yield f"nginx: {inner} ({inner.where}) is little; a visitor takes two."
+                yield f"nginx: {inner} ({inner.where}) is low; each visitor takes two."
 
 
 def _addresses(neighbourhood: Neighbourhood) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _addresses(neighbourhood: Neighbourhood) -> Iterator[str]:
     ]
     if private:
         places = ", ".join(f"{directive} ({directive.where})" for directive in private[:4])
-        yield f"nginx: visitors of these addresses do not reach this site: {places}."
+        yield f"nginx: visitors of these addresses do not get this site: {places}."
 
 
 def quantity(text: str) -> float:

@@ -11,13 +11,13 @@ from ansible.module_utils.aroundtheworld.nginx.neighbours import Neighbourhood
 from ansible.module_utils.aroundtheworld.nginx.site import Place
 from ansible.module_utils.aroundtheworld.nginx.syntax import Directive
 
-# What one `listen` has nginx expect of everybody who connects to its address and port.
+# What an option of `listen` has nginx expect from all who connect to that address and port.
 PROTOCOLS = {
     "ssl": "TLS",
     "proxy_protocol": "the PROXY protocol",
     "http2": "HTTP/2",
 }
-HTTP2_BESIDE_HTTP1 = (1, 25, 1)  # the first version that tells the two apart on one port
+HTTP2_BESIDE_HTTP1 = (1, 25, 1)  # the first version that can do both on one port
 
 
 def problems(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
@@ -29,7 +29,8 @@ def problems(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
     for directive in neighbourhood.whole.top:
         if (directive.name, directive.args) == ("master_process", ("off",)):
             yield (
-                f"nginx: {directive} ({directive.where}) keeps it from being reloaded; take it out."
+                f"nginx: it cannot be reloaded with {directive} ({directive.where}); remove that "
+                "line."
             )
     yield from _port(run, neighbourhood)
     yield from _names(neighbourhood)
@@ -44,8 +45,8 @@ def _occupied(neighbourhood: Neighbourhood, place: Place) -> Iterator[str]:
             continue
         if path not in neighbourhood.listed and not site.is_own(path, neighbourhood.intent.site):
             yield (
-                f"aroundtheworld_site: {path} is there and no site's of this role; give the "
-                "site another name, or move that file."
+                f"aroundtheworld_site: {path} exists and is not from this role; choose another "
+                "name for the site, or move that file."
             )
             return
 
@@ -56,7 +57,7 @@ def _port(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
         if listen.port == port:
             yield (
                 f"aroundtheworld_http_port: {port} is taken in nginx by {listen.directive} "
-                f"({listen.directive.where}), which is not for HTTP; choose another."
+                f"({listen.directive.where}), which is not HTTP; choose another port."
             )
     for _, listen in neighbourhood.on_port():
         for option, protocol in PROTOCOLS.items():
@@ -65,9 +66,9 @@ def _port(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
             if option == "http2" and _version(run) >= HTTP2_BESIDE_HTTP1:
                 continue
             yield (
-                f"aroundtheworld_http_port: on {port}, {listen.directive} "
-                f"({listen.directive.where}) has nginx expect {protocol} from the visitors of "
-                "all sites; choose another port, or take it out there."
+                f"aroundtheworld_http_port: on port {port}, nginx expects {protocol} from the "
+                f"visitors of all sites, because of {listen.directive} ({listen.directive.where}); "
+                "choose another port, or remove that option."
             )
 
 
@@ -88,9 +89,9 @@ def _names(neighbourhood: Neighbourhood) -> Iterator[str]:
             if (name, where) not in seen:
                 seen.add((name, where))
                 yield (
-                    f"aroundtheworld_server_names: {name!r} on port {intent.port} is "
-                    f"answered by the server in {where}; take it out there, or give other names "
-                    "or another aroundtheworld_http_port."
+                    f"aroundtheworld_server_names: the server in {where} already answers to "
+                    f"{name!r} on port {intent.port}; remove the name there, or choose other "
+                    "names or another aroundtheworld_http_port."
                 )
         for name in server.names if intent.every_name else ():
             if not name.startswith("~") or (name, where) in seen:
@@ -98,8 +99,9 @@ def _names(neighbourhood: Neighbourhood) -> Iterator[str]:
             if neighbourhood.others.server_for(anybody, "*", intent.port) == server:
                 seen.add((name, where))
                 yield (
-                    f"aroundtheworld_server_names: '_' is for every name, but the server in "
-                    f"{where} answers those that fit {name!r}; take it out there, or give names."
+                    f"aroundtheworld_server_names: '_' is every name, but the server in {where} "
+                    f"already answers to names that match {name!r}; remove that name there, or set "
+                    "the site's host names."
                 )
 
 
@@ -121,28 +123,28 @@ def _first(neighbourhood: Neighbourhood) -> Iterator[str]:
         )
         yield (
             f"aroundtheworld_server_names: '_' makes this the default server of port "
-            f"{intent.port}, which the server in {where} is, by {listen.directive} "
-            f"({listen.directive.where}); give the site's host names, or take "
-            f"'default_server' out there{remedy}."
+            f"{intent.port}, but that is the server in {where}, because of {listen.directive} "
+            f"({listen.directive.where}); set the site's host names, or remove "
+            f"'default_server' there{remedy}."
         )
     for address in neighbourhood.addresses:
         first = neighbourhood.pushed_out(address)
         if first and first.directive.where not in seen and not any(map(is_name, first.names)):
             seen.add(first.directive.where)
             yield (
-                f"aroundtheworld_server_names: the server in {first.directive.where} has no "
-                f"name that a visitor could ask for, so it is reached as the first on port "
-                f"{intent.port} only, which this site would become; "
+                f"aroundtheworld_server_names: the server in {first.directive.where} has no name, "
+                f"so visitors reach it only while it is the first on port {intent.port}, and this "
+                "site would come before it; "
                 + (
-                    "give the site's host names, or give that server a server_name."
+                    "set the site's host names, or give that server a server_name."
                     if intent.every_name
-                    else "write 'default_server' behind its listen, and reload nginx."
+                    else "add 'default_server' to its listen, and reload nginx."
                 )
             )
 
 
 def _namespace(neighbourhood: Neighbourhood) -> Iterator[str]:
-    """Yield names in nginx that the site would have too; some of them nginx mixes up."""
+    """Yield names in nginx that the site would have too; nginx accepts some of them twice."""
     name_of_site = neighbourhood.intent.site
     for directive in neighbourhood.neighbours.http:
         names = [name for name in defined_names(directive) if name.startswith(f"{name_of_site}_")]
@@ -150,8 +152,8 @@ def _namespace(neighbourhood: Neighbourhood) -> Iterator[str]:
             names.append(name_of_site)
         for name in names:
             yield (
-                f"aroundtheworld_site: {directive.name} {name!r} ({directive.where}) begins as the "
-                "names of the site in nginx would; call the site otherwise."
+                f"aroundtheworld_site: {directive.name} {name!r} ({directive.where}) starts like "
+                "the names that the site would have in nginx; choose another name for the site."
             )
 
 
@@ -173,9 +175,9 @@ def _long_names(neighbourhood: Neighbourhood) -> Iterator[str]:
         if plain == name and need > size and shared:
             where = sizes[0].where if sizes else "nginx's default"
             yield (
-                f"aroundtheworld_server_names: {name!r} is longer than this nginx can have; "
+                f"aroundtheworld_server_names: {name!r} is too long for this nginx; "
                 f"set 'server_names_hash_bucket_size {need + 63 & ~63};' in the http block of "
-                f"{neighbourhood.whole.main} (it is {size}, by {where})."
+                f"{neighbourhood.whole.main} (it is {size}, from {where})."
             )
 
 

@@ -100,7 +100,7 @@ class Service:
             refused = log.emergencies() if waited > REFUSED_SECONDS else ""
             if refused or waited > seconds:
                 raise HostError(
-                    "nginx did not take its new configuration. Its log says:\n"
+                    "nginx did not take its new configuration. Its log ends with:\n"
                     f"{refused or log.last()}"
                 )
             time.sleep(0.02)
@@ -206,15 +206,17 @@ def explain(response: Response, probe: Probe, configuration: Configuration | Non
     at = bracketed(response.address)
     url = f"http://{response.name}{probe.path} on {at}:{probe.port}"
     if response.error:
-        return f"Asked for {url}, nobody answers ({response.error})."
-    sentence = f"Asked for {url}, the site does not answer, but with status {response.status}"
+        return f"There is no response to {url} ({response.error})."
+    sentence = (
+        f"The response to {url} is not the site's. With status {response.status}, it comes from"
+    )
     if "nginx" not in (listening := {*holders(probe.port).values()}):
         return f"{sentence} {', '.join(sorted(listening)) or 'an unknown process'}."
     found = configuration and configuration.server_for(response.name, at, probe.port)
     if not found:
         return f"{sentence} another server of nginx."
     names = " ".join(found.names).strip() or "without a name"
-    return f"{sentence} the server of nginx that {found.directive.where} describes ({names})."
+    return f"{sentence} the server of nginx in {found.directive.where} ({names})."
 
 
 def holders(port: int, proc: Path = Path("/proc")) -> dict[int, str]:

@@ -142,7 +142,7 @@ def no_place(configuration: Configuration) -> str:
     includes = [f"{each.args[0]!r} ({each.where})" for each in configuration.http_includes]
     return (
         "nginx: no directory is included in the http block of "
-        f"{configuration.main} that a site could be put in; it includes "
+        f"{configuration.main} in which a site could be; it includes "
         f"{', '.join(includes) or 'nothing'}. Add 'include /etc/nginx/conf.d/*.conf;' to its http "
         "block, and make that directory."
     )
