@@ -42,10 +42,10 @@ class Runner:
         arguments["_ansible_check_mode"] = check
         with patch_module_args(arguments), pytest.raises(SystemExit):
             module.main()
-        said: dict[str, Any] = json.loads(self._capsys.readouterr().out)
-        if said.get("failed"):
-            raise self.failed(said["msg"])
-        return said
+        result: dict[str, Any] = json.loads(self._capsys.readouterr().out)
+        if result.get("failed"):
+            raise self.failed(result["msg"])
+        return result
 
 
 @pytest.fixture

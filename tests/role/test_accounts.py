@@ -1,4 +1,4 @@
-"""Who may be the user of a site, and that whoever exists is left alone."""
+"""Who may be the user of a site, and that the role leaves a user who exists alone."""
 
 import grp
 import os

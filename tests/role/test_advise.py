@@ -17,14 +17,14 @@ MANY = 1000
 
 
 def holds(*seconds, count=MANY):
-    """Return what a worker says of requests of which equally many took so long each."""
+    """Return what a worker measured of requests: equally many took each of these times."""
     each = count // len(seconds)
     buckets = [[value, each] for value in sorted(seconds)]
     return {"count": each * len(seconds), "max": max(seconds), "buckets": buckets}
 
 
-def said(**routes):
-    """Return what a worker says, with patterns in the place of names."""
+def answer(**routes):
+    """Return what a worker answers, from names of handlers to pattern and measurement."""
     return {
         "routes": [
             {"route": pattern, "handler": f"shop.{name}", "holds": measured}
@@ -43,8 +43,8 @@ def ask(run_module, monkeypatch, tmp_path):
 
     def ask(answers, log=(), pools=POOLS, check=False):
         by_socket = {
-            f"/run/shop/{port}/control.sock": parse_routes(json.dumps(one).encode())
-            for port, one in answers.items()
+            f"/run/shop/{port}/control.sock": parse_routes(json.dumps(content).encode())
+            for port, content in answers.items()
         }
         monkeypatch.setattr(
             advise,
@@ -105,7 +105,7 @@ def test_the_fixed_part_of_a_pattern_is_whole_segments_that_all_its_paths_have(p
 
 
 def test_a_route_that_blocks_is_to_be_moved_by_this_line(ask):
-    result = ask({10001: said(Report=("/report/([0-9]+)", SLOW), Home=("/", QUICK))})
+    result = ask({10001: answer(Report=("/report/([0-9]+)", SLOW), Home=("/", QUICK))})
     (advice,) = result["advice"]
     assert advice == {
         "route": "/report/([0-9]+)",
@@ -122,10 +122,10 @@ def test_a_route_that_blocks_is_to_be_moved_by_this_line(ask):
 
 def test_the_workers_of_a_pool_are_added_up(ask):
     answers = {
-        10001: said(Report=("/report", holds(0.001, count=600))),
-        10002: said(Report=("/report", holds(0.001, count=300))),
-        10003: said(Report=("/report", holds(0.5, count=100))),
-        10004: said(Report=("/report", holds(2.0, count=1))),
+        10001: answer(Report=("/report", holds(0.001, count=600))),
+        10002: answer(Report=("/report", holds(0.001, count=300))),
+        10003: answer(Report=("/report", holds(0.5, count=100))),
+        10004: answer(Report=("/report", holds(2.0, count=1))),
     }
     routes = ask(answers)["routes"]
     assert routes == [
@@ -148,7 +148,7 @@ def test_the_workers_of_a_pool_are_added_up(ask):
 
 def test_one_slow_request_in_a_thousand_is_no_reason(ask):
     measured = {"count": 1000, "max": 0.9, "buckets": [[0.001, 999], [0.9, 1]]}
-    result = ask({10001: said(Report=("/report", measured))})
+    result = ask({10001: answer(Report=("/report", measured))})
     assert result["advice"] == []
     assert result["lines"][-1].startswith("Every route is where it belongs")
 
@@ -156,7 +156,7 @@ def test_one_slow_request_in_a_thousand_is_no_reason(ask):
 def test_what_would_move_too_is_named(ask):
     result = ask(
         {
-            10001: said(
+            10001: answer(
                 Report=("/report/([0-9]+)", SLOW),
                 Help=("/report/help", QUICK),
                 Reporter=("/reporter", QUICK),
@@ -171,14 +171,14 @@ def test_what_would_move_too_is_named(ask):
 def test_several_that_block_get_one_line_together(ask):
     result = ask(
         {
-            10001: said(
+            10001: answer(
                 Report=("/report/([0-9]+)", SLOW),
                 Old=("/report/old/(.*)", SLOW),
                 Export=("/export", SLOW),
             )
         }
     )
-    assert [one["lines"] for one in result["advice"]] == [
+    assert [advice["lines"] for advice in result["advice"]] == [
         {"admin": "paths: [/admin, /export]"},
         {"admin": "paths: [/admin, /report]"},
         {"admin": "paths: [/admin, /report/old]"},
@@ -188,7 +188,7 @@ def test_several_that_block_get_one_line_together(ask):
 
 def test_a_path_that_a_pool_names_leaves_it(ask):
     pools = [{**PUBLIC, "paths": ["/", "/shop/"]}, ADMIN]
-    result = ask({10001: said(Shop=("/shop/([0-9]+)", SLOW))}, pools=pools)
+    result = ask({10001: answer(Shop=("/shop/([0-9]+)", SLOW))}, pools=pools)
     assert result["advice"][0]["lines"] == {
         "public": "paths: [/]",
         "admin": "paths: [/admin, /shop]",
@@ -196,27 +196,27 @@ def test_a_path_that_a_pool_names_leaves_it(ask):
 
 
 def test_without_a_blocking_pool_a_new_one_is_described(ask):
-    result = ask({10001: said(Report=("/report", SLOW))}, pools=[PUBLIC])
+    result = ask({10001: answer(Report=("/report", SLOW))}, pools=[PUBLIC])
     assert result["advice"][0]["lines"] == {"blocking": "paths: [/report]"}
     assert any("a new one with blocking: true" in line for line in result["lines"])
 
 
 def test_paths_that_no_prefix_tells_apart_are_taken_from_the_log(ask):
     log = [request(uri) for uri in ("/de/report", "/fr/report?x=1", "/de/report", "//de/%72eport")]
-    answers = {10001: said(Report=("/([a-z]+)/report", SLOW), Page=("/([a-z]+)/page", QUICK))}
+    answers = {10001: answer(Report=("/([a-z]+)/report", SLOW), Page=("/([a-z]+)/page", QUICK))}
     result = ask(answers, log)
     (advice,) = result["advice"]
     assert advice["lines"] == {"admin": "paths: [/admin, /de/report, /fr/report]"}
-    assert [one["logged"] for one in result["routes"]] == [4, 0]
+    assert [route["logged"] for route in result["routes"]] == [4, 0]
 
 
 def test_a_route_that_no_path_tells_apart_needs_one_of_its_own(ask):
-    result = ask({10001: said(Report=("/([a-z]+)/report", SLOW))})
+    result = ask({10001: answer(Report=("/([a-z]+)/report", SLOW))})
     (advice,) = result["advice"]
     assert (advice["to"], advice["lines"]) == ("", {})
     assert advice["why"].endswith("no path tells it from others: give it one of its own")
     log = [request(f"/{'x' * length}/report") for length in range(1, 20)]  # too many to list
-    assert ask({10001: said(Report=("/([a-z]+)/report", SLOW))}, log)["advice"] == [advice]
+    assert ask({10001: answer(Report=("/([a-z]+)/report", SLOW))}, log)["advice"] == [advice]
 
 
 # --- the other way --------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_a_route_that_no_path_tells_apart_needs_one_of_its_own(ask):
 def test_what_never_blocks_in_a_blocking_pool_may_leave_it(ask):
     result = ask(
         {
-            10004: said(
+            10004: answer(
                 Reports=("/admin/reports", SLOW),
                 People=("/admin/people/([0-9]+)", QUICK),
                 Home=("/admin/?", QUICK),
@@ -240,27 +240,27 @@ def test_what_never_blocks_in_a_blocking_pool_may_leave_it(ask):
 
 def test_one_interruption_in_a_thousand_is_no_block(ask):
     measured = {"count": 1000, "max": 0.05, "buckets": [[0.001, 999], [0.05, 1]]}
-    assert len(ask({10004: said(People=("/admin/people", measured))})["advice"]) == 1
+    assert len(ask({10004: answer(People=("/admin/people", measured))})["advice"]) == 1
     measured["max"] = 0.2
-    assert ask({10004: said(People=("/admin/people", measured))})["advice"] == []
+    assert ask({10004: answer(People=("/admin/people", measured))})["advice"] == []
 
 
 def test_what_would_take_a_slow_one_along_stays(ask):
     result = ask(
-        {10004: said(List=("/admin/reports", QUICK), Report=("/admin/reports/([0-9]+)", SLOW))}
+        {10004: answer(List=("/admin/reports", QUICK), Report=("/admin/reports/([0-9]+)", SLOW))}
     )
     assert result["advice"] == []
 
 
 def test_a_pool_that_is_left_with_nothing_is_not_needed(ask):
-    result = ask({10004: said(Home=("/admin", QUICK), People=("/admin/people", QUICK))})
+    result = ask({10004: answer(Home=("/admin", QUICK), People=("/admin/people", QUICK))})
     assert result["advice"][0]["lines"] == {"public": "paths: [/, /admin]", "admin": "paths: []"}
     assert any("Pool admin then has no path left" in line for line in result["lines"])
 
 
 @pytest.mark.parametrize("measured", [holds(0.001, count=5), holds(0.001, 0.05)])
 def test_few_requests_and_short_blocks_prove_nothing(ask, measured):
-    assert ask({10004: said(People=("/admin/people", measured))})["advice"] == []
+    assert ask({10004: answer(People=("/admin/people", measured))})["advice"] == []
 
 
 # --- what it is made from -------------------------------------------------------------------------
@@ -278,9 +278,9 @@ def test_requests_in_the_log_are_counted_for_the_pool_that_answered(ask):
         "[]",
         "",
     ]
-    answers = {10001: said(Report=("/report/([0-9]+)", QUICK), Any=("/(.*)", QUICK))}
+    answers = {10001: answer(Report=("/report/([0-9]+)", QUICK), Any=("/(.*)", QUICK))}
     result = ask(answers, log)
-    assert {one["route"]: one["logged"] for one in result["routes"]} == {
+    assert {route["route"]: route["logged"] for route in result["routes"]} == {
         "/report/([0-9]+)": 2,
         "/(.*)": 0,
     }
@@ -288,18 +288,18 @@ def test_requests_in_the_log_are_counted_for_the_pool_that_answered(ask):
 
 def test_a_log_that_was_turned_over_counts_too(ask, tmp_path):
     (tmp_path / "access.log.1").write_text(request("/report") + "\n")
-    result = ask({10001: said(Report=("/report", QUICK))}, [request("/report")])
+    result = ask({10001: answer(Report=("/report", QUICK))}, [request("/report")])
     assert result["routes"][0]["logged"] == 2
 
 
 def test_workers_that_say_nothing_are_named(ask):
-    result = ask({10001: said(Report=("/report", QUICK))}, check=True)
+    result = ask({10001: answer(Report=("/report", QUICK))}, check=True)
     assert result["silent"] == ["10002", "10003", "10004"]
     assert "The worker on port 10002 says nothing about its routes." in result["lines"]
 
 
 def test_requests_without_a_route_are_shown_and_not_moved(ask):
-    result = ask({10001: said(Error=("", SLOW))})
+    result = ask({10001: answer(Error=("", SLOW))})
     assert result["advice"] == []
     assert result["table"][1][0] == "(none)"
 
@@ -311,7 +311,7 @@ def test_nothing_is_said_of_what_nobody_asked_for(ask):
 
 
 def test_the_table_has_a_row_for_each_route_under_its_headings(ask):
-    answers = {10001: said(Report=("/report/([0-9]+)", SLOW), Home=("/", holds(0.0005, count=7)))}
+    answers = {10001: answer(Report=("/report/([0-9]+)", SLOW), Home=("/", holds(0.0005, count=7)))}
     assert ask(answers)["table"] == [
         ["route", "pool", "requests", "in the log", "p50", "p99", "max", "handler"],
         ["/report/([0-9]+)", "public", "1000", "0", "1.0 ms", "300 ms", "300 ms", "shop.Report"],
@@ -325,6 +325,6 @@ def test_a_pattern_that_explodes_or_is_none_holds_nobody_up(ask, monkeypatch):
     patterns = {"Home": ("/", QUICK), "Bad": ("/(((", QUICK), "Deep": ("(" * 400, QUICK)}
     log = [request("/"), request("/" + "a" * 60 + "!")]
     begun = time.monotonic()
-    result = ask({10001: said(Exploding=("/(a+)+", QUICK), **patterns)}, log)
+    result = ask({10001: answer(Exploding=("/(a+)+", QUICK), **patterns)}, log)
     assert time.monotonic() - begun < 5
     assert len(result["routes"]) == 4

@@ -197,13 +197,13 @@ def test_pruning_a_site_without_static_files_makes_none(home):
 # --- The plan ---
 
 
-def problems(static, **given):
+def problems(static, **more):
     pools = [{"name": "public", "paths": ["/"]}, {"name": "api", "paths": ["/api/", "/static/api"]}]
-    return list(static_problems(static, pools, "shop.web:make_app", **given))
+    return list(static_problems(static, pools, "shop.web:make_app", **more))
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "reason"),
     [
         ("static/", "a path begins with a slash"),
         ("/static", "'/static' is not allowed; it must have a slash at both ends"),
@@ -214,14 +214,14 @@ def problems(static, **given):
         ("/static/api/", "'/static/api/' is already a path of the pool 'api'"),
     ],
 )
-def test_a_url_that_cannot_be_served_is_refused(url, said):
+def test_a_url_that_cannot_be_served_is_refused(url, reason):
     (problem,) = problems([{"url": url, "directory": "shop/static"}])
     assert problem.startswith("aroundtheworld_static[0].url: ")
-    assert said in problem
+    assert reason in problem
 
 
 @pytest.mark.parametrize(
-    ("directory", "said"),
+    ("directory", "reason"),
     [
         ("", "it must be a directory below the app's"),
         (".", "it must be a directory below the app's"),
@@ -230,10 +230,10 @@ def test_a_url_that_cannot_be_served_is_refused(url, said):
         ("shop", "it holds the app's code"),
     ],
 )
-def test_a_directory_that_must_not_be_served_is_refused(directory, said):
+def test_a_directory_that_must_not_be_served_is_refused(directory, reason):
     (problem,) = problems([{"url": "/static/", "directory": directory}])
     assert problem.startswith(f"aroundtheworld_static[0].directory: {directory!r} is not allowed")
-    assert said in problem
+    assert reason in problem
 
 
 @pytest.mark.parametrize("other", ["/static/", "/static/more/", "/static/more/and/more/"])
@@ -248,11 +248,11 @@ def test_static_files_that_can_be_served_are_not_refused():
 
 def test_a_directory_without_a_file_is_refused():
     variables = variables_for({})
-    given = {name: value for name, value in variables.items() if name.startswith(PREFIX)} | {
+    site = {name: value for name, value in variables.items() if name.startswith(PREFIX)} | {
         "aroundtheworld_static": [{"url": "/static/", "directory": "aroundtheworld/statics"}]
     }
     with pytest.raises(BadInputError, match="'aroundtheworld/statics' holds no file"):
-        describe_release(given)
+        describe_release(site)
 
 
 # --- nginx ---

@@ -182,12 +182,12 @@ def test_what_is_called_nearly_as_a_log_is_not_one(tmp_path, name):
 
 
 def test_a_drop_in_goes_and_an_operators_beside_it_stays(tmp_path):
-    one, two, nginx = "shop@1.service.d", "shop@2.service.d", "conf.d"
-    make(tmp_path, {f"{name}/pool.conf": "" for name in (one, two, nginx)})
-    make(tmp_path, {f"{two}/override.conf": ""})
-    for name in (one, two, nginx):
+    first, second, nginx = "shop@1.service.d", "shop@2.service.d", "conf.d"
+    make(tmp_path, {f"{name}/pool.conf": "" for name in (first, second, nginx)})
+    make(tmp_path, {f"{second}/override.conf": ""})
+    for name in (first, second, nginx):
         belongings.remove_file(tmp_path / name / "pool.conf")
-    assert {path.name for path in tmp_path.rglob("*")} == {two, "override.conf", nginx}
+    assert {path.name for path in tmp_path.rglob("*")} == {second, "override.conf", nginx}
 
 
 def test_the_directory_of_links_goes_with_the_last_of_them(tmp_path):
@@ -197,9 +197,9 @@ def test_the_directory_of_links_goes_with_the_last_of_them(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b.wants", "ssh"]
 
 
-@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
-def test_every_file_that_is_written_is_planned_and_carries_the_mark(given):
-    variables = variables_for(given)
+@pytest.mark.parametrize("variables", MODELS.values(), ids=MODELS)
+def test_every_file_that_is_written_is_planned_and_carries_the_mark(variables):
+    variables = variables_for(variables)
     mine = variables["__aroundtheworld_plan"]["claim"]
     text = render("units.j2", variables)
     mark = belongings.mark(mine["site"])
@@ -208,7 +208,7 @@ def test_every_file_that_is_written_is_planned_and_carries_the_mark(given):
     planned = {str(path) for path in belongings.planned_files(mine)}
     units = {path for path in planned if path.startswith("/etc/systemd/")}
     written = {path for path, _ in found}
-    # What there is nothing to do for has no unit, but may get one.
+    # A step without anything to do has no unit, but may get one.
     steps = ("prepare", "migrate", "trial")
     maybe = {f"/etc/systemd/system/{mine['site']}-{step}.service" for step in steps}
     assert written - maybe == units - maybe
@@ -271,7 +271,7 @@ def test_a_site_of_an_older_role_is_in_nobodys_way(tmp_path):
     make(tmp_path, OLD | LEFT | {"run/shop/10001/control.sock": "", "etc/shop/environment": ""})
     write_claim(tmp_path)
     assert list(names.name_problems(claim(), tmp_path)) == []
-    # Not even one from before there were claims.
+    # Not even a site from before there were claims.
     (tmp_path / "etc/shop/aroundtheworld.json").unlink()
     (tmp_path / "etc/shop/secrets").mkdir()
     assert list(names.name_problems(claim(), tmp_path)) == []

@@ -50,13 +50,13 @@ def test_one_from_before_that_was_everybodys_is_corrected(home):
     log.chmod(0o644)
     changelog.append_log(home, entry("c"))
     assert mode(home) == 0o640
-    assert [one["to"] for one in changelog.read_log(home)] == ["b", "c"]
+    assert [entry["to"] for entry in changelog.read_log(home)] == ["b", "c"]
 
 
 def test_what_was_cut_off_does_not_take_the_next_entry_with_it(home):
     HomeLayout(home).log.write_text(json.dumps(entry("b")) + "\n" + json.dumps(entry("c"))[:20])
     changelog.append_log(home, entry("d"))
-    assert [one["to"] for one in changelog.read_log(home)] == ["b", "d"]
+    assert [entry["to"] for entry in changelog.read_log(home)] == ["b", "d"]
 
 
 def test_it_does_not_grow_for_ever(home, monkeypatch):
@@ -74,9 +74,9 @@ def test_it_does_not_grow_for_ever(home, monkeypatch):
 
 def test_a_journal_without_end_is_cut_in_the_middle(home):
     changelog.append_log(home, entry(cause="why\n" + "x" * 1_000_000 + "\nlast line"))
-    (one,) = changelog.read_log(home)
-    assert one["cause"].startswith("why\n")
-    assert one["cause"].endswith("\nlast line")
+    (change,) = changelog.read_log(home)
+    assert change["cause"].startswith("why\n")
+    assert change["cause"].endswith("\nlast line")
     assert HomeLayout(home).log.stat().st_size < 10_000
 
 
@@ -94,7 +94,7 @@ def test_a_rollback_goes_to_the_same_release_however_much_was_cut(home, monkeypa
         )
         for _ in range(chance.randrange(5, 80))
     ]
-    log.write_text("".join(json.dumps(one) + "\n" for one in entries))
+    log.write_text("".join(json.dumps(line) + "\n" for line in entries))
     before = {name: changelog.last_good(home, name) for name in NAMES}
     monkeypatch.setattr(changelog, "LIMIT_BYTES", chance.choice([0, 600, 2000]))
     changelog.trim(home)

@@ -1,4 +1,4 @@
-"""What two sites on one host must not share, and how long one waits for the other."""
+"""What two sites on one host must not share, and how long a site waits for the other."""
 
 import fcntl
 import json
@@ -18,9 +18,9 @@ claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
 host_lock = sys.modules["ansible.module_utils.aroundtheworld.host_lock"]
 
 
-def claim(**given):
+def claim(**variables):
     """Returns the claim that a deployment with these variables would make."""
-    return variables_for({f"aroundtheworld_{key}": value for key, value in given.items()})[
+    return variables_for({f"aroundtheworld_{key}": value for key, value in variables.items()})[
         "__aroundtheworld_plan"
     ]["claim"]
 
@@ -34,13 +34,13 @@ OTHER = {
 }
 
 
-def said(mine, **other):
+def problems_of(mine, **other):
     shop = claim(**(OTHER | other))
     return list(claims.collisions(mine, {"shop": shop, mine["site"]: mine}))
 
 
 def test_sites_that_have_everything_to_themselves_do_not_collide():
-    assert said(claim()) == []
+    assert problems_of(claim()) == []
 
 
 COLLISIONS = {
@@ -70,12 +70,12 @@ COLLISIONS = {
 
 @pytest.mark.parametrize(("other", "sentence"), COLLISIONS.values(), ids=COLLISIONS)
 def test_what_another_site_has_is_refused(other, sentence):
-    (problem,) = said(claim(), **other)
+    (problem,) = problems_of(claim(), **other)
     assert sentence in problem
 
 
 def test_a_port_of_a_worker_must_not_be_where_nginx_serves_another_site():
-    (problem,) = said(claim(http_port=10101))
+    (problem,) = problems_of(claim(http_port=10101))
     assert problem.startswith("aroundtheworld_http_port: port 10101 belongs to the site")
 
 
@@ -88,12 +88,12 @@ def test_a_port_of_a_worker_must_not_be_where_nginx_serves_another_site():
     ids=["ports on another address", "names on another port"],
 )
 def test_what_only_looks_the_same_is_no_collision(other):
-    assert said(claim(), **other) == []
+    assert problems_of(claim(), **other) == []
 
 
 def test_one_name_of_many_is_enough():
     mine = claim(server_names=["a.example.org", "shop.example.org"])
-    (problem,) = said(mine)
+    (problem,) = problems_of(mine)
     assert "'shop.example.org' on port 80 is answered by the site 'shop'" in problem
 
 
@@ -106,11 +106,11 @@ def test_one_name_of_many_is_enough():
     ],
 )
 def test_sites_whose_names_in_nginx_would_be_the_same_are_refused(mine, other):
-    one, two = ({"site": site, "pools": [pool]} for site, pool in (mine, other))
+    first, second = ({"site": site, "pools": [pool]} for site, pool in (mine, other))
     rest = {"server_names": [], "sockets": []}
-    one |= rest | {"home": "/srv/one", "user": "one", "http_port": 80}
-    two |= rest | {"home": "/srv/two", "user": "two", "http_port": 81}
-    (problem,) = claims.collisions(one, {two["site"]: two})
+    first |= rest | {"home": "/srv/one", "user": "one", "http_port": 80}
+    second |= rest | {"home": "/srv/two", "user": "two", "http_port": 81}
+    (problem,) = claims.collisions(first, {second["site"]: second})
     assert problem.startswith(f"aroundtheworld_site: {mine[0]!r} and the site {other[0]!r}")
 
 
@@ -154,13 +154,13 @@ def test_claims_are_read_and_what_is_none_is_passed_over(tmp_path):
     assert claims.read_claims(tmp_path) == {"aroundtheworld": json.loads(json.dumps(mine))}
 
 
-@pytest.mark.parametrize("given", MODELS.values(), ids=MODELS)
-def test_a_claim_has_every_port_of_the_site(given):
-    planned = variables_for(given)["__aroundtheworld_plan"]
+@pytest.mark.parametrize("variables", MODELS.values(), ids=MODELS)
+def test_a_claim_has_every_port_of_the_site(variables):
+    planned = variables_for(variables)["__aroundtheworld_plan"]
     ports = [port for pool in planned["pools"] for port in pool["ports"]]
-    if port := given.get("aroundtheworld_metrics_port"):
+    if port := variables.get("aroundtheworld_metrics_port"):
         ports += [port, port + 1]  # the second is nginx's, for its own numbers
-    assert [one["port"] for one in planned["claim"]["sockets"]] == ports
+    assert [socket["port"] for socket in planned["claim"]["sockets"]] == ports
 
 
 @pytest.mark.parametrize("name", NGINX_NAMES)

@@ -68,7 +68,7 @@ def test_a_socket_of_this_process_is_found_with_its_holder():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        (found,) = [one for one in sockets.listeners() if one.port == port]
+        (found,) = [listener for listener in sockets.listeners() if listener.port == port]
         assert found.address == "127.0.0.1"
         process, name = ports.holders({found.inode})[found.inode]
     assert process == os.getpid()
@@ -76,7 +76,7 @@ def test_a_socket_of_this_process_is_found_with_its_holder():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "exclude"),
+    ("first", "second", "exclude"),
     [
         ("127.0.0.1", "127.0.0.1", True),
         ("127.0.0.1", "127.0.0.2", False),
@@ -87,19 +87,19 @@ def test_a_socket_of_this_process_is_found_with_its_holder():
         ("::1", "127.0.0.1", False),
     ],
 )
-def test_sockets_exclude_each_other(one, other, exclude):
-    assert claims.overlap(one, other) is exclude
+def test_sockets_exclude_each_other(first, second, exclude):
+    assert claims.overlap(first, second) is exclude
 
 
-def taken(listening, *, held=None, own=(), wanted=10001):
+def taken(listening, *, held=None, own=(), port=10001):
     variables = {
         10001: ("127.0.0.1", "aroundtheworld_pools"),
         80: ("::", "aroundtheworld_http_port"),
     }
-    listeners = [sockets.Listener(*one) for one in listening]
+    listeners = [sockets.Listener(*listener) for listener in listening]
     found = ports.taken_ports(listeners, held or {}, set(own), variables)
-    assert all(one["port"] == wanted for one in found)
-    return [(one["variable"], one["process"], one["address"]) for one in found]
+    assert all(entry["port"] == port for entry in found)
+    return [(entry["variable"], entry["process"], entry["address"]) for entry in found]
 
 
 def test_a_port_that_something_else_listens_on_is_taken():
@@ -122,14 +122,14 @@ def test_a_port_on_another_address_is_free():
     assert taken([("10.0.0.5", 10001, "7")], held={"7": (812, "redis-server")}) == []
 
 
-def test_a_port_that_is_not_wanted_is_no_matter():
+def test_a_port_that_the_site_does_not_need_does_not_matter():
     assert taken([("0.0.0.0", 22, "7")]) == []
 
 
 def test_port_of_the_site_may_be_nginxs_and_nobody_elses():
     listening = [("0.0.0.0", 80, "7")]
-    assert taken(listening, held={"7": (5, "nginx")}, wanted=80) == []
-    assert taken(listening, held={"7": (5, "apache2")}, wanted=80) == [
+    assert taken(listening, held={"7": (5, "nginx")}, port=80) == []
+    assert taken(listening, held={"7": (5, "apache2")}, port=80) == [
         ("aroundtheworld_http_port", "apache2 (process 5)", "0.0.0.0")
     ]
 

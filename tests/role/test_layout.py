@@ -78,10 +78,10 @@ def mode_of(path):
 
 
 def test_everything_is_made_once(tmp_path, run):
-    given = {"environment": {"A": "b"}, "secrets": {"cookie_secret": "generate", "mail": "x"}}
-    assert run(**given)["changed"]
+    settings = {"environment": {"A": "b"}, "secrets": {"cookie_secret": "generate", "mail": "x"}}
+    assert run(**settings)["changed"]
     assert (tmp_path / "home" / "site" / "shared").is_dir()
-    assert not run(**given)["changed"]
+    assert not run(**settings)["changed"]
 
 
 def test_what_leads_to_the_site_can_be_entered_whatever_the_umask(tmp_path, run):

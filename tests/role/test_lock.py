@@ -1,4 +1,4 @@
-"""One run at a time owns a site, from its plan to its end, and what becomes of one that died."""
+"""One run at a time owns a site, from its plan to its end, and what becomes of a run that died."""
 
 import json
 import os

@@ -96,24 +96,24 @@ class Host:
 
     def call(self, *arguments, check=True):
         if arguments[0] == "list-units":
-            patterns = [one for one in arguments[1:] if not one.startswith("-")]
-            found = {n for one in patterns for n in fnmatch.filter(self.active, one)}
+            patterns = [pattern for pattern in arguments[1:] if not pattern.startswith("-")]
+            found = {n for pattern in patterns for n in fnmatch.filter(self.active, pattern)}
             return "".join(f"{n} loaded {self.active[n]} x Some text\n" for n in sorted(found))
         if arguments[0] == "show":
             return self.properties.get(arguments[-1], "")
-        self._tell(" ".join(one for one in arguments if one != "--"))
+        self._do(" ".join(word for word in arguments if word != "--"))
         if arguments[0] == "stop":
             for name in arguments[1:]:
                 self.active.pop(name, None)
         return ""
 
-    def _tell(self, said):
+    def _do(self, command):
         if self.cut_off_at == len(self.calls):
             raise CutOffError
-        self.calls.append(said)
+        self.calls.append(command)
 
     def run_command(self, command):
-        self._tell(" ".join(command))
+        self._do(" ".join(command))
         if self.busy:
             return 8, "", "user shopkeeper is currently used by process 812\n"
         self.users.pop(command[1])
@@ -241,11 +241,11 @@ def test_sockets_stop_before_services_and_files_go_before_systemd_reads_them(hos
 
 def test_check_mode_says_everything_and_does_nothing(host, run):
     before = host.left(), dict(host.active)
-    said = run(data=True, check=True)
+    result = run(data=True, check=True)
     assert (host.left(), dict(host.active)) == before
     assert host.calls == []
-    assert f"remove {host.root / 'srv/shop/shared'}" in said["steps"]
-    assert said["steps"] == run(data=True)["steps"]
+    assert f"remove {host.root / 'srv/shop/shared'}" in result["steps"]
+    assert result["steps"] == run(data=True)["steps"]
 
 
 @pytest.mark.parametrize("data", [False, True])

@@ -46,7 +46,7 @@ def test_a_run_that_has_nothing_to_bring_takes_nothing():
 
 def test_files_take_whole_blocks_and_directories():
     need = room.files_need([("a/b/c.txt", 1), ("a/d.txt", 4097)])
-    # Two files, and the directories a, a/b and the one around them.
+    # Two files, and the directories a, a/b and their parent.
     assert need == room.Need(3 * 4096 + 3 * 4096, 5)
 
 

@@ -152,7 +152,7 @@ def test_the_status_says_that_nginx_does_not_run_and_that_a_revert_failed(tmp_pa
 
 JOURNALCTL = """\
 #!/bin/sh
-echo "$@" >{directory}/asked
+echo "$@" >{directory}/arguments
 printf 'first\\n\\033[2Jsecond\\377\\n'
 {more}
 """
@@ -174,7 +174,7 @@ def journalctl(tmp_path, monkeypatch):
 def test_the_journal_is_read_without_what_moves_a_terminal(journalctl, tmp_path):
     journalctl()
     assert journal.journal_lines(["_SYSTEMD_UNIT=x"], 5) == "first\n?[2Jsecond\ufffd"
-    assert (tmp_path / "asked").read_text().split()[-2:] == ["--lines=5", "_SYSTEMD_UNIT=x"]
+    assert (tmp_path / "arguments").read_text().split()[-2:] == ["--lines=5", "_SYSTEMD_UNIT=x"]
 
 
 def test_a_journal_without_end_is_read_to_a_limit(journalctl):
