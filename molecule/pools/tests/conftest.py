@@ -15,7 +15,7 @@ import pytest
 from testinfra.host import Host
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-EXAMPLES = CHECKOUT / "inventory" / "examples"
+INVENTORIES = CHECKOUT / "inventory"
 
 
 class Visitor:
@@ -80,7 +80,8 @@ def deploy(
     """Return what deploys an example, with variables over it, of another release if so wished."""
 
     def deploy(example: str, *arguments: str, release: str = "", **variables: object) -> Any:
-        more = ["-e", f"@{EXAMPLES / example / 'group_vars' / 'aroundtheworld.yml'}"]
+        inventory = INVENTORIES / f"guestbook-{example}"
+        more = ["-e", f"@{inventory / 'group_vars' / 'aroundtheworld.yml'}"]
         if release:
             app = tmp_path_factory.mktemp(release) / "app"
             shutil.copytree(CHECKOUT / "examples" / "guestbook", app)
