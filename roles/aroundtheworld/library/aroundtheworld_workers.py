@@ -1,18 +1,10 @@
 #!/usr/bin/python
-"""Ansible module: every worker of a site runs the wanted release with the wanted settings.
+"""Ansible module: every worker of a site runs the expected release with the expected settings.
 
-What is done follows from the state that is found, not from what changed in this run: unit files are
-compared with the wanted ones, and each running worker is asked on its private socket which release
-and settings it runs. So a run that was cut off anywhere is completed by the next one.
-
-A worker that serves is exchanged without losing a request: a stand-in, a second process on the same
-listening socket, starts with the new release and has to prove itself before it takes a connection;
-only then is the worker itself restarted. When anything fails, every worker that was touched is
-exchanged back.
-
-A pool with a command of its own has no private socket. One that takes systemd's socket gets a
-stand-in as well, which nobody can ask whether it is ready; one that binds its port is restarted.
-What such a command was started with is noted by its unit.
+What is done follows from the state of the host and not from what changed in this run: unit files
+are compared with what they should be, and each worker reports on its control socket which release
+and settings it runs. So a run that was cut off anywhere is completed by the next. How workers are
+replaced is in `module_utils/aroundtheworld/rollout/`.
 """
 
 from __future__ import annotations
@@ -21,17 +13,17 @@ DOCUMENTATION = r"""
 module: aroundtheworld_workers
 short_description: Run a site's workers as systemd services
 description:
-  - Writes the unit files, and starts or exchanges each worker that does not run what it should; one
+  - Writes the unit files, and starts or replaces each worker that does not run what it should; one
     at a time, until a public one does.
-  - A worker counts as started when it says on its private socket that it is ready, with the wanted
-    release, and answers the health path.
+  - A worker counts as started when its status is ready, with the expected release, and it answers
+    the health check.
   - Before the first one starts, the units C(SITE-prepare.service), C(SITE-migrate.service) and
     C(SITE-trial.service) have to succeed, as far as there are any.
   - C(current) is switched when all workers run the release. A failure puts every touched one back.
 options:
   site: {description: Name of the site and prefix of its units., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
-  release: {description: Id of the wanted release., type: str, required: true}
+  release: {description: Id of the expected release., type: str, required: true}
   address:
     description: Address of the listening sockets, IPv6 in brackets.
     type: str
@@ -44,9 +36,9 @@ options:
     required: true
   workers:
     description:
-      - In the order of their exchange, each with C(port), C(pool), C(blocking), C(kind),
-        C(start_timeout), and C(health), which says how a process has to prove itself - what it is
-        asked (C(path), C(host), C(scheme)) and which answers are right (C(statuses)).
+      - In the order in which they are replaced, each with C(port), C(pool), C(blocking), C(kind),
+        C(start_timeout), and C(health), the health check - the request (C(path), C(host),
+        C(scheme)) and which responses are right (C(statuses)).
     type: list
     elements: dict
     required: true
@@ -56,8 +48,7 @@ options:
     elements: path
     default: []
   key:
-    description:
-      - File with the key of the hash by which a worker's settings are known; made when missing.
+    description: File with the key of the hash that makes settings ids; it is made when missing.
     type: path
     required: true
   health_timeout:
@@ -83,7 +74,7 @@ options:
     type: bool
     default: true
   remove_orphans:
-    description: Only remove workers and pools that are not wanted any more.
+    description: Only remove workers and pools that are not listed any more.
     type: bool
     default: false
 author: The Around The World authors

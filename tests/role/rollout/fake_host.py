@@ -110,7 +110,7 @@ class Host:
             disturb, self.disturbed = self.disturbed[2], None
             disturb()
 
-    # --- What the module calls instead of systemctl and the private sockets
+    # --- What the module calls instead of systemctl and the control sockets
 
     def call(self, *arguments: str, check: bool = True) -> str:
         """Carry out a command of systemctl."""

@@ -58,7 +58,7 @@ def test_a_migration_that_fails_touches_no_worker_and_is_tried_again(host, run):
     run()
     before = host.snapshot()
     host.unmigratable.add(SECOND)
-    with pytest.raises(run.failed, match=r"no worker was restarted\. aroundtheworld-migrate\.ser"):
+    with pytest.raises(run.failed, match=r"restarted\. The journal of aroundtheworld-migrate\.ser"):
         run(SECOND)
     assert host.snapshot() == before
     host.unmigratable.clear()

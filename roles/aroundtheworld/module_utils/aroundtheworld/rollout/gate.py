@@ -90,4 +90,4 @@ class Gate:
 
     def journal(self, unit: str) -> str:
         """Return what the unit has logged since the rollout began, as the end of a message."""
-        return f"It said:\n{self._host.systemd.journal(unit, since=self._since)}"
+        return f"Its journal:\n{self._host.systemd.journal(unit, since=self._since)}"

@@ -1,4 +1,4 @@
-"""What speaks against a worker that runs a new release, from what workers say of themselves."""
+"""What is wrong with a worker that runs a new release, judged by the statuses of workers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ CANARY_REQUESTS = 20
 # … so many failed, and a share that is so much above that of its siblings, …
 CANARY_FAILURES, CANARY_ERRORS = 3, 0.02
 # … or a quarter of them took so many times as long as theirs, and by so many seconds. (A higher
-# percentile of so few requests is the one slow page that somebody happened to ask for.)
+# percentile of so few requests is a single slow page that somebody happened to visit.)
 CANARY_QUARTER, CANARY_SLOWER, CANARY_SECONDS = 0.75, 3.0, 0.25
 # … or a share was refused (4xx) that is by so much above that of its siblings in the same time.
-# Some of what visitors and robots ask for is always refused, and chance deals it out unevenly, so
-# the share also has to be so many standard errors above: of a thousand good releases, each looked
-# at ten times with 20 to 150 requests, one is given up; of those that refuse 30 % more 99.8 %, of
-# those that refuse 15 % more 64 %.
+# Some requests of visitors and robots are always refused, and chance spreads them unevenly, so the
+# share also has to be so many standard errors above: of a thousand good releases, each looked at
+# ten times with 20 to 150 requests, 1 is given up; of those that refuse 30 % more 99.8 %, of those
+# that refuse 15 % more 64 %.
 REFUSED_MORE, REFUSED_SIGMAS = 0.1, 4.0
 # Before the rollout there may have been no robot that tries a thousand addresses.
 REFUSED_MORE_THAN_BEFORE = 0.5
@@ -27,34 +27,35 @@ REFUSED_MORE_THAN_BEFORE = 0.5
 CANARY_BLOCKED = 1.0
 
 Pairs = Sequence[tuple[WorkerHealth, WorkerHealth]]
-"""What workers said of themselves at some moment, each with what it said later."""
+"""The statuses of workers at some moment, each with the status of the same worker later."""
 
-# What a worker has said that has not begun yet.
+# The status of a worker that has not answered a request yet.
 NOTHING = WorkerHealth(responses={})
 
 
 def slowest(pairs: Pairs, fraction: float) -> float:
-    """Return the percentile of the answers that workers gave between two words of theirs.
+    """Return a percentile of the times that workers took for their responses in between.
 
     Args:
-        pairs: What each worker said of itself before and after, with the counts of its buckets.
+        pairs: The status of each worker before and after, with the counts of its buckets.
         fraction: Which percentile, 0 to 1.
 
     Returns:
-        The upper bound in seconds of the bucket that it falls into; 0 without an answer.
+        The upper bound in seconds of the bucket that it falls into; 0 without a response.
     """
     counts: dict[float, int] = {}
     for sooner, later in pairs:
-        for sign, said in ((-1, sooner), (1, later)):
-            for bound, count in said.latencies:
+        for sign, status in ((-1, sooner), (1, later)):
+            for bound, count in status.latencies:
                 counts[bound] = counts.get(bound, 0) + sign * count
     return percentile(counts.items(), fraction) or 0.0
 
 
 def comparable(pairs: Pairs) -> Pairs:
-    """Return those that can be compared.
+    """Return the pairs that can be compared.
 
-    One that runs an older runner, does not answer right now, or was restarted in between cannot.
+    A worker cannot when its runner is older, it does not answer right now, or it was restarted in
+    between.
     """
     return [
         (sooner, later)
@@ -65,22 +66,22 @@ def comparable(pairs: Pairs) -> Pairs:
     ]
 
 
-def responses(pairs: Pairs, *kinds: str) -> int:
-    """Return how many answers of some kinds, or of all, were given in between."""
+def responses(pairs: Pairs, *classes: str) -> int:
+    """Return how many responses there were in between, of some classes or of all."""
     return sum(
-        (later.responses or {}).get(kind, 0) - (sooner.responses or {}).get(kind, 0)
+        (later.responses or {}).get(name, 0) - (sooner.responses or {}).get(name, 0)
         for sooner, later in pairs
-        for kind in kinds or later.responses or ()
+        for name in classes or later.responses or ()
     )
 
 
 def failed_share(pairs: Pairs) -> float:
-    """Return which share of the answers that were given in between are errors."""
+    """Return the share of errors among the responses in between."""
     return responses(pairs, "5xx") / max(responses(pairs), 1)
 
 
 def errors_problem(mine: Pairs, usual: float) -> str:
-    """Return what speaks against a worker that fails more often than is usual, or nothing."""
+    """Return how much more often a worker fails than is usual, or an empty text."""
     requests, failed = responses(mine), failed_share(mine)
     if requests < CANARY_REQUESTS or responses(mine, "5xx") < CANARY_FAILURES:
         return ""
@@ -90,11 +91,11 @@ def errors_problem(mine: Pairs, usual: float) -> str:
 
 
 def refusals_problem(mine: Pairs, others: Pairs, more: float) -> str:
-    """Return what speaks against a worker that refuses (4xx) clearly more than others, or nothing.
+    """Return how much more often a worker refuses (4xx) than others, or an empty text.
 
     Args:
-        mine: What the worker said before and after.
-        others: Of those that it is compared with; without an answer of theirs, nothing is said.
+        mine: The worker.
+        others: The workers that it is compared with; without a response of theirs it cannot be.
         more: By how much its share has to be above theirs.
     """
     requests, theirs = responses(mine), responses(others)
@@ -102,7 +103,7 @@ def refusals_problem(mine: Pairs, others: Pairs, more: float) -> str:
         return ""
     refused, refused_there = responses(mine, "4xx"), responses(others, "4xx")
     share, usual = refused / requests, refused_there / theirs
-    # Of the difference of two shares, if both were the same.
+    # The standard error of the difference of two shares that are the same.
     same = (refused + refused_there) / (requests + theirs)
     deviation = math.sqrt(same * (1 - same) * (1 / requests + 1 / theirs))
     if share - usual <= max(more, REFUSED_SIGMAS * deviation):
@@ -114,16 +115,16 @@ def refusals_problem(mine: Pairs, others: Pairs, more: float) -> str:
 
 
 def canary_problem(before: WorkerHealth, after: WorkerHealth, siblings: Pairs) -> str:
-    """Return what speaks against the canary, or an empty text.
+    """Return what is wrong with the canary, or an empty text.
 
     Args:
-        before: What it said of itself when the watch began.
-        after: What it says now.
-        siblings: The same two of each worker of its pool that still runs the release before.
+        before: Its status when the watch began.
+        after: Its status now.
+        siblings: The other workers of its pool, which still run the release before.
     """
     siblings = comparable(siblings)
     if after.silent:
-        return "it does not answer on its private socket any more"
+        return "it does not answer on its control socket any more"
     if after.state != "ready":
         return f"it is {after.state or 'a command'} and not ready"
     blocked = max(after.busy_seconds, after.loop_lag_max)

@@ -1,4 +1,4 @@
-"""When the migration runs: once for each release, and never for one that is gone back to."""
+"""When the migration runs: once for each release, and never in a rollback."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ MARK = ".migrated"
 
 
 def is_due(home: Path, release: str, current: str, *, back: bool) -> bool:
-    """Tell whether the database may not have been brought to a release yet.
+    """Tell whether the database may not have been migrated for a release yet.
 
     Args:
-        home: The site's.
+        home: The home of the site.
         release: The release that is to run.
-        current: The one that runs, or an empty text. It counts as migrated, whether it has a mark
-            or comes from a version of the role that made none.
-        back: Whether it is gone back to, so that its code is older than the database.
+        current: The release that runs, or an empty text. It counts as migrated, with a mark or
+            without, because former versions of the role did not make marks.
+        back: Whether this is a rollback: the release is older than the database.
     """
-    migrated = (HomeLayout(home).release(release) / MARK).exists()
-    return not back and release != current and not migrated
+    return not back and release != current and not _mark(home, release).exists()
 
 
 def mark(home: Path, *releases: str) -> None:
-    """Note that the database was brought to these releases, as far as they are on the host."""
+    """Note that the database was migrated for these releases, if they are on the host."""
     for release in releases:
-        directory = HomeLayout(home).release(release)
-        if release and directory.is_dir() and not (directory / MARK).exists():
-            (directory / MARK).touch(mode=0o644)
+        path = _mark(home, release)
+        if release and path.parent.is_dir() and not path.exists():
+            path.touch(mode=0o644)
+
+
+def _mark(home: Path, release: str) -> Path:
+    return HomeLayout(home).release(release) / MARK

@@ -47,7 +47,7 @@ class Preparation:
 
     def _failure(self, unit: str) -> HostError:
         site, systemd = self._host.site, self._host.systemd
-        output = systemd.journal(unit)
+        journal = systemd.journal(unit)
         result = systemd.call("show", "--property=Result", "--value", unit, check=False)
         # So nothing on the host is left marked as failed.
         systemd.call("reset-failed", "--", unit, check=False)
@@ -59,5 +59,5 @@ class Preparation:
             late = f" It took longer than {TIMEOUTS[step]} allows, {limit[1] if limit else '?'} s."
         return HostError(
             f"The release {self._expected.release} cannot be run, so no worker was restarted."
-            f"{late} {unit} said:\n{output}"
+            f"{late} The journal of {unit}:\n{journal}"
         )

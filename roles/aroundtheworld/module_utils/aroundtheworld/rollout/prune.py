@@ -12,7 +12,7 @@ from ansible.module_utils.aroundtheworld.layout import HomeLayout
 
 
 def prune(home: Path, keep: int, running: Iterable[str]) -> list[str]:
-    """Remove all but the `keep` newest releases, and environments and assets of none that stay.
+    """Remove all but the `keep` newest releases, and what only the removed ones used.
 
     The current release, the one that a rollback would go to, and those that still run always stay.
     """

@@ -12,11 +12,11 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class InterruptedRun(BaseException):
-    """The module was asked to end; the message says by which signal."""
+    """A signal ends the module; the message names it."""
 
 
 def ignore() -> None:
-    """Let no further signal end what has to be done now, nor a command that is started for it."""
+    """Ignore further signals, also in commands that are started from now on."""
     _handle(signal.SIG_IGN)
 
 

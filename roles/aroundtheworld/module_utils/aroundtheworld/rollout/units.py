@@ -25,7 +25,7 @@ def split_units(text: str) -> dict[Path, str]:
 
 
 def settings_id(texts: Iterable[str], watched: Iterable[Path], key: bytes) -> str:
-    """Return 12 hexadecimal digits that stand for everything that a worker must be restarted for.
+    """Return 12 hexadecimal digits that change with everything that a worker is started with.
 
     The watched files may hold secrets and everybody may read the id, so it comes from a keyed hash:
     without the key nobody can try which content leads to an id.

@@ -98,7 +98,7 @@ class Worker:
             return f"nothing listens on {self.listen}"
         if status.silent or (self.kind == "runner" and not status.state):
             return (
-                "it does not answer on its private socket"
+                "it does not answer on its control socket"
                 if self.kind == "runner"
                 else "nothing says what it was started with"
             )
