@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+from ansible.module_utils.aroundtheworld.rollout import observed
 from ansible.module_utils.aroundtheworld.rollout.observed import Moment
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 
@@ -41,7 +42,7 @@ def test_a_worker_that_does_not_answer_is_restarted(host, run):
     host.running["aroundtheworld@10003.service"] = ({}, time.monotonic())
     result = run()
     assert host.restarts()[1:] == replacement_calls(10003)
-    assert "because it does not answer on its private socket" in result["steps"][-1]
+    assert "because it does not answer on its control socket" in result["steps"][-1]
 
 
 def test_a_secret_with_another_content_restarts_all_workers(host, run):
@@ -152,6 +153,24 @@ NOON = Moment(of_day=10_000.0, since_boot=1_000.0)
 )
 def test_a_service_may_predate_files_that_were_written_after_it_started(service, written, expected):
     assert NOON.may_predate(service, written) is expected
+
+
+def test_a_host_that_is_busy_between_two_clocks_does_not_make_a_service_older(monkeypatch):
+    """The process may be held up between the clocks; a service started right after its files."""
+
+    class Clock:
+        passed = 0.0
+
+        def time(self):
+            self.passed += 0.5
+            return 9_000.0 + self.passed
+
+        def monotonic(self):
+            self.passed += 0.5
+            return self.passed
+
+    monkeypatch.setattr(observed, "time", Clock())
+    assert not Moment.now().may_predate(started(0.1), [9_000.0])
 
 
 def test_a_service_of_this_moment_is_placed_right_by_the_real_clocks(tmp_path):

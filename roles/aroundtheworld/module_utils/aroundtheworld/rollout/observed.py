@@ -28,7 +28,10 @@ class Moment:
     @classmethod
     def now(cls) -> Moment:
         """Return this moment."""
-        return cls(time.time(), time.monotonic())
+        # In this order: were the process held up in between, with systemd's clock read last, every
+        # service would seem to have started earlier than it did, and its worker would be replaced.
+        since_boot = time.monotonic()
+        return cls(of_day=time.time(), since_boot=since_boot)
 
     def may_predate(self, service: Properties, written: Iterable[float]) -> bool:
         """Tell whether a service was started before one of its files was written.
