@@ -1,5 +1,6 @@
 """What comes in a wheel runs nothing while root installs and compiles it."""
 
+import dataclasses
 import ensurepip
 import hashlib
 import os
@@ -13,39 +14,44 @@ from ansible.module_utils.aroundtheworld import virtualenv
 from tests.hostile_wheel import make_wheel
 
 
-@pytest.fixture
-def mark(tmp_path):
-    """The file that each of the wheel's ways to run something would leave."""
-    return tmp_path / "ran"
+@dataclasses.dataclass
+class Made:
+    """What there is after the environment with the wheel was made.
+
+    Attributes:
+        environment: Its directory.
+        mark: The file that each of the wheel's ways to run something would leave.
+        ran: Something of the wheel ran meanwhile.
+    """
+
+    environment: Path
+    mark: Path
+    ran: bool
 
 
-@pytest.fixture
-def wheels(tmp_path, mark):
-    """A directory with a wheel that is full of code which root might run."""
-    (tmp_path / "wheels").mkdir()
-    make_wheel(tmp_path / "wheels", mark)
-    return tmp_path / "wheels"
-
-
-@pytest.fixture
-def made(tmp_path, wheels, monkeypatch):
-    """The environment with that wheel, made and compiled by this machine's own Python."""
-    python = str(Path(sys.base_prefix, "bin", "python3"))
-    monkeypatch.setattr(virtualenv, "HOST_PYTHON", (python, *virtualenv.HOST_PYTHON[1:]))
-    monkeypatch.setattr(virtualenv, "DEBIAN_WHEELS", Path(ensurepip.__file__).parent / "_bundled")
-    # Root's own surroundings: a directory and variables that would get code into any Python.
-    (tmp_path / "pip.conf").write_text("[global]\ntarget = /nowhere\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
-    environment = tmp_path / "environment"
-    monkeypatch.setenv("PYTHONPATH", str(environment / "lib"))
-    monkeypatch.chdir(tmp_path)
-    lock = tmp_path / "requirements.txt"
-    wheel = next(wheels.iterdir())
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """An environment with a wheel full of code that root might run, by this machine's Python."""
+    directory = tmp_path_factory.mktemp("virtualenv")
+    mark, wheels, environment = (directory / name for name in ("ran", "wheels", "environment"))
+    wheels.mkdir()
+    wheel = make_wheel(wheels, mark)
+    lock = directory / "requirements.txt"
     lock.write_text(f"evil==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
-    virtualenv.make(environment, wheels, lock, run)
-    run(virtualenv.compile_command(environment), check=False)
-    return environment
+    python = str(Path(sys.base_prefix, "bin", "python3"))
+    bundled = Path(ensurepip.__file__).parent / "_bundled"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(virtualenv, "HOST_PYTHON", (python, *virtualenv.HOST_PYTHON[1:]))
+        patch.setattr(virtualenv, "DEBIAN_WHEELS", bundled)
+        # Root's own surroundings: a directory and variables that would get code into any Python.
+        (directory / "pip.conf").write_text("[global]\ntarget = /nowhere\n")
+        patch.setenv("PIP_CONFIG_FILE", str(directory / "pip.conf"))
+        patch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
+        patch.setenv("PYTHONPATH", str(environment / "lib"))
+        patch.chdir(directory)
+        virtualenv.make(environment, wheels, lock, run)
+        run(virtualenv.compile_command(environment), check=False)
+    return Made(environment, mark, mark.exists())
 
 
 def run(command, check=True):
@@ -53,25 +59,25 @@ def run(command, check=True):
     assert not (check and done.returncode), done.stdout + done.stderr
 
 
-def packages(environment):
-    return next(environment.glob("lib/python3*/site-packages"))
+def packages(made):
+    return next(made.environment.glob("lib/python3*/site-packages"))
 
 
-def test_nothing_of_a_wheel_runs_when_it_is_installed_and_compiled(made, mark):
-    assert not mark.exists()
+def test_nothing_of_a_wheel_runs_when_it_is_installed_and_compiled(made):
+    assert not made.ran
     assert (packages(made) / "evil.pth").exists()
     # It would have: this is what an interpreter of that environment does when it starts.
     real = Path(sys.base_prefix, "bin", "python3")
     code = f"import site; site.addsitedir({str(packages(made))!r})"
     subprocess.run([real, "-I", "-c", code], check=True)
-    assert mark.exists()
+    assert made.mark.exists()
 
 
 def test_what_was_installed_is_whole(made):
-    script = made / "bin" / "evil-tool"
-    assert script.read_text().startswith(f"#!{made}/bin/python\n")
+    script = made.environment / "bin" / "evil-tool"
+    assert script.read_text().startswith(f"#!{made.environment}/bin/python\n")
     assert os.access(script, os.X_OK)
-    assert (made / "share" / "evil.txt").read_text() == "data"
+    assert (made.environment / "share" / "evil.txt").read_text() == "data"
     compiled = {path.name.split(".")[0] for path in packages(made).rglob("*.pyc")}
     assert {"sitecustomize", "compileall", "__init__"} <= compiled
     assert not {"odd", "broken"} & compiled

@@ -1,4 +1,8 @@
-"""A worker knows for how long each route holds its loop, and says so while it does."""
+"""A worker knows for how long each route holds its loop, and says so while it does.
+
+On a busy machine everything takes longer, and nothing takes less: what is measured is at least
+what was slept, and at most what went by for the test or what would be measured wrongly.
+"""
 
 import asyncio
 import contextlib
@@ -43,8 +47,18 @@ def holds(worker, route, count=1):
         time.sleep(0.02)
 
 
-def about(seconds):
-    return pytest.approx(seconds, abs=0.1)
+def wait_until(condition, seconds=5):
+    """Ask again and again, and return the first answer that is true."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return answer
+
+
+def blocks(worker):
+    """Return for how many seconds it says that its loop was blocked, each time."""
+    return [float(found) for found in re.findall(r"was blocked for ([0-9.]+) s", worker.stderr())]
 
 
 # --- what is measured -----------------------------------------------------------------------------
@@ -76,44 +90,46 @@ def test_an_application_below_a_router_has_routes_too(start, listening):
 @pytest.mark.parametrize("path", ["/items/1?seconds=0.3", "/prepares?seconds=0.3"])
 def test_a_request_is_measured_for_as_long_as_it_holds_the_loop(start, listening, path):
     worker = start(APP).ready()
+    began = time.monotonic()
     get(listening, path)
-    time.sleep(0.1)
-    (route,) = worker.routes().values()
-    assert route["holds"]["max"] == about(0.3)
-    assert route["blocked_seconds"] == about(0.3)
+    (route,) = wait_until(lambda: worker.routes().values())
+    assert 0.3 <= route["holds"]["max"] <= time.monotonic() - began
+    assert 0.3 <= route["blocked_seconds"] <= time.monotonic() - began
 
 
 def test_waiting_does_not_hold_the_loop(start, listening):
     worker = start(APP).ready()
-    get(listening, "/awaits?wait=0.5&before=0.1&after=0.2")
+    get(listening, "/awaits?wait=0.7&before=0.3&after=0.4")
     said = holds(worker, "/awaits")
-    assert 0.2 <= said["max"] < 0.3  # the longest in one go, because so long others had to wait
-    assert worker.routes()["/awaits"]["blocked_seconds"] == about(0.3)  # both
+    assert 0.4 <= said["max"] < 0.7  # the longest in one go, because so long others had to wait
+    assert 0.7 <= worker.routes()["/awaits"]["blocked_seconds"] < 1.4  # both
 
 
 def test_what_a_handler_does_after_its_response_is_its_own(start, listening):
     worker = start(APP).ready()
     with harness.client(listening) as client:
-        client.request("POST", "/uploads?seconds=0.2", body=b"x")
+        client.request("POST", "/uploads?seconds=0.3", body=b"x")
         client.getresponse().read()
-    assert holds(worker, "/uploads")["max"] == about(0.2)
+    assert 0.3 <= holds(worker, "/uploads")["max"] < 0.5
 
 
 def test_a_client_that_leaves_does_not_spoil_it(start, listening):
     worker = start(APP).ready()
     with harness.client(listening) as client:
-        client.request("GET", "/awaits?before=0.1&wait=0.2&after=0.1")
+        client.request("GET", "/awaits?before=0.1&wait=0.3&after=0.1")
         time.sleep(0.15)
-    assert holds(worker, "/awaits")["max"] == about(0.1)
+    assert 0.1 <= holds(worker, "/awaits")["max"] < 0.4
 
 
 @pytest.mark.parametrize("path", ["/old-style", "/starts"])
 def test_what_goes_on_outside_the_handlers_coroutine_is_seen_too(start, listening, path):
-    worker = start(APP).ready()
+    # Where it began is known from the last beat only, so up to 0.25 s of it are not seen.
+    worker = start(APP, "--block-warn", "0.4").ready()
+    began = time.monotonic()
     get(listening, f"{path}?seconds=1.2")
     worker.wait_logged("the event loop was blocked for")
-    assert 0.8 < worker.routes()[path]["holds"]["max"] < 1.4
-    assert 0.8 < worker.routes()[path]["blocked_seconds"] < 1.4
+    assert 0.9 < worker.routes()[path]["holds"]["max"] < time.monotonic() - began
+    assert 0.9 < worker.routes()[path]["blocked_seconds"] < time.monotonic() - began
 
 
 def test_every_message_of_a_websocket_counts(start, listening):
@@ -121,23 +137,20 @@ def test_every_message_of_a_websocket_counts(start, listening):
 
     async def talk() -> None:
         connection = await websocket_connect(f"ws://127.0.0.1:{listening.getsockname()[1]}/talks")
-        for seconds in ("0.1", "0.2"):
+        for seconds in ("0.3", "0.4"):
             await connection.write_message(seconds)
             assert await connection.read_message() == "done"
             await asyncio.sleep(0.1)  # or the next message is there before the loop turns
         await asyncio.sleep(0.6)  # not closed, and yet known
         said = worker.routes()["/talks"]
         assert said["websocket"]
-        assert said["holds"]["max"] == about(0.2)
-        assert said["blocked_seconds"] == about(0.3)
+        assert 0.4 <= said["holds"]["max"] < 0.7
+        assert 0.7 <= said["blocked_seconds"] < 1.4
         assert "aroundtheworld_worker_websockets 1" in metrics(worker)
         await harness.hang_up(connection)
 
     asyncio.run(talk())
-    deadline = time.monotonic() + 2
-    while "aroundtheworld_worker_websockets 0" not in metrics(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: "aroundtheworld_worker_websockets 0" in metrics(worker))
 
 
 def test_who_checks_the_process_is_not_counted(start):
@@ -153,28 +166,28 @@ def test_who_checks_the_process_is_not_counted(start):
 def test_a_block_is_logged_while_it_lasts_and_when_it_ends(start, listening):
     worker = start(APP, "--block-warn", "1").ready()
     with asked(listening, "/items/7?seconds=2.5&token=secret"):
-        began = time.monotonic()
-        assert worker.wait_logged("has been blocked for") - began < 2
-        time.sleep(0.3)
+        worker.wait_logged("has been blocked for")
+        worker.wait_logged("in pause")
         said = worker.stderr()
+        assert blocks(worker) == []  # it lasts still
         assert re.search(
             r"WARNING aroundtheworld_runner.blocking: the event loop has been blocked for "
-            r"1\.\d s by Item\.get, route /items/\(\[0-9\]\+\) \(GET /items/7\), still in:",
+            r"[12]\.\d s by Item\.get, route /items/\(\[0-9\]\+\) \(GET /items/7\), still in:",
             said,
         )
         # The stack: the handler's own frames, the innermost last, and nothing of the loop's.
         frames = re.findall(r'File ".*/(\w+)\.py", line \d+, in (\w+)', said)
         assert frames == [("web", "_execute"), ("routed", "get"), ("routed", "pause")]
         assert "secret" not in said
-        assert time.monotonic() - began < 2.2  # it lasts still
-    worker.wait_logged("the event loop was blocked for 2.5")
+    (seconds,) = wait_until(lambda: blocks(worker))
+    assert seconds >= 2.5
     assert worker.stderr().count("has been blocked for") == 1
 
 
 def test_a_block_that_lasts_is_told_of_again_when_it_has_become_ten_times_as_long(start, listening):
     worker = start(APP, "--block-warn", "0.1").ready()
-    get(listening, "/items/1?seconds=1.6")
-    worker.wait_logged("was blocked for 1.6")
+    get(listening, "/items/1?seconds=3")
+    worker.wait_logged("was blocked for")
     assert worker.stderr().count("has been blocked for") == 2
 
 
@@ -182,22 +195,24 @@ def test_every_block_is_told_of(start, listening):
     worker = start(APP, "--block-warn", "0.3").ready()
     with asked(listening, "/items/1?seconds=0.8"), asked(listening, "/awaits?before=0.9"):
         pass
-    worker.wait_logged("was blocked for 0.9")
+    wait_until(lambda: len(blocks(worker)) == 2)
     said = worker.stderr()
-    assert said.index("blocked for 0.8") < said.index("by Awaits.get")
-    assert said.count("has been blocked for") == said.count("was blocked for") == 2
+    assert said.index("by Item.get") < said.index("by Awaits.get")
+    assert said.count("has been blocked for") == 2
+    first, second = blocks(worker)
+    assert (first >= 0.8, second >= 0.9) == (True, True)
 
 
 def test_blocks_that_nobody_minds_are_not_logged(start, listening):
     worker = start(APP, "--block-warn", "0").ready()
     get(listening, "/items/1?seconds=1.5")
-    assert holds(worker, "/items/([0-9]+)")["max"] == about(1.5)
+    assert holds(worker, "/items/([0-9]+)")["max"] >= 1.5
     time.sleep(0.5)
     assert "blocked" not in worker.stderr()
 
 
 def test_short_blocks_are_not_logged(start, listening):
-    worker = start(APP, "--block-warn", "1").ready()
+    worker = start(APP, "--block-warn", "2").ready()
     get(listening, "/items/1?seconds=0.8", "/awaits?before=0.8", "/awaits?before=0.8")
     time.sleep(0.5)
     assert "blocked" not in worker.stderr()
@@ -228,7 +243,7 @@ def test_the_stack_is_saved_before_the_watchdog_ends_the_worker(start, listening
     # And what it was that ended it is not forgotten.
     said = json.loads(worker.control.with_suffix(".routes").read_text())["routes"]
     (item,) = (one for one in said if one["route"] == "/items/([0-9]+)")
-    assert 0.5 < item["holds"]["max"] < 1.5
+    assert 0.5 < item["holds"]["max"] < 5
     assert item["holds"]["count"] == 1
 
 
@@ -245,7 +260,7 @@ def test_code_that_lets_no_thread_look_leaves_its_stack_to_the_watchdog(start, l
 def test_a_worker_that_turns_again_in_time_is_told_of_and_lives(start, listening):
     worker = start(APP, "--block-warn", "0", WATCHDOG_USEC="1500000").ready()
     get(listening, "/items/1?seconds=1.3")
-    assert holds(worker, "/items/([0-9]+)")["max"] == about(1.3)
+    assert holds(worker, "/items/([0-9]+)")["max"] >= 1.3
     assert worker.wait_notified("WATCHDOG=1")
 
 
@@ -331,8 +346,8 @@ def test_metrics_say_what_happened(start, listening):
     worker = start(APP, AROUNDTHEWORLD_RELEASE="2f6c", AROUNDTHEWORLD_CONFIG='9"1\\a\nb').ready()
     get(listening, "/items/1?seconds=0.3", "/nothing", "/awaits?wait=0.2")
     holds(worker, "/awaits")
-    with asked(listening, "/awaits?wait=0.5"):
-        time.sleep(0.2)
+    with asked(listening, "/awaits?wait=1"):
+        time.sleep(0.3)
         found = samples(metrics(worker))
     info = next(name for name in found if name.startswith("info"))
     assert r'release="2f6c",config="9\"1\\a\nb",python="3.' in info
@@ -343,13 +358,13 @@ def test_metrics_say_what_happened(start, listening):
     assert found["requests_aborted_total"] == 0
     assert found["requests_in_flight"] == 1
     assert found["connections"] == 1
-    assert found['request_duration_seconds_bucket{le="0.1"}'] == 1
-    assert found['request_duration_seconds_bucket{le="0.5"}'] == 3
+    assert found['request_duration_seconds_bucket{le="0.1"}'] <= 1
+    assert found['request_duration_seconds_bucket{le="1"}'] == 3
     assert found['request_duration_seconds_bucket{le="+Inf"}'] == 3
     assert found["request_duration_seconds_count"] == 3
-    assert found["request_duration_seconds_sum"] == about(0.5)
+    assert 0.5 <= found["request_duration_seconds_sum"] < time.time() - begun
     assert found["loop_lag_seconds_count"] >= 2
-    assert found['loop_blocked_seconds_total{handler="routed.Item"}'] == about(0.3)
+    assert found['loop_blocked_seconds_total{handler="routed.Item"}'] >= 0.3
     assert found["loop_busy_seconds"] == 0
     assert 0.05 < found["cpu_seconds_total"] < 5
     assert 10e6 < found["resident_memory_bytes"] < 200e6
@@ -357,12 +372,11 @@ def test_metrics_say_what_happened(start, listening):
 
 def test_metrics_come_while_the_loop_is_blocked(start, listening):
     worker = start(APP).ready()
-    with asked(listening, "/items/1?seconds=1.5"):
-        time.sleep(1.1)
-        assert 0.5 < samples(metrics(worker))["loop_busy_seconds"] < 1.2
-    time.sleep(0.3)
+    with asked(listening, "/items/1?seconds=2"):
+        busy = wait_until(lambda: samples(metrics(worker))["loop_busy_seconds"])
+        assert 0.5 <= busy < 2
+    wait_until(lambda: samples(metrics(worker))["loop_busy_seconds"] == 0)
     found = samples(metrics(worker))
-    assert found["loop_busy_seconds"] == 0
     assert (
         found['loop_lag_seconds_bucket{le="+Inf"}'] - found['loop_lag_seconds_bucket{le="1"}'] == 1
     )
