@@ -3,16 +3,11 @@
 import grp
 import os
 import pwd
-import sys
 from types import SimpleNamespace
 
 import pytest
-
-from tests.role_files import load_python
-
-load_python("library/aroundtheworld_layout.py")
-accounts = sys.modules["ansible.module_utils.aroundtheworld.accounts"]
-claims = sys.modules["ansible.module_utils.aroundtheworld.claims"]
+from ansible.module_utils.aroundtheworld import accounts, claims
+from ansible.module_utils.aroundtheworld.host import users
 
 
 class Host:
@@ -51,7 +46,7 @@ class Host:
         return 0, "", ""
 
     def problems(self, name="shop", *, own=False, site="shop"):
-        return list(accounts.user_problems(name, site, own=own, run=self.run, root=self.root))
+        return list(users.user_problems(name, site, own=own, run=self.run, root=self.root))
 
 
 @pytest.fixture
@@ -134,16 +129,16 @@ def test_somebody_else_is_refused_with_the_reason(host, monkeypatch, user, files
     host.keys = ".ssh/authorized_keys /etc/ssh/keys/%u"
     for name, text in files.items():
         host.make(name, text)
-    stat = accounts.Path.stat
+    stat = users.Path.stat
 
     def owned(path, **more):
         if path.parent.name == "proc":
             return SimpleNamespace(st_uid=998, st_mode=0o40555)
         return stat(path, **more)
 
-    monkeypatch.setattr(accounts.Path, "stat", owned)
+    monkeypatch.setattr(users.Path, "stat", owned)
     if "proc/812/comm" not in files:
-        monkeypatch.setattr(accounts, "running", lambda uid, root: [])
+        monkeypatch.setattr(users, "running", lambda uid, root: [])
     (problem,) = host.problems()
     assert "aroundtheworld_user: 'shop' exists on this host and is somebody else: " in problem
     assert reason in problem
@@ -190,7 +185,7 @@ def test_whom_the_operator_declares_may_be_meant_for_this_site(host):
 
 
 def test_who_the_role_made_is_taken_though_they_run_something(host, monkeypatch):
-    monkeypatch.setattr(accounts, "running", lambda uid, root: [(1, "python3")])
+    monkeypatch.setattr(users, "running", lambda uid, root: [(1, "python3")])
     host.add("shop", pw_gecos=claims.MADE_BY)
     assert host.problems() == []
     host.add("shop", pw_gecos="Somebody")
@@ -233,15 +228,15 @@ def test_a_site_with_data_keeps_its_user_until_the_data_is_the_other_ones(host, 
     (home / "shared").mkdir(parents=True)
     claim = {"home": str(home), "user": "shop"}
     before = claim | {"user": "tornado"}
-    assert list(accounts.change_problems(claim, before)) == []  # nothing is in there
+    assert list(users.change_problems(claim, before)) == []  # nothing is in there
     (home / "shared/shop.db").touch()
-    (problem,) = accounts.change_problems(claim, before)
+    (problem,) = users.change_problems(claim, before)
     assert "'shop' is not the user of this site on this host, who is 'tornado'" in problem
     assert f"chown --recursive shop: {home}/shared" in problem
     host.add("shop", pw_uid=os.getuid())
-    assert list(accounts.change_problems(claim, before)) == []
+    assert list(users.change_problems(claim, before)) == []
     for same in ({}, claim):
-        assert list(accounts.change_problems(claim, same)) == []
+        assert list(users.change_problems(claim, same)) == []
 
 
 # --- Making and removing --------------------------------------------------------------------------

@@ -2,17 +2,13 @@
 
 import json
 import re
-import sys
 
 import pytest
+from ansible.module_utils.aroundtheworld import belongings, running
+from ansible.module_utils.aroundtheworld.host import names
 
 from tests.render import MODELS, render, variables_for
-from tests.role_files import load_python, load_yaml
-
-load_python("library/aroundtheworld_layout.py")
-belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
-names = load_python("module_utils/aroundtheworld/names.py")
-running = load_python("module_utils/aroundtheworld/running.py")
+from tests.role_files import load_yaml
 
 UNITS = "etc/systemd/system"
 # As commit 9b2a007 wrote them, cut to what there is to know them by.

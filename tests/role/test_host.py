@@ -8,8 +8,9 @@ import sys
 
 import pytest
 import yaml
-from ansible.module_utils.aroundtheworld import claims, ports, sockets
-from ansible.module_utils.aroundtheworld.host_python import describe_python
+from ansible.module_utils.aroundtheworld import claims, sockets
+from ansible.module_utils.aroundtheworld.host import ports
+from ansible.module_utils.aroundtheworld.host.python import describe_python
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 
 from tests.role_files import load_python

@@ -2,16 +2,11 @@
 
 import json
 import os
-import sys
 from types import SimpleNamespace
 
 import pytest
-
-from tests.role_files import load_python
-
-load_python("library/aroundtheworld_layout.py")
-places = load_python("module_utils/aroundtheworld/places.py")
-belongings = sys.modules["ansible.module_utils.aroundtheworld.belongings"]
+from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.host import places
 
 
 @pytest.fixture

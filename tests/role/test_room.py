@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible.module_utils.aroundtheworld import room as host_room
+from ansible.module_utils.aroundtheworld.host import room as host_room
 
 from aroundtheworld_controller import room
 

@@ -96,7 +96,7 @@ user:
 import os
 import pwd
 
-from ansible.module_utils.aroundtheworld.host import describe_host
+from ansible.module_utils.aroundtheworld.host.describe import describe_host
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import LockedError, look, take
 from ansible.module_utils.basic import AnsibleModule

@@ -8,18 +8,23 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.accounts import change_problems, user_problems
 from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.claims import Claim, claimed_ports, collisions, read_claims
 from ansible.module_utils.aroundtheworld.commands import Run
-from ansible.module_utils.aroundtheworld.host_python import describe_python
+from ansible.module_utils.aroundtheworld.host.names import name_problems
+from ansible.module_utils.aroundtheworld.host.places import home_problems
+from ansible.module_utils.aroundtheworld.host.ports import (
+    holders,
+    needed_ports,
+    own_ports,
+    taken_ports,
+)
+from ansible.module_utils.aroundtheworld.host.python import describe_python
+from ansible.module_utils.aroundtheworld.host.room import room
+from ansible.module_utils.aroundtheworld.host.users import change_problems, user_problems
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
-from ansible.module_utils.aroundtheworld.names import name_problems
 from ansible.module_utils.aroundtheworld.nginx.examine import examine
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
-from ansible.module_utils.aroundtheworld.places import home_problems
-from ansible.module_utils.aroundtheworld.ports import holders, needed_ports, own_ports, taken_ports
-from ansible.module_utils.aroundtheworld.room import room
 from ansible.module_utils.aroundtheworld.sockets import listeners
 
 
