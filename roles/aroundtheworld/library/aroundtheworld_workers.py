@@ -112,7 +112,7 @@ from pathlib import Path
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.rollout.host import Host, HostSockets
-from ansible.module_utils.aroundtheworld.rollout.options import OPTIONS, carry_out
+from ansible.module_utils.aroundtheworld.rollout.task import OPTIONS, carry_out
 from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
 

@@ -27,7 +27,8 @@ class Plan:
         replace: Each worker that does not run what it should, and why.
         running: Those of them that serve now.
         metrics: Why the metrics' endpoint has to be restarted, or an empty text.
-        switch: Whether ``current`` leads to another release.
+        former: The release that ``current`` leads to, or an empty text.
+        release: The release that it should lead to.
         stop: Stand-ins that are left from a run that was cut off.
         finish: Whether there was a rollout that was cut off.
     """
@@ -39,16 +40,22 @@ class Plan:
     replace: Mapping[Worker, str]
     running: Sequence[Worker]
     metrics: str
-    switch: bool
+    former: str
+    release: str
     stop: Sequence[str]
     finish: bool
+
+    @property
+    def switch(self) -> bool:
+        """Whether ``current`` has to lead to another release."""
+        return self.former != self.release
 
     @property
     def stopped(self) -> list[Worker]:
         """The workers that do not run."""
         return [worker for worker in self.replace if worker not in self.running]
 
-    def steps(self, site: SiteLayout, release: str) -> list[str]:
+    def steps(self, site: SiteLayout) -> list[str]:
         """Return what will be done, each step a sentence."""
         steps = [f"start {name}" for name in self.preparations]
         steps += [f"write {path}" for path in self.write]
@@ -61,8 +68,8 @@ class Plan:
         if self.metrics:
             steps.append(f"restart {site.metrics('socket')}, because {self.metrics}")
         if self.switch:
-            former = site.current_release() or "nothing"
-            steps.append(f"switch {site.current} from {former} to {release}")
+            former = self.former or "nothing"
+            steps.append(f"switch {site.current} from {former} to {self.release}")
         steps += [f"stop {name}, left from a run that was cut off" for name in self.stop]
         if self.finish and not steps:
             steps.append("finish the rollout that was cut off")
@@ -98,7 +105,8 @@ def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migra
             if observed.units[worker.service].get("ActiveState", "") not in NOT_RUNNING
         ],
         metrics=_why_restart_metrics(site, expected, observed, write),
-        switch=observed.release != expected.release,
+        former=observed.release,
+        release=expected.release,
         stop=observed.stand_ins,
         finish=observed.cut_off,
     )

@@ -67,35 +67,32 @@ class Revert:
         self._replacement, self._phases = replacement, phases
         self._problems: list[str] = []
 
-    def run(
-        self, plan: Plan, touched: Touched, was: str, ports: Collection[str]
-    ) -> tuple[str, str]:
+    def run(self, plan: Plan, touched: Touched, ports: Collection[str]) -> tuple[str, str]:
         """Return the outcome, ``reverted`` or ``failed``, and what to say about it.
 
         Args:
             plan: What was to be done.
             touched: What may have changed.
-            was: The release that ``current`` led to, or an empty text.
             ports: Those of all workers that there are or were.
         """
-        site = self._host.site
+        site, former = self._host.site, plan.former
         copies = before.copies(site)
         if not site.kept and not (touched.workers or touched.enabled):
             return "reverted", ""
         with self._phases.phase("revert"):
             if site.kept:
                 self._put_back(plan, touched, copies)
-            elif not was:
+            elif not former:
                 self._stop_everything(plan, touched)
             self._attempt(self._replacement.finish, ports, self._phases)
             self._attempt(self._files.reload)
-            if was and site.current_release() != was:
-                self._attempt(link_atomically, site.current, f"releases/{was}")
+            if former and site.current_release() != former:
+                self._attempt(link_atomically, site.current, f"releases/{former}")
         if self._problems:
             return "failed", f"\nGoing back failed as well: {'; '.join(self._problems)}"
         self._attempt(before.forget, site)
-        if was:
-            return "reverted", f"\nEvery worker that was touched is back on release {was}."
+        if former:
+            return "reverted", f"\nEvery worker that was touched is back on release {former}."
         return "reverted", (
             "\nNothing was deployed here before, so everything that was started is stopped again."
         )

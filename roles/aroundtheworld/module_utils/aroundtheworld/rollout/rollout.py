@@ -85,8 +85,7 @@ class Rollout:
         Raises:
             FailedRolloutError: The steps were reverted, for the reason that it says.
         """
-        site = self._host.site
-        was = site.current_release()
+        site, former = self._host.site, self._plan.former
         try:
             try:
                 before.keep(site, self._expected.files)
@@ -96,13 +95,13 @@ class Rollout:
                 comparison = self._replace_running()
                 self._finish(comparison)
                 if self._plan.switch:
-                    link_atomically(site.current, f"releases/{self._expected.release}")
-                migration.mark(site.home, was, self._expected.release)
+                    link_atomically(site.current, f"releases/{self._plan.release}")
+                migration.mark(site.home, former, self._plan.release)
             finally:
                 signals.ignore()
         except BaseException as failure:
             why = cause(failure, self._phases.failed)
-            outcome, consequence = self._revert(was)
+            outcome, consequence = self._revert()
             raise FailedRolloutError(f"{why}{consequence}", outcome) from None
         before.forget(site)
 
@@ -169,10 +168,10 @@ class Rollout:
                 self._gate.check(worker, worker.service, "it was restarted")
         self._check_errors(comparison)
 
-    def _revert(self, was: str) -> tuple[str, str]:
+    def _revert(self) -> tuple[str, str]:
         revert = Revert(self._host, self._files, self._gate, self._replacement, self._phases)
         touched = Touched(self._touched, self._enabled)
-        return revert.run(self._plan, touched, was, self._ports)
+        return revert.run(self._plan, touched, self._ports)
 
 
 def roll_out(
@@ -188,13 +187,8 @@ def roll_out(
     Raises:
         HostError: It failed, and was reverted.
     """
-    entry = {
-        "time": now(),
-        "who": change.who,
-        "verb": change.verb,
-        "from": observed.release,
-        "to": expected.release,
-    }
+    entry = {"time": now(), "who": change.who, "verb": change.verb}
+    entry |= {"from": plan.former, "to": plan.release}
     outcome, problem = "failed", "the run was cut off"
     try:
         with signals.raised():

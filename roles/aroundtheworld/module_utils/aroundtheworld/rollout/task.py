@@ -1,4 +1,4 @@
-"""The options of the module `aroundtheworld_workers`, and what the module does with them."""
+"""What the task `aroundtheworld_workers` does: observe, plan, act."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import last_good
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.rollout import migration
 from ansible.module_utils.aroundtheworld.rollout.expected import read_expected
 from ansible.module_utils.aroundtheworld.rollout.host import Host
-from ansible.module_utils.aroundtheworld.rollout.observed import observe
+from ansible.module_utils.aroundtheworld.rollout.observed import Observed, observe
 from ansible.module_utils.aroundtheworld.rollout.orphans import find_orphans, remove_orphans
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import make_plan
@@ -52,40 +53,52 @@ def carry_out(
     Raises:
         HostError: It failed, and was reverted.
     """
-    site, release, phases = host.site, options["release"], Phases(report)
+    site, phases = host.site, Phases(report)
     expected = read_expected(site, options, make_key=not check_mode)
     observed = observe(host, expected)
-    back = options["verb"] == "rollback"
-    migrate = options["migrate"] or migration.is_due(
-        site.home, release, observed.release, back=back
-    )
-    plan = make_plan(site, expected, observed, migrate=migrate)
+    plan = make_plan(site, expected, observed, migrate=_migrates(site, observed, options))
     orphans = find_orphans(site, expected, observed)
     if options["remove_orphans"]:
-        steps, differences = [f"remove {name}" for name in sorted(orphans)], []
+        steps, diff = [f"remove {name}" for name in sorted(orphans)], ""
     else:
-        steps = plan.steps(site, release)
-        differences = [
+        steps = plan.steps(site)
+        diff = "".join(
             unified_diff(path, observed.texts[path], text) for path, text in plan.write.items()
-        ]
+        )
     if steps and not options["begin"]:
         return {"changed": False, "pending": True, "current": observed.release}
     if steps and not check_mode:
         if options["remove_orphans"]:
             remove_orphans(host, orphans)
         else:
-            canary_seconds = options["canary_seconds"]
-            good = back and not canary_seconds and release in last_good(site.home, observed.release)
             change = Change(
-                options["verb"], options["who"], good, canary_seconds, options["keep_releases"]
+                verb=options["verb"],
+                who=options["who"],
+                proven=_is_proven(site, observed, options),
+                canary_seconds=options["canary_seconds"],
+                keep_releases=options["keep_releases"],
             )
             roll_out(host, expected, observed, plan, change, phases)
-    shown = "\n".join(filter(None, ["".join(differences), *steps]))
     return {
         "changed": bool(steps),
         "current": site.current_release(),
         "steps": steps,
         "phases": phases.done,
         "orphans": sorted(orphans),
-        "diff": {"prepared": shown} if steps else {},
+        "diff": {"prepared": "\n".join(filter(None, [diff, *steps]))} if steps else {},
     }
+
+
+def _migrates(site: SiteLayout, observed: Observed, options: Mapping[str, Any]) -> bool:
+    """Tell whether the database is to be migrated."""
+    back = options["verb"] == "rollback"
+    return options["migrate"] or migration.is_due(
+        site.home, options["release"], observed.release, back=back
+    )
+
+
+def _is_proven(site: SiteLayout, observed: Observed, options: Mapping[str, Any]) -> bool:
+    """Tell whether this is a rollback to a release that all workers ran, and that was not bad."""
+    if options["verb"] != "rollback" or options["canary_seconds"]:
+        return False
+    return options["release"] in last_good(site.home, observed.release)
