@@ -1,4 +1,4 @@
-"""The one line that a deployment or rollback ends with."""
+"""What a deployment would replace, and the one line that it ends with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from aroundtheworld_controller import run
-from aroundtheworld_controller.summary import address, summary
+from aroundtheworld_controller.summary import address, replacements, summary
 
 CLAIM = {"site": "shop", "server_names": ["shop.example.org"], "http_port": 80}
 PLAN = {
@@ -60,3 +60,16 @@ def test_a_run_knows_for_how_long_it_has_been_going_on():
 def test_where_nothing_says_when_a_process_began_there_are_no_seconds(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "PROC", tmp_path)
     assert run.seconds_of_run() is None
+
+
+def test_a_dry_run_shows_which_workers_it_would_replace_in_their_order():
+    workers = [
+        {"port": 10004, "pool": "admin", "why": "it runs release ba9876543210"},
+        {"port": 10001, "pool": "public", "why": "its settings changed"},
+    ]
+    assert list(replacements(workers, "www1", "0123456789ab", 80)) == [
+        "www1: would have 2 workers run release 0123456789ab, in this order:",
+        " port  pool    because",
+        "10004  admin   it runs release ba9876543210",
+        "10001  public  its settings changed",
+    ]

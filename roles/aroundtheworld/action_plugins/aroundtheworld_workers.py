@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ansible.utils.display import Display
+
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone
 from aroundtheworld_controller.fleet import Fleet
 from aroundtheworld_controller.progress import shown
+from aroundtheworld_controller.summary import replacements
 from aroundtheworld_controller.turns import failed_before, roll_out_in_turn
+
+display = Display()
 
 
 class ActionModule(RoleAction):
@@ -25,7 +30,13 @@ class ActionModule(RoleAction):
             with shown(self._connection, host, arguments["site"], arguments["lock"]["run"]):
                 return self.module("workers", {**arguments, "begin": begin}, task_vars)
 
-        if is_alone(task_vars) or self._task.check_mode or arguments.get("remove_orphans"):
+        if self._task.check_mode:
+            result = rollout()
+            if result.get("replace") and not arguments.get("remove_orphans"):
+                lines = replacements(result["replace"], host, arguments["release"])
+                display.display("\n".join(lines))
+            return result
+        if is_alone(task_vars) or arguments.get("remove_orphans"):
             return rollout()
         site, release = str(arguments["site"]), str(arguments["release"])
         fleet = Fleet(site)

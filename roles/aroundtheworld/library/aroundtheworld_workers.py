@@ -100,6 +100,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
+replace:
+  description: Workers that are replaced, each with C(port), C(pool) and C(why).
+  type: list
+  returned: always
 phases: {description: "What was done, each with its seconds", type: list, returned: always}
 current: {description: The release that C(current) leads to, type: str, returned: always}
 pending: {description: Whether something is to be changed, type: bool, returned: not O(begin)}

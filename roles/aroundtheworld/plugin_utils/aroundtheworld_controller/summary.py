@@ -1,9 +1,11 @@
-"""The one line that a deployment or rollback ends with."""
+"""What a deployment or rollback would replace, and the one line that it ends with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from aroundtheworld_controller.table import table
 
 
 def address(claim: Mapping[str, Any], host: str) -> str:
@@ -39,3 +41,20 @@ def summary(
     verb = "would run" if check_mode else "runs"
     where = address(plan["claim"], host)
     return f"{plan['claim']['site']} at {where} {verb} {', '.join(parts)}"
+
+
+def replacements(
+    replace: Sequence[Mapping[str, Any]], host: str, release: str, width: int = 0
+) -> Iterator[str]:
+    """Yield lines about the workers that a run would replace, in their order.
+
+    Args:
+        replace: As the module `aroundtheworld_workers` returns them.
+        host: The host's name in the inventory.
+        release: The id of the release that they would run.
+        width: How many characters a line may have; 0 means as many as the terminal has.
+    """
+    count = f"{len(replace)} worker{'' if len(replace) == 1 else 's'}"
+    yield f"{host}: would have {count} run release {release}, in this order:"
+    rows = [[worker["port"], worker["pool"], worker["why"]] for worker in replace]
+    yield from table(["port", "pool", "because"], rows, width, numbers=("port",))

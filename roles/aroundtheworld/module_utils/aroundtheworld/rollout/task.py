@@ -83,6 +83,10 @@ def carry_out(
         "changed": bool(steps),
         "current": site.current_release(),
         "steps": steps,
+        "replace": [
+            {"port": worker.port, "pool": worker.pool, "why": why}
+            for worker, why in plan.replace.items()
+        ],
         "phases": phases.done,
         "orphans": sorted(orphans),
         "diff": {"prepared": "\n".join(filter(None, [diff, *steps]))} if steps else {},
