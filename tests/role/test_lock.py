@@ -1,11 +1,16 @@
 """One run at a time owns a site, from its plan to its end, and what becomes of a run that died."""
 
+import datetime
+import fcntl
 import json
 import os
 import stat
 import subprocess
 import sys
 import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.aroundtheworld import hold, host_lock, lock
@@ -88,6 +93,37 @@ def test_the_second_run_hears_who_changes_the_site_and_when_it_may(at):
     assert record()["run"] == "2"
 
 
+def test_who_only_looks_takes_nothing(at):
+    assert lock.look(MINE) == {}
+    assert not lock.LOCKS.exists()
+    lock.take(OTHER)
+    assert lock.look(MINE, instead_of="2")["run"] == "2"
+    assert record()["run"] == "2"
+
+
+def test_in_check_mode_a_module_owns_nothing():
+    module = types.SimpleNamespace(check_mode=True, params={"lock": MINE})
+    with lock.owned(module) as tell:
+        tell("exchange 10004")
+    assert not lock.LOCKS.exists()
+
+
+def test_a_refusal_says_when_another_run_may_follow(at):
+    lock.take(OTHER)
+    at(1420.0)
+    with pytest.raises(lock.LockedError) as caught:
+        lock.take(MINE)
+    _, _, after = str(caught.value).partition("may follow it from ")
+    moment = datetime.datetime.fromisoformat(after.partition(" on, ")[0])
+    left = moment - datetime.datetime.now(datetime.UTC)
+    assert 150 < left.total_seconds() < 190
+
+
+def test_the_clock_is_one_that_nobody_sets():
+    with Path("/proc/uptime").open() as uptime:
+        assert lock.clock() == pytest.approx(float(uptime.read().split()[0]), abs=5)
+
+
 def test_a_run_takes_its_own_site_again(at):
     assert (lock.take(MINE), lock.take(MINE)) == ({}, {})
 
@@ -119,6 +155,16 @@ def test_every_module_that_changes_a_site_checks_that(run_module):
         text = load_python(f"library/aroundtheworld_{name}.py")
         assert text.owned is lock.owned, name
         assert "  lock: {" in text.DOCUMENTATION, name
+
+
+def test_a_run_ends_its_lock_although_somebody_looks_at_it(at):
+    lock.take(MINE)
+    with ThreadPoolExecutor(1) as thread, lock._site("shop", 0.0):
+        released = thread.submit(lock.release, MINE)
+        with pytest.raises(TimeoutError):
+            released.result(0.1)
+    assert released.result() is True
+    assert not lock.record_path("shop").exists()
 
 
 def test_a_run_ends_its_own_lock_and_no_other(at, run_module):
@@ -179,6 +225,23 @@ def test_a_wait_for_the_kernels_lock_always_ends_with_a_message(at_work):
     assert time.monotonic() - begun < 2
 
 
+def test_a_file_that_was_removed_meanwhile_is_no_lock(monkeypatch):
+    """A run that ends removes the file that a module of the next one has opened by then."""
+    lock.take(MINE)
+    paths = [lock.lock_path("shop")]
+    flock = fcntl.flock
+
+    def late(handle, operation):
+        if paths:
+            paths.pop().unlink()
+        flock(handle, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", late)
+        with lock.working(MINE):
+            assert lock.is_working("shop")
+
+
 def test_after_a_restart_of_the_host_the_run_goes_on_unless_another_has_begun(at, settings):
     lock.take(MINE)
     lock.record_path("shop").unlink()  # /run is empty
@@ -188,6 +251,10 @@ def test_after_a_restart_of_the_host_the_run_goes_on_unless_another_has_begun(at
     lock.take(OTHER)
     with pytest.raises(lock.LockedError), lock.working(MINE):
         pytest.fail("another run has begun")
+    lock.record_path("shop").unlink()
+    lock.hold("shop", "ada on desk", "the disk is being replaced")
+    with pytest.raises(lock.LockedError, match="the disk is being"), lock.working(MINE):
+        pytest.fail("a person holds the site")
 
 
 # --- Who can do what ------------------------------------------------------------------------------
@@ -225,6 +292,13 @@ def test_nobody_else_can_keep_a_run_from_its_lock(tmp_path):
     assert done.returncode == 9
 
 
+def test_a_link_in_the_place_of_a_lock_is_not_followed(host_lock, tmp_path):
+    host_lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"), lock.only_site():
+        pytest.fail("this is another file")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_the_record_tells_what_is_done_and_forgets_it_afterwards():
     lock.take(MINE)
     with lock.working(MINE, "deploy of release x") as tell:
@@ -240,6 +314,31 @@ def test_the_record_tells_what_is_done_and_forgets_it_afterwards():
         assert record()["since"] == since
 
 
+def test_of_a_run_without_a_word_it_is_told_since_when(at):
+    lock.take(OTHER)
+    assert len(lock.status_lines("shop")) == 1
+    at(2200.0)
+    assert lock.status_lines("shop")[1] == "That run was last heard of 20 minutes ago."
+
+
+@pytest.mark.usefixtures("at_work")
+def test_a_run_that_works_is_not_called_silent(monkeypatch):
+    monkeypatch.setattr(lock, "ABANDONED_SECONDS", -1.0)
+    assert len(lock.status_lines("shop")) == 1
+
+
+def test_a_wait_for_the_hosts_lock_ends_with_a_message_that_names_it(monkeypatch, host_lock):
+    monkeypatch.setattr(lock, "HOST_LOCK_SECONDS", 0.1)
+    begun = time.monotonic()
+    with (
+        lock.only_site(),
+        pytest.raises(lock.HostError, match=f"has held {host_lock} for more than 0 s"),
+        lock.only_site(),
+    ):
+        pytest.fail("two sites at once")
+    assert 0.1 <= time.monotonic() - begun < 2
+
+
 def test_a_full_run_directory_does_not_break_off_a_rollout(monkeypatch):
     def full(*_arguments, **_more):
         raise OSError(28, "No space left on device")
@@ -249,10 +348,12 @@ def test_a_full_run_directory_does_not_break_off_a_rollout(monkeypatch):
         tell("exchange 10004")
 
 
-def test_a_record_that_is_no_record_stops_nobody():
+@pytest.mark.usefixtures("settings")
+def test_what_is_no_record_and_no_hold_stops_nobody():
     lock.LOCKS.mkdir()
     for text in ("", "[]", '{"run": "2"}', '{"who'):
         lock.record_path("shop").write_text(text)
+        lock.hold_path("shop").write_text(text)
         assert lock.take(MINE) == {}
         lock.release(MINE)
 
@@ -292,6 +393,17 @@ def test_a_hold_lets_the_run_end_that_has_begun(at, settings, run_module):
         pass
     run_module(module, site="shop", state="unlocked")
     assert record()["run"] == "2", "the run that goes on lost its lock"
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(0.0, "2"), (601.0, "")])
+def test_unlock_ends_a_hold_together_with_a_run_that_is_dead(at, settings, seconds, ended):
+    lock.take(OTHER)
+    lock.hold("shop", "ada on desk", "the disk is being replaced")
+    at(1000.0 + seconds)
+    hold, run = lock.free("shop", ended)
+    assert hold.startswith("Ended: ada on desk has locked")
+    assert run.startswith("Ended: bob on laptop has been changing")
+    assert not lock.record_path("shop").exists()
 
 
 def test_there_is_nothing_to_hold_before_the_first_deployment(run_module):

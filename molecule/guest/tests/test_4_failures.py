@@ -5,7 +5,10 @@ import shutil
 
 import pytest
 
+HOME = "/var/lib/tornado/aroundtheworld"
 UNITS = "/etc/systemd/system"
+PORTS = (10004, 10001, 10002)  # as they are exchanged
+STAND_INS = "systemctl list-units --plain --no-legend 'aroundtheworld-handover@*'"
 TAKES_A_PORT = "python3 -m http.server --bind 127.0.0.1 8099"
 
 
@@ -72,18 +75,25 @@ def test_a_reload_that_fails_puts_the_former_file_back(
 def test_a_full_disk_below_the_units_reverts_the_rollout(
     host, ansible_playbook, ask, restart_nginx, tmp_path, checkout
 ):
-    units = host.check_output(f"cd {UNITS} && grep -r . . | sort | sha256sum")
+    units = f"cd {UNITS} && grep -r . . | sort | sha256sum"
+    before = host.check_output(units)
+    # A page for each file that names the release, and for the drop-in of each stand-in, but not for
+    # the last file: that is the drop-in of the last worker, when all others are exchanged.
+    release = f"releases/$(basename $(readlink {HOME}/current))"
+    files = int(host.check_output(f"grep -r --files-with-matches {release} {UNITS} | wc -l"))
     app = shutil.copytree(checkout / "molecule/rollout/app", tmp_path / "app")
     (app / "atlas.py").write_text((app / "atlas.py").read_text().replace('"first"', '"second"'))
-    with small_disk(host, UNITS, spare=4):
+    with small_disk(host, UNITS, spare=4 * (files + len(PORTS) - 1)):
         run = ansible_playbook(f"-earoundtheworld_app_dir={app}")
         assert run.returncode == 2
-        assert "No space left on device" in run.output
+        drop_in = f"{UNITS}/aroundtheworld@{PORTS[-1]}.service.d/pool.conf"
+        assert f"{drop_in} cannot be written: No space left on device" in run.output
+        assert "Every worker that was touched is back on release" in run.output
+        # What is on this disk, and not on the one below it.
+        assert host.check_output(units) == before
         assert {ask("/").text for _ in range(12)} == {"edition first\n"}
         assert ask("/admin").text == "administration of edition first\n"
-    assert host.check_output(f"cd {UNITS} && grep -r . . | sort | sha256sum") == units
-    stand_ins = "systemctl list-units --plain --no-legend 'aroundtheworld-handover@*'"
-    assert host.check_output(stand_ins) == ""
+        assert host.check_output(STAND_INS) == ""
     restart_nginx()
     # With room again, the same release goes out.
     assert ansible_playbook(f"-earoundtheworld_app_dir={app}").returncode == 0
