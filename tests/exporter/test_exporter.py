@@ -115,13 +115,13 @@ class Host:
         path.chmod(0o755)
         self.monkeypatch.setattr(sources, "SYSTEMCTL", str(path))
 
-    def worker(self, port, text=WORKER, **more):
+    def worker(self, port, text=WORKER, behave=None, **more):
         path = self.run / "shop" / str(port) / "control.sock"
         path.parent.mkdir(parents=True)
-        self.servers.append(serve(UnixServer(str(path), handler(text, **more))))
+        self.servers.append(serve(UnixServer(str(path), behave or handler(text, **more))))
 
-    def start_nginx(self, text=NGINX):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(text))
+    def start_nginx(self, text=NGINX, behave=None):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), behave or handler(text))
         self.servers.append(serve(server))
         self.nginx = f"127.0.0.1:{server.server_port}"
 
@@ -301,7 +301,8 @@ def test_a_worker_cannot_change_the_type_or_help_of_a_family(host):
 
 
 @pytest.mark.parametrize("piece", [b"x", b"# nothing\n" * 5000], ids=["slowly", "without end"])
-def test_a_worker_that_answers_without_end_does_not_delay_the_others(host, piece, monkeypatch):
+@pytest.mark.parametrize("source", ["worker", "nginx"])
+def test_an_answer_without_end_does_not_delay_the_others(host, source, piece, monkeypatch):
     monkeypatch.setattr(sources, "TIMEOUT", 0.5)
     over = threading.Event()
 
@@ -316,17 +317,33 @@ def test_a_worker_that_answers_without_end_does_not_delay_the_others(host, piece
         def log_message(self, *args):
             pass
 
-    path = host.run / "shop" / "10001" / "control.sock"
-    path.parent.mkdir(parents=True)
-    host.servers.append(serve(UnixServer(str(path), Endless)))
+    if source == "worker":
+        host.worker(10001, behave=Endless)
+    else:  # any local user can listen on its port while nginx does not run
+        host.start_nginx(behave=Endless)
+    host.worker(10004)
+    began = time.monotonic()
+    end = threading.Timer(10, over.set)  # for a client without a deadline
+    end.start()
+    samples = host.scrape()
+    took = time.monotonic() - began
+    end.cancel()
+    over.set()
+    assert samples['worker_up{pool="public",port="10001"}'] == 0
+    assert samples["nginx_up"] == 0
+    assert samples['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
+    assert took < 8
+
+
+def test_a_systemd_that_does_not_answer_does_not_delay_the_others(host, monkeypatch):
+    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    host.systemctl("exec sleep 20")
     host.worker(10004)
     began = time.monotonic()
     samples = host.scrape()
-    took = time.monotonic() - began
-    over.set()
-    assert samples['worker_up{pool="public",port="10001"}'] == 0
+    assert samples["systemd_up"] == 0
     assert samples['worker_requests_total{code="200",pool="admin",port="10004"}'] == 41
-    assert took < 8
+    assert time.monotonic() - began < 8
 
 
 def test_the_runner_publishes_the_families_that_are_known():

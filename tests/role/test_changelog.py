@@ -72,12 +72,50 @@ def test_it_does_not_grow_for_ever(home, monkeypatch):
     assert 5 < len(last) < 60
 
 
+def test_what_was_cut_is_for_the_same_readers(home):
+    if os.getuid() == 0:
+        os.chown(home / "shared", 1234, 4321)
+    changelog.append_log(home, entry())
+    changelog.trim(home)
+    assert (mode(home), changelog.exposed(home)) == (0o640, False)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda home: changelog.append_log(home, entry()), changelog.secure]
+)
+def test_a_link_in_its_place_is_not_followed(home, tmp_path, change):
+    other = tmp_path / "shadow"
+    other.write_text("root only")
+    other.chmod(0o600)
+    changelog.log_path(home).symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        change(home)
+    assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("root only", 0o600)
+
+
+def test_an_entry_is_there_after_a_crash_of_the_host(home, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle)))
+    changelog.append_log(home, entry())
+    now = changelog.log_path(home).stat()
+    assert [(file.st_ino, file.st_size) for file in synced] == [(now.st_ino, now.st_size)]
+
+
 def test_a_journal_without_end_is_cut_in_the_middle(home):
     changelog.append_log(home, entry(cause="why\n" + "x" * 1_000_000 + "\nlast line"))
     (change,) = changelog.read_log(home)
     assert change["cause"].startswith("why\n")
     assert change["cause"].endswith("\nlast line")
     assert HomeLayout(home).log.stat().st_size < 10_000
+
+
+def test_an_old_entry_is_kept_for_its_outcome_and_not_for_its_journal(home, monkeypatch):
+    monkeypatch.setattr(changelog, "LIMIT_BYTES", 4000)
+    changelog.append_log(home, entry("b", cause="x" * 1500, phases=[{"name": "y", "seconds": 1}]))
+    for _ in range(9):
+        changelog.append_log(home, entry("c", outcome="reverted", cause="x" * 900))
+    oldest = changelog.read_log(home)[0]
+    assert (oldest["to"], len(oldest["cause"]), oldest["phases"]) == ("b", 200, [])
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -34,6 +34,13 @@ def test_all_tasks_of_a_run_are_one_run_and_each_host_is_its_own():
     assert " on " in mine["who"]
 
 
+@pytest.mark.parametrize("of", ["_began", "_place", "_machine"])
+def test_the_same_number_at_another_time_or_place_is_another_run(of, monkeypatch):
+    mine = run.owner("shop", "web1", "deploy")
+    monkeypatch.setattr(run, of, lambda *_: "another")
+    assert run.owner("shop", "web1", "deploy")["run"] != mine["run"]
+
+
 def test_a_process_that_runs_is_not_over_and_one_that_ended_is(sleeper):
     process = about(sleeper.pid)
     assert run.is_here(process)

@@ -1,4 +1,4 @@
-"""Bad input: refused before any worker is touched, with what to do."""
+"""Bad input, and steps before the rollout that never end: no worker is touched, with what to do."""
 
 import re
 import subprocess
@@ -64,5 +64,37 @@ def test_bad_input_touches_no_worker(mistake, app, ansible_playbook, site, tmp_p
     assert SENTENCES[mistake] in " ".join(run.output.split())
     assert {port: one["pid"] for port, one in site.workers.items()} == {
         port: one["pid"] for port, one in before.items()
+    }
+    site.runs(current)
+
+
+SLEEPS = {
+    "import": {"EDITION = ": "time.sleep(100)\nEDITION = "},
+    "migrate": {
+        'if __name__ == "__main__":\n': (
+            'if __name__ == "__main__":\n    "--check" in sys.argv or time.sleep(100)\n'
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("step", SLEEPS)
+def test_a_step_that_takes_too_long_is_ended_and_the_site_goes_on(
+    step, app, ansible_playbook, site, host
+):
+    before, current = site.workers, site.current
+    variable = f"aroundtheworld_{step}_timeout"
+    run = ansible_playbook(app(SLEEPS[step]), f"-e{variable}=7")
+    assert run.returncode == 2
+    assert f"It took longer than {variable} allows, 7 s." in run.output
+    assert "no worker was restarted" in run.output
+    change = site.last_change
+    assert change["outcome"] == "reverted"
+    assert 7 <= sum(phase["seconds"] for phase in change["phases"]) < 60
+    units = "aroundtheworld-prepare aroundtheworld-migrate"
+    states = host.check_output(f"systemctl show --property=ActiveState --value {units}").split()
+    assert states == ["inactive", "inactive"]
+    assert {port: worker["pid"] for port, worker in site.workers.items()} == {
+        port: worker["pid"] for port, worker in before.items()
     }
     site.runs(current)
