@@ -87,7 +87,7 @@ def test_a_link_in_its_place_is_not_followed(home, tmp_path, change):
     other = tmp_path / "shadow"
     other.write_text("root only")
     other.chmod(0o600)
-    changelog.log_path(home).symlink_to(other)
+    HomeLayout(home).log.symlink_to(other)
     with pytest.raises(OSError, match="symbolic links"):
         change(home)
     assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("root only", 0o600)
@@ -97,7 +97,7 @@ def test_an_entry_is_there_after_a_crash_of_the_host(home, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle)))
     changelog.append_log(home, entry())
-    now = changelog.log_path(home).stat()
+    now = HomeLayout(home).log.stat()
     assert [(file.st_ino, file.st_size) for file in synced] == [(now.st_ino, now.st_size)]
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.aroundtheworld import hold, host_lock, lock
+from ansible.module_utils.aroundtheworld import clock, hold, host_lock, lock
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 
 from tests.role.conftest import OWNER
@@ -121,7 +121,7 @@ def test_a_refusal_says_when_another_run_may_follow(at):
 
 def test_the_clock_is_one_that_nobody_sets():
     with Path("/proc/uptime").open() as uptime:
-        assert lock.clock() == pytest.approx(float(uptime.read().split()[0]), abs=5)
+        assert clock.since_boot() == pytest.approx(float(uptime.read().split()[0]), abs=5)
 
 
 def test_a_run_takes_its_own_site_again(at):
@@ -159,7 +159,7 @@ def test_every_module_that_changes_a_site_checks_that(run_module):
 
 def test_a_run_ends_its_lock_although_somebody_looks_at_it(at):
     lock.take(MINE)
-    with ThreadPoolExecutor(1) as thread, lock._site("shop", 0.0):
+    with ThreadPoolExecutor(1) as thread, lock._locked("shop", 0.0):
         released = thread.submit(lock.release, MINE)
         with pytest.raises(TimeoutError):
             released.result(0.1)
@@ -252,7 +252,7 @@ def test_after_a_restart_of_the_host_the_run_goes_on_unless_another_has_begun(at
     with pytest.raises(lock.LockedError), lock.working(MINE):
         pytest.fail("another run has begun")
     lock.record_path("shop").unlink()
-    lock.hold("shop", "ada on desk", "the disk is being replaced")
+    hold.hold_site("shop", "ada on desk", "the disk is being replaced")
     with pytest.raises(lock.LockedError, match="the disk is being"), lock.working(MINE):
         pytest.fail("a person holds the site")
 
@@ -292,9 +292,9 @@ def test_nobody_else_can_keep_a_run_from_its_lock(tmp_path):
     assert done.returncode == 9
 
 
-def test_a_link_in_the_place_of_a_lock_is_not_followed(host_lock, tmp_path):
-    host_lock.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic links"), lock.only_site():
+def test_a_link_in_the_place_of_a_lock_is_not_followed(host_lock_path, tmp_path):
+    host_lock_path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"), host_lock.only_site():
         pytest.fail("this is another file")
     assert not (tmp_path / "elsewhere").exists()
 
@@ -327,13 +327,13 @@ def test_a_run_that_works_is_not_called_silent(monkeypatch):
     assert len(lock.status_lines("shop")) == 1
 
 
-def test_a_wait_for_the_hosts_lock_ends_with_a_message_that_names_it(monkeypatch, host_lock):
-    monkeypatch.setattr(lock, "HOST_LOCK_SECONDS", 0.1)
+def test_a_wait_for_the_hosts_lock_ends_with_a_message_that_names_it(monkeypatch, host_lock_path):
+    monkeypatch.setattr(host_lock, "HOST_LOCK_SECONDS", 0.1)
     begun = time.monotonic()
     with (
-        lock.only_site(),
-        pytest.raises(lock.HostError, match=f"has held {host_lock} for more than 0 s"),
-        lock.only_site(),
+        host_lock.only_site(),
+        pytest.raises(lock.HostError, match=f"has held {host_lock_path} for more than 0 s"),
+        host_lock.only_site(),
     ):
         pytest.fail("two sites at once")
     assert 0.1 <= time.monotonic() - begun < 2
@@ -353,7 +353,7 @@ def test_what_is_no_record_and_no_hold_stops_nobody():
     lock.LOCKS.mkdir()
     for text in ("", "[]", '{"run": "2"}', '{"who'):
         lock.record_path("shop").write_text(text)
-        lock.hold_path("shop").write_text(text)
+        SystemLayout("shop", hold.ROOT).hold.write_text(text)
         assert lock.take(MINE) == {}
         lock.release(MINE)
 
@@ -398,10 +398,10 @@ def test_a_hold_lets_the_run_end_that_has_begun(at, settings, run_module):
 @pytest.mark.parametrize(("seconds", "ended"), [(0.0, "2"), (601.0, "")])
 def test_unlock_ends_a_hold_together_with_a_run_that_is_dead(at, settings, seconds, ended):
     lock.take(OTHER)
-    lock.hold("shop", "ada on desk", "the disk is being replaced")
+    hold.hold_site("shop", "ada on desk", "the disk is being replaced")
     at(1000.0 + seconds)
-    hold, run = lock.free("shop", ended)
-    assert hold.startswith("Ended: ada on desk has locked")
+    person, run = lock.unlock("shop", ended)
+    assert person.startswith("Ended: ada on desk has locked")
     assert run.startswith("Ended: bob on laptop has been changing")
     assert not lock.record_path("shop").exists()
 
