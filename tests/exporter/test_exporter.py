@@ -70,6 +70,13 @@ MemoryMax=2097152
 CPUUsageNSec=18446744073709551615
 """
 
+# Shows the properties that are asked for, as systemctl does.
+SYSTEMCTL = f"""\
+properties=$(echo "${{2#--property=}}" | tr , '|')
+grep --extended-regexp "^($properties)=|^$" <<'END'
+{SYSTEMD}END
+"""
+
 
 def serve(server):
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -176,7 +183,7 @@ def test_metrics_of_a_worker_have_its_pool_and_port(host):
 
 
 def test_metrics_of_units_come_from_systemd(host):
-    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    host.systemctl(SYSTEMCTL)
     samples = host.scrape()
     assert samples["systemd_up"] == 1
     assert samples['worker_restarts_total{pool="public",port="10001"}'] == 2
@@ -203,14 +210,14 @@ def test_systemd_is_asked_for_every_worker_and_pool(host):
 
 
 def test_a_command_is_up_when_systemd_says_that_it_runs(host):
-    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    host.systemctl(SYSTEMCTL)
     assert host.scrape()['worker_up{pool="flask",port="10005"}'] == 1
     host.systemctl("exit 1")
     assert host.scrape()['worker_up{pool="flask",port="10005"}'] == 0
 
 
 def test_a_worker_that_runs_and_does_not_answer_is_down(host):
-    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    host.systemctl(SYSTEMCTL)
     host.worker(10004)
     samples = host.scrape()
     assert samples['worker_up{pool="public",port="10001"}'] == 0
@@ -361,7 +368,7 @@ def test_the_runner_publishes_the_families_that_are_known():
 
 
 def test_a_worker_that_crashes_is_shown(host):
-    host.systemctl(f"cat <<'END'\n{SYSTEMD}END")
+    host.systemctl(SYSTEMCTL)
     samples = host.scrape()
     assert samples['worker_crashing{pool="public",port="10001"}'] == 0  # it has run for long since
     assert samples['worker_crashing{pool="admin",port="10004"}'] == 1
@@ -379,7 +386,7 @@ def test_metrics_of_nginx_come_from_its_status_page(host):
     assert samples["nginx_requests_total"] == 25
 
 
-@pytest.mark.parametrize("text", [None, "<html>not found</html>"])
+@pytest.mark.parametrize("text", [None, "<html>not found</html>", NGINX + " " * 70_000])
 def test_an_nginx_without_a_status_page_is_down(host, text):
     if text:
         host.start_nginx(text)

@@ -56,6 +56,24 @@ def test_this_is_no_crash(properties):
             ),
             (1, 52.0, "signal SIGSEGV"),
         ),
+        (
+            shown("activating", "auto-restart", 1, 0, ExecMainCode="3", ExecMainStatus="6"),
+            (2, 0.5, "signal SIGABRT"),
+        ),
+        (
+            shown(
+                *("activating", "auto-restart", 1, 0),
+                Result="oom-kill", ExecMainCode="2", ExecMainStatus="9",
+            ),
+            (2, 0.5, "oom-kill"),
+        ),
+        (
+            shown(
+                *("activating", "auto-restart", 1, 0),
+                Result="timeout", ExecMainCode="2", ExecMainStatus="9",
+            ),
+            (2, 0.5, "timeout"),
+        ),
         (shown("activating", "auto-restart-queued", 1, 8), (2, 0.0, "")),
         (shown("activating", "start", 2, 8, Result="watchdog"), (2, None, "watchdog")),
         (shown("activating", "start-pre", 2, 8), (2, None, "")),

@@ -133,6 +133,7 @@ REFUSED = {
     "long name": ([(LONG, "")], "whose name is longer than 255 bytes"),
     "long directory": ([(f"{LONG}/x", "")], "whose name is longer than 255 bytes"),
     "long path": ([("/".join(["y" * 250] * 20), "")], "cannot be written: File name too long"),
+    "long target": ([("l", LINK, "x/" * 2100)], "'l' cannot be written: File name too long"),
     "not UTF-8": ([("caf\udce9", "")], "'caf\\udce9', whose name is not UTF-8"),
     "device": ([("d", tarfile.CHRTYPE, "")], "'d', which is no file, directory or link"),
     "pipe": ([("d", tarfile.FIFOTYPE, "")], "'d', which is no file, directory or link"),
@@ -150,6 +151,15 @@ def test_what_does_not_stay_inside_is_refused_by_name(attempt, members, expected
 def test_a_name_with_a_nul_is_refused(tree):
     with pytest.raises(BadSourceError, match="whose name has a NUL"):
         SourceTree(tree).add_file("a\0b", [], 0)
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_refused_by_name(tree):
+    def chunks():
+        yield b"x"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(BadSourceError, match="'a' cannot be written: No space left on device"):
+        SourceTree(tree).add_file("a", chunks(), 2)
 
 
 def test_a_bomb_is_refused_before_it_is_written(attempt, tmp_path, tree, monkeypatch):

@@ -137,6 +137,43 @@ def test_a_worker_that_should_be_there_and_is_not_is_listed(tmp_path):
     ]
 
 
+class CrashingSystemd:
+    """Has a worker that waits for its next start, and another unit of an operator's."""
+
+    def loaded(self, pattern):
+        return {"shop@10001.service", "shop@backup.service"}
+
+    def show(self, units, more=()):
+        properties = {
+            "ActiveState": "activating",
+            "SubState": "auto-restart",
+            "NRestarts": "6",
+            "Result": "exit-code",
+            "ExecMainCode": "1",
+            "ExecMainStatus": "1",
+            "RestartUSec": "1min",
+            "StateChangeTimestampMonotonic": str(int(time.monotonic() * 1e6)),
+        }
+        asked = {name: properties.get(name, "") for name in ("ActiveState", *more)}
+        return dict.fromkeys(units, asked)
+
+
+def test_a_worker_that_crashes_is_found_and_its_own_journal_is_read(tmp_path, monkeypatch):
+    read = []
+
+    def journal_lines(matches, lines):
+        read.append((matches, lines))
+        return "no database"
+
+    monkeypatch.setattr(status, "journal_lines", journal_lines)
+    layout = SiteLayout(tmp_path / "home", "shop", tmp_path)
+    (worker,) = status.worker_statuses(CrashingSystemd(), layout, {"shop@10001.service"})
+    assert (worker["crashes"]["times"], worker["crashes"]["cause"]) == (7, "status 1")
+    assert worker["crashes"]["next_start"] == pytest.approx(60, abs=30)
+    assert worker["about"].endswith(" s: no database")
+    assert read == [(["_SYSTEMD_UNIT=shop@10001.service"], 1)]
+
+
 def test_the_status_says_that_nginx_does_not_run_and_that_a_revert_failed(tmp_path, monkeypatch):
     home = tmp_path / "home"
     (home / "releases" / RELEASE).mkdir(parents=True)

@@ -1,7 +1,6 @@
 """Workers that cannot start, or keep crashing: nothing spins, and nothing ends as failed."""
 
 import json
-import re
 import time
 
 import pytest
@@ -79,13 +78,13 @@ def test_a_worker_that_keeps_crashing_comes_back_later_each_time(
         host.check_output(f"systemctl restart {WORKER}")
         deliberate = time.monotonic() - begun
     print(waited, about, deliberate)
-    assert waited[0] < waited[2] < waited[3]
-    assert waited[3] > 3  # four seconds after the crash, whose time is known to the second
+    # Two and four seconds after the crash, whose time is known to the second.
+    assert waited[2] > 1
+    assert waited[3] > 3
     assert (about["ActiveState"], about["SubState"]) == ("activating", "start-pre")
     assert len(journal.splitlines()) < 10
-    # Others may still be named for what an earlier test did to them.
-    crashes = re.findall(r"(\S+) +\S+ +crashed (\d+) times", status.output)
-    assert (WORKER, about["NRestarts"]) in crashes
+    assert status.returncode == 2
+    assert f"{WORKER} crashed {about['NRestarts']} times" in " ".join(status.output.split())
     assert deliberate < 10
     assert not host.file(CRASHES).exists
     assert len(ledger.of("get", "get fresh").failed()) == 0
