@@ -5,11 +5,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from ansible.module_utils.aroundtheworld import journal, status, untrusted
+from ansible.module_utils.aroundtheworld import hold, journal, status, untrusted
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.claims import KEYS
 from ansible.module_utils.aroundtheworld.crashes import Crashes
-from ansible.module_utils.aroundtheworld.layout import SiteLayout
+from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
 
 GROUP = "/aroundtheworld.slice/aroundtheworld-admin.slice"
@@ -185,6 +185,13 @@ def test_the_status_says_that_nginx_does_not_run_and_that_a_revert_failed(tmp_pa
         "nginx does not run",
         "the last change failed, and so did its revert",
     ]
+
+
+def test_the_status_says_who_holds_the_site(tmp_path):
+    SystemLayout("shop", hold.ROOT).etc.mkdir(parents=True)
+    hold.hold_site("shop", "ada on desk", "the disk is being replaced")
+    (lock,) = status.site_status(FakeSystemd(), SiteLayout(tmp_path, "shop", tmp_path), 5)["locks"]
+    assert lock.startswith("ada on desk has locked this site since ")
 
 
 JOURNALCTL = """\
