@@ -24,6 +24,7 @@ def test_a_blocked_worker_reports_what_blocks_it(start, listening):
         assert 0.5 <= health["busy_seconds"] <= 2
         assert health["loop_lag_seconds"]["max"] < 1
         assert (health["requests_in_flight"], health["requests_total"]) == (1, 1)
+        wait_in_flight(worker, 0)
         health = wait_health(worker, lambda health: health["loop_lag_seconds"]["max"] > 1)
         assert (health["busy_seconds"], health["busy_in"]) == (0.0, None)
         assert (health["connections"], health["requests_in_flight"]) == (1, 0)
