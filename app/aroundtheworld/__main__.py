@@ -30,11 +30,11 @@ from aroundtheworld.simulate import Simulation, simulate
 
 
 class CommandError(Exception):
-    """A command cannot do what was asked; its text says why."""
+    """A command fails; its text says why."""
 
 
 def check() -> str:
-    """Say that the configuration is complete and the database fits this release."""
+    """Check that the configuration is complete and the database fits this release."""
     app = make_app()
     try:
         found = app.database.read(current_revision)
@@ -42,20 +42,20 @@ def check() -> str:
         raise CommandError(f"The database cannot be read: {error.orig}") from error
     finally:
         app.database.close()
-    wanted = newest_revision()
-    if found != wanted:
+    expected = newest_revision()
+    if found != expected:
         raise CommandError(
-            f"The database is at revision {found or 'none'}, this release wants {wanted}:"
+            f"The database is at revision {found or 'none'}, this release needs {expected}:"
             " run `python -m aroundtheworld migrate`"
         )
     return f"The configuration is complete and the database is at revision {found}."
 
 
-def create_admin(given: str) -> str:
-    """Make an administrator called `given`, with a password from the terminal or stdin."""
-    name = players.normalised_name(given)
+def create_admin(entered: str) -> str:
+    """Make an administrator of that name, with a password from the terminal or stdin."""
+    name = players.normalised_name(entered)
     if name is None:
-        raise CommandError(f"{given!r} cannot be a name; allowed are {players.NAME_RULE}")
+        raise CommandError(f"{entered!r} cannot be a name; allowed are {players.NAME_RULE}")
     database = Database(database_url())
     try:
         password_hash = Passwords().hashed(read_password())
@@ -74,7 +74,7 @@ def create_admin(given: str) -> str:
 
 
 def read_password() -> str:
-    """Return a new password, asked for twice, or the first line of stdin if that is no terminal."""
+    """Return a new password, entered twice on a terminal, or else the first line of stdin."""
     if sys.stdin.isatty():
         password = getpass.getpass("New password: ")
         if getpass.getpass("The same again: ") != password:
@@ -148,7 +148,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     bring.add_argument("--check", action="store_true", help="only say what that would change")
     commands.add_parser("check", help="say whether configuration and database fit this release")
-    add = commands.add_parser("create-admin", help="add an administrator, or give one a password")
+    add = commands.add_parser("create-admin", help="add an administrator, or set the password")
     add.add_argument("name", metavar="NAME", help=players.NAME_RULE)
     fill_up = commands.add_parser("simulate", help="add players with an invented history")
     fill_up.add_argument("--players", type=positive, required=True, metavar="N")
@@ -165,7 +165,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Do what the command line says; end with one sentence if that is not possible."""
+    """Run the command line; end with a sentence if that fails."""
     arguments = parse_arguments()
     try:
         match arguments.command:

@@ -280,7 +280,7 @@ def travel(connection: sa.Connection, world: World) -> Report:
 
 
 def coverage(connection: sa.Connection, world: World) -> Report:
-    """Count what was asked about each country, by category, and what has been written about it."""
+    """Count the questions of rounds about each country, by category, and those written about it."""
     q = round_questions.c
     asked: Counter[tuple[str, str]] = Counter()
     for row in _rows(connection, sa.select(q.country, q.kind)):
@@ -376,7 +376,7 @@ def economy(connection: sa.Connection, _world: World) -> Report:
 
 
 def gini(held: list[int]) -> float:
-    """Return how unevenly something is held: 0 if all hold the same, towards 1 if one holds all.
+    """Return how unevenly something is held: 0 if all hold the same, towards 1 if a holder has all.
 
     Args:
         held: what each holds, sorted upwards.

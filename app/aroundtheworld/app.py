@@ -1,4 +1,4 @@
-"""The application: every route in one ordered list, and `make_app`, which a server calls."""
+"""The application: every route in an ordered list, and `make_app`, which a server calls."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def templates() -> template.Loader:
 
 
 class AroundTheWorld(web.Application):
-    """The application of one process, and what its handlers share.
+    """The application of a process, and what its handlers share.
 
     Attributes:
         config: what the environment says.
@@ -174,7 +174,7 @@ class AroundTheWorld(web.Application):
 
 
 def make_app(config: Config | None = None) -> AroundTheWorld:
-    """Return the application, configured from the environment unless a `config` is given.
+    """Return the application, configured from the environment unless there is a `config`.
 
     Raises:
         aroundtheworld.config.ConfigError: the environment does not say what is needed.

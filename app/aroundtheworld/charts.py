@@ -1,4 +1,4 @@
-"""Charts as SVG, by pygal: small, pure Python, and no scripts needed to read one."""
+"""Charts as SVG, by pygal: small, pure Python, and readable without scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aroundtheworld.analysis import Chart
 # import and newer ones do not know. No such plugin is used.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
-# Told apart by lightness too, and all stand out from a light ground and from a dark one.
+# They also differ in lightness, and all stand out from a light and from a dark background.
 COLOURS = ("#0f8a96", "#d9601a", "#8a6fd1", "#3f9a4f", "#c9447f", "#b08900", "#5b8fd6", "#8d8d8d",
            "#a0623a", "#6fae9b")  # fmt: skip
 STYLE = Style(
@@ -58,7 +58,7 @@ def svg(chart: Chart) -> str:
         no_data_text="nothing yet",
     )
     labels = chart["labels"]
-    # Bars lie on their side and are drawn from below; the first one belongs on top.
+    # Bars lie on their side and are drawn from below; the first belongs on top.
     step = 1 if is_lines else -1
     drawing.x_labels = labels[::step]
     if is_lines:

@@ -31,7 +31,7 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
 def cookie_secret(environ: Mapping[str, str] = os.environ) -> str:
     """Return the secret that signs cookies, from the file COOKIE_SECRET_FILE or COOKIE_SECRET.
 
-    There is no default: whoever knows the secret can log in as anybody.
+    There is no default: with the secret, an attacker can log in as anybody.
     """
     path = environ.get("COOKIE_SECRET_FILE", "")
     if path:
@@ -82,14 +82,14 @@ def facts_url(environ: Mapping[str, str] = os.environ) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration of one process.
+    """The configuration of a process.
 
     Attributes:
         database_url: SQLAlchemy URL of the database.
         cookie_secret: signs cookies; the same for every worker.
         pool: name of the pool this worker belongs to; None in development.
         release: id of the release it runs; None in development.
-        uploads: directory for what administrators upload; None for the one beside a SQLite file.
+        uploads: directory for what administrators upload; None for `uploads` beside a SQLite file.
         workers: directory of the workers' private sockets, PORT/control.sock; None if unknown.
         facts_url: URL of the service that knows facts about countries; None to show none.
     """

@@ -1,7 +1,7 @@
 """Facts about countries from an outside service that speaks as restcountries.com does.
 
 Nothing depends on it: its answers are kept in the database and shown however old they are, a page
-waits for the first one only for a moment, and a service that is slow, down or talking nonsense
+waits for the first answer only for a moment, and a service that is slow, down or sends nonsense
 costs no visitor more than that.
 """
 
@@ -40,7 +40,7 @@ MOST_TEXTS = 12
 
 @dataclass(frozen=True, slots=True)
 class CountryFacts:
-    """What the service knows about one country; empty where it knows nothing."""
+    """What the service knows about a country; empty where it knows nothing."""
 
     languages: tuple[str, ...] = ()
     currencies: tuple[str, ...] = ()
@@ -97,48 +97,48 @@ class CountryFacts:
             ("Time zone", "Time zones", self.time_zones),
             ("Internet domain", "Internet domains", self.domains),
         ]
-        labelled = [(one if len(t) == 1 else several, ", ".join(t)) for one, several, t in lists]
+        labelled = [(label if len(t) == 1 else labels, ", ".join(t)) for label, labels, t in lists]
         labelled += [("Calling code", self.calling_code), ("Drives on the", self.drives_on)]
         return [(label, text) for label, text in labelled if text]
 
 
-def _values(given: object) -> list[object]:
-    return list(given.values()) if isinstance(given, dict) else []
+def _values(value: object) -> list[object]:
+    return list(value.values()) if isinstance(value, dict) else []
 
 
-def _texts(given: Any) -> tuple[str, ...]:  # noqa: ANN401 - whatever the service sent
-    found: Iterator[object] = iter(given) if isinstance(given, (list, map)) else iter(())
+def _texts(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - whatever the service sent
+    found: Iterator[object] = iter(value) if isinstance(value, (list, map)) else iter(())
     return tuple(text for text in map(_text, found) if text)[:MOST_TEXTS]
 
 
-def _text(given: object) -> str:
-    fit = isinstance(given, str) and len(given) <= LONGEST_TEXT and given.isprintable()
-    return str(given).strip() if fit else ""
+def _text(value: object) -> str:
+    fit = isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable()
+    return str(value).strip() if fit else ""
 
 
-def _currency(given: object) -> str:
-    if not isinstance(given, dict):
+def _currency(value: object) -> str:
+    if not isinstance(value, dict):
         return ""
-    name, symbol = _text(given.get("name")), _text(given.get("symbol"))
+    name, symbol = _text(value.get("name")), _text(value.get("symbol"))
     return f"{name} ({symbol})" if name and symbol else name
 
 
-def _calling_code(given: object) -> str:
-    if not isinstance(given, dict):
+def _calling_code(value: object) -> str:
+    if not isinstance(value, dict):
         return ""
-    root, suffixes = _text(given.get("root")), _texts(given.get("suffixes"))
+    root, suffixes = _text(value.get("root")), _texts(value.get("suffixes"))
     # Where there are several, each is the code of an area.
     return root + suffixes[0] if len(suffixes) == 1 else root
 
 
-def _side(given: object) -> str:
-    side = given.get("side") if isinstance(given, dict) else None
+def _side(value: object) -> str:
+    side = value.get("side") if isinstance(value, dict) else None
     return side if side in ("left", "right") else ""
 
 
 @dataclass(frozen=True, slots=True)
 class DatedFacts:
-    """Facts, and when the service said so, in milliseconds since the epoch."""
+    """Facts, and when they came from the service, in milliseconds since the epoch."""
 
     facts: CountryFacts
     fetched_at: int
@@ -153,7 +153,7 @@ class FactsService:
     """Facts, from the database or the service."""
 
     def __init__(self, database: Database, url: str | None) -> None:
-        """Prepare; nothing is asked before somebody wants to know.
+        """Prepare; the service gets no request before a page needs facts.
 
         Args:
             database: keeps the answers.
@@ -212,8 +212,8 @@ class FactsService:
     async def _ask(self, code: str) -> object:
         """Return the service's answer, parsed.
 
-        The configured host, this one path and the code of a country of ours are all that is ever
-        asked for; a redirect to anywhere else counts as no answer.
+        A request has the configured host, this path and the code of a country of ours, and nothing
+        else; a redirect to anywhere else counts as no answer.
         """
         client = AsyncHTTPClient(force_instance=True, max_body_size=LARGEST_ANSWER)
         try:

@@ -1,7 +1,7 @@
-"""The live feed: what happens on any worker, told to whoever listens on this one.
+"""The live feed: what happens on any worker, for all who listen on this worker.
 
-The workers share nothing but the database, so each reads the new events there: once a second, by
-one task for all of its listeners, and only while there are any.
+The workers share nothing but the database, so each reads the new events there: once a second, in
+a task for all of its listeners, and only while there are any.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from aroundtheworld.quiz import QUESTIONS_PER_ROUND
 from aroundtheworld.world import World
 
 POLL_SECONDS = 1.0
-# Where transactions run side by side, one may be done after another that drew a higher id: so many
-# ids are looked at again.
+# Where transactions run side by side, an event may be committed after another with a higher id: so
+# many ids are read again.
 LATE_IDS = 100
 
 
 class Listener(Protocol):
-    """Who wants to be told."""
+    """A receiver of sentences."""
 
     def tell(self, event_id: int, sentence: str) -> None:
-        """Take one event, without waiting."""
+        """Take an event, without waiting."""
 
 
 class Feed:
-    """The feed of one process."""
+    """The feed of a process."""
 
     def __init__(self, database: Database, world: World) -> None:
         """Prepare; nothing is read before somebody listens."""
@@ -47,7 +47,7 @@ class Feed:
 
     @property
     def is_reading(self) -> bool:
-        """Whether the database is being asked for events."""
+        """Whether the database is being read for events."""
         return self._task is not None and not self._task.done()
 
     def join(self, listener: Listener) -> None:
@@ -76,22 +76,22 @@ class Feed:
         return None
 
     async def _read(self) -> None:
-        told: set[int] | None = None
+        sent: set[int] | None = None
         newest = 0
         while True:
             try:
-                if told is None:
-                    # What was there before anybody listened is no news.
+                if sent is None:
+                    # What was there before the first listener came is not news.
                     rows = await self._database.read_async(events.latest, LATE_IDS)
-                    told = {row.id for row in rows}
-                    newest = max(told, default=0)
+                    sent = {row.id for row in rows}
+                    newest = max(sent, default=0)
                 else:
                     rows = await self._database.read_async(events.after, newest - LATE_IDS)
                     for row in rows:
-                        if row.id not in told:
+                        if row.id not in sent:
                             self._tell(row)
                     newest = max([newest, *(row.id for row in rows)])
-                    told = {row.id for row in rows}
+                    sent = {row.id for row in rows}
             except OperationalError as error:
                 app_log.warning("feed: database: %s", error.orig)
             await asyncio.sleep(POLL_SECONDS)

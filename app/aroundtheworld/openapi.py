@@ -48,7 +48,7 @@ def thing(**properties: Schema) -> Schema:
 
 
 def named(name: str) -> Schema:
-    """Return a reference to one of the document's own schemas."""
+    """Return a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -175,7 +175,7 @@ def operation(
 
 
 def parameter(name: str, schema: Schema) -> list[dict[str, Any]]:
-    """Return the one parameter of a path."""
+    """Return the parameter of a path."""
     return [{"name": name, "in": "path", "required": True, "schema": schema}]
 
 
@@ -183,7 +183,7 @@ def document(release: str | None) -> dict[str, Any]:
     """Return the OpenAPI document.
 
     Args:
-        release: id of the release that serves it, told as the API's version.
+        release: id of the release that serves it, which is the API's version.
     """
     journey = (200, "Where you are now", named("Journey"))
     stands = (200, "The round as it stands", named("Round"))

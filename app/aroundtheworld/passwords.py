@@ -21,7 +21,7 @@ class Passwords:
         """Prepare; no thread is started before the first password."""
         # OWASP's recommendation for argon2id that needs the least memory: workers are limited.
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        # One thread: whoever tries many passwords at once waits in this queue, not the visitors.
+        # A single thread: many guesses at once wait in its queue, and the visitors do not.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="passwords")
 
     def hashed(self, password: str) -> str:
@@ -35,7 +35,7 @@ class Passwords:
         )
 
     async def match(self, password_hash: str | None, password: str) -> bool:
-        """Say whether `password` is the one that was hashed; does not block the loop.
+        """Tell whether the hash is that of `password`; does not block the loop.
 
         Without a hash (there is no such player) it takes as long, and says no.
         """

@@ -1,6 +1,6 @@
 """Photos: reading what was uploaded, and the files that pages serve.
 
-A file is written to a temporary name, completely, and then renamed: whoever asks for it gets all of
+A file is written to a temporary name, completely, and then renamed: a request for it gets all of
 it or a 404. The names are random, so that nothing that somebody sent takes part in a path.
 """
 
@@ -44,7 +44,7 @@ class Photo:
     """A photo in every size.
 
     Attributes:
-        width: of the largest one, in pixels.
+        width: of the largest file, in pixels.
         height: the same.
         files: JPEG files by their size, and by `SOURCE`.
     """
@@ -91,7 +91,7 @@ def again(source: bytes) -> Photo:
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
-    """Turn all the ways in which a damaged file shows into one."""
+    """Raise the same error for all the ways in which a file can be damaged."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -117,7 +117,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Return the picture in red, green and blue, on white where one could see through it."""
+    """Return the picture in red, green and blue, on white where it is transparent."""
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         ground = Image.new("RGB", layer.size, "white")
@@ -130,7 +130,7 @@ def _in_all_sizes(image: Image.Image) -> Photo:
     image.thumbnail((SOURCE_SIDE, SOURCE_SIDE), Image.Resampling.LANCZOS)
     files: dict[int | str, bytes] = {SOURCE: _jpeg(image, quality=92)}
     width = height = 0
-    # From the largest to the smallest, each made from the one before.
+    # From the largest to the smallest, each made from the previous.
     for side in sorted(SIZES, reverse=True):
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         files[side] = _jpeg(image, quality=82)
@@ -171,7 +171,7 @@ def replace(directory: Path, token: str, photo: Photo) -> None:
     """Write a photo's files, in place of those that are there.
 
     Raises:
-        OSError: they cannot be written. Every file is the old one or the new one, complete.
+        OSError: they cannot be written. Every file is the old or the new, complete.
     """
     directory.mkdir(parents=True, exist_ok=True)
     waiting: list[tuple[Path, Path]] = []

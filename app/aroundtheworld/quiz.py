@@ -13,7 +13,7 @@ from aroundtheworld.world import CONTINENTS, Country, World
 
 QUESTIONS_PER_ROUND = 10
 CHOICES = 4
-# With so many right answers a round is won, and others are told.
+# With so many right answers a round is won, which is an event of the feed.
 WINNING_SCORE = 6
 # So many at most were written by somebody; the others are made up from the world's figures.
 MOST_WRITTEN = 5
@@ -57,7 +57,7 @@ class Question:
         choices: what may be answered, all different.
         answer: index of the right choice.
         fact: a sentence that tells the answer, shown afterwards.
-        written_id: of the question that somebody wrote; None for one that was made up here.
+        written_id: of the question that somebody wrote; None for a generated question.
     """
 
     kind: str
@@ -79,7 +79,7 @@ def _question(
 
 
 def _others_nearby(rng: Random, world: World, country: Country, count: int) -> list[Country]:
-    """Return `count` other countries with one capital, of the same continent: no easy guess."""
+    """Return `count` other countries of the same continent that have a single capital."""
     nearby = [
         other
         for other in world.on(country.continents[0])
@@ -248,15 +248,15 @@ def make_round(world: World, rng: Random, near: Country | None = None) -> list[Q
             continent that is, is not asked then.
     """
     kinds = [kind for kind in Kind if near is None or kind is not Kind.CONTINENT]
-    wanted = [kinds[i % len(kinds)] for i in range(QUESTIONS_PER_ROUND)]
-    rng.shuffle(wanted)
+    chosen_kinds = [kinds[i % len(kinds)] for i in range(QUESTIONS_PER_ROUND)]
+    rng.shuffle(chosen_kinds)
     subjects = list(world.countries)
     rng.shuffle(subjects)
     if near is not None:
         # A stable sort: by nearness, and at random within.
         subjects.sort(key=lambda c: (c.code != near.code, near.continents[0] not in c.continents))
     questions: list[Question] = []
-    for kind in wanted:
+    for kind in chosen_kinds:
         for position, country in enumerate(subjects):
             question = _ASK[kind](rng, world, country)
             if question is not None:

@@ -30,13 +30,13 @@ class Tour:
 def grand_tour(places: Sequence[tuple[float, float]], starts: int = 1) -> Tour:
     """Return a short round trip through all places.
 
-    From each of `starts` places, always go on to the nearest one left; then improve that trip, by
+    From each of `starts` places, always go on to the nearest place left; then improve that trip, by
     turning stretches of it round and by moving places elsewhere, until nothing helps. The best is
     returned. Its cost grows with `starts`, and with at least the square of the places.
 
     Args:
         places: latitude and longitude in degrees.
-        starts: how many beginnings to try, at most one for each place.
+        starts: how many beginnings to try, at most as many as places.
 
     Raises:
         ValueError: there are fewer than three places, or no start.

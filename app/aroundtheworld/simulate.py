@@ -18,7 +18,7 @@ from aroundtheworld.db.schema import flights, journeys, players, round_questions
 from aroundtheworld.travel import Flight, coins_for, flights_from
 from aroundtheworld.world import City, Country, World
 
-# Written in batches: a visitor's write never waits for more than one of them.
+# Written in batches: a visitor's write never waits for more than a batch.
 PLAYERS_PER_BATCH = 50
 NO_PASSWORD = "!"  # noqa: S105 - that no password fits is the point
 
@@ -104,7 +104,7 @@ class Simulation:
     def _play(
         self, rows: Rows, player_id: int, round_id: int, near: Country, skill: float, clock: int
     ) -> tuple[int, int]:
-        """Add a round; return when it ended (or was given up) and the coins it earned."""
+        """Add a round; return when it ended (or was abandoned) and the coins it earned."""
         rng = self.rng
         started, score, income = clock, 0, 0
         is_finished = rng.random() < 0.9
@@ -124,12 +124,12 @@ class Simulation:
                 "chosen": None,
             }
             if position < answered:
-                asked, clock = clock, clock + int(rng.lognormvariate(1.8, 0.6) * 1000)
+                shown_at, clock = clock, clock + int(rng.lognormvariate(1.8, 0.6) * 1000)
                 right = rng.random() < skill - HARDER.get(question.kind, 0.0)
                 wrong = rng.choice([i for i in range(quiz.CHOICES) if i != question.answer])
                 row |= {"answered_at": clock, "chosen": question.answer if right else wrong}
                 score += right
-                income += coins_for(right, clock - asked)
+                income += coins_for(right, clock - shown_at)
             rows[round_questions].append(row)
         rows[rounds].append(
             {
@@ -163,7 +163,7 @@ def simulate(
     """Add `count` simulated players to the database and return how many rounds they played.
 
     Args:
-        database: a migrated one; what is in it stays.
+        database: migrated; what is in it stays.
         simulation: invents them.
         count: how many.
         progress: called with the number of players added so far, after each batch.
@@ -195,7 +195,7 @@ def _add_batch(connection: sa.Connection, simulation: Simulation, size: int) -> 
         if new:
             connection.execute(sa.insert(table), new)
     if is_postgres:
-        # Numbers that were given here are not drawn from the tables' own sequences.
+        # The ids above are not drawn from the tables' own sequences.
         for table in (players, rounds):
             sequence = sa.func.pg_get_serial_sequence(table.name, "id")
             connection.execute(sa.select(sa.func.setval(sequence, sa.func.max(table.c.id))))

@@ -21,7 +21,7 @@ def coins_for(right: bool, milliseconds: int) -> int:
     """Return what an answer earns.
 
     Args:
-        right: whether it was right; a wrong one earns nothing.
+        right: whether it was right; a wrong answer earns nothing.
         milliseconds: between asking and answering, by the server's clock.
     """
     if not right:
@@ -31,12 +31,12 @@ def coins_for(right: bool, milliseconds: int) -> int:
 
 
 def fare(km: float) -> int:
-    """Return the coins that a flight of `km` kilometres costs; more for a longer one."""
+    """Return the coins that a flight of `km` kilometres costs; more for a longer flight."""
     return BOARDING_COINS + round(km / KM_PER_COIN)
 
 
 class Flight(NamedTuple):
-    """A way one could go.
+    """A flight that could be booked.
 
     Attributes:
         country: where it leads.

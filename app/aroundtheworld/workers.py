@@ -1,4 +1,7 @@
-"""What the site's workers do, asked on their private sockets."""
+"""What the site's workers do, by their control sockets.
+
+The game does not depend on what runs it, so it has a client of its own.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class Worker:
 
     Attributes:
         name: of its directory: the port.
-        health: what its socket says; empty if it did not answer.
+        health: its answer; empty if there was none.
         problem: why it did not, in a few words.
     """
 
@@ -31,7 +34,7 @@ class Worker:
 
 
 def ask(directory: Path) -> list[Worker]:
-    """Ask every worker whose socket is `directory`/PORT/control.sock, all at once."""
+    """Read the health of all workers with a socket `directory`/PORT/control.sock, all at once."""
     sockets = sorted(directory.glob("*/control.sock"))
     if not sockets:
         return []

@@ -56,7 +56,7 @@ class Country:
     Attributes:
         code: ISO 3166 in two letters, which stays.
         name: in English.
-        article: "the " if the name takes one in a sentence, else empty.
+        article: "the " if the name takes it in a sentence, else empty.
         slug: the name as it appears in addresses.
         continents: codes of `CONTINENTS`; two for a country that lies on two.
         population: inhabitants.
@@ -87,12 +87,12 @@ class Country:
 
     @cached_property
     def capitals(self) -> tuple[City, ...]:
-        """The seats of government, nearly always one."""
+        """The seats of government, nearly always a single city."""
         return tuple(city for city in self.cities if city.capital)
 
     @property
     def capital(self) -> City:
-        """The capital; of several, the one named first."""
+        """The capital; of several, the first."""
         return self.capitals[0]
 
     @property
@@ -107,14 +107,14 @@ class Country:
 
 
 class World:
-    """All countries, by name, and ways to find one."""
+    """All countries, by name, and ways to find them."""
 
     def __init__(self, countries: tuple[Country, ...]) -> None:
         """Index `countries`."""
         self.countries = countries
         self.by_code = {country.code: country for country in countries}
         self.by_city_id = {city.id: (country, city) for country, city in self.cities()}
-        # Wherever one begins, other cities are near: no lonely islands.
+        # Wherever a journey begins, other cities are near: no lonely islands.
         self.starting_places = [
             (country, country.capital) for country in countries if len(country.neighbours) > 1
         ]

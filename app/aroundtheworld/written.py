@@ -37,18 +37,18 @@ Values = dict[str, str | bool]
 Problems = dict[str, str]
 
 
-def parse(given: Mapping[str, str], world: World) -> tuple[Values, Problems]:
+def parse(fields: Mapping[str, str], world: World) -> tuple[Values, Problems]:
     """Read a question's fields.
 
     Args:
-        given: text by the names of `FIELDS`; a missing one is empty.
+        fields: text by the names of `FIELDS`; a missing field is empty.
         world: knows the countries.
 
     Returns:
         The columns of the table `questions`, and for every field that will not do a sentence that
         says what is allowed. The columns are complete only if there is no such sentence.
     """
-    text = {name: " ".join(given.get(name, "").split()) for name in FIELDS}
+    text = {name: " ".join(fields.get(name, "").split()) for name in FIELDS}
     text["country"] = text["country"].upper()
     problems: Problems = {}
     for name, allowed in (("category", tuple(CATEGORIES)), ("difficulty", DIFFICULTIES)):
@@ -75,12 +75,12 @@ def parse(given: Mapping[str, str], world: World) -> tuple[Values, Problems]:
 
 
 def shown(text: str) -> str:
-    """Return what was given as it can be put into a sentence, however long or strange."""
+    """Return a value in a form that fits into a sentence, however long or strange it is."""
     return repr(text) if len(text) <= 40 else repr(text[:40]) + "…"
 
 
 def question(row: Mapping[str, object], rng: Random) -> Question:
-    """Return a row of the table `questions` as it is asked, its answers in random order."""
+    """Return a row of the table `questions` for a round, its answers in random order."""
     choices = [str(row[name]) for name in CHOICES]
     right = choices[0]
     rng.shuffle(choices)
@@ -101,7 +101,7 @@ class Line:
 
     Attributes:
         number: of the line in the file, from 1.
-        id: of the question that it changes; None for a new one.
+        id: of the question that it changes; None for a new question.
         values: columns of the table `questions`.
     """
 
@@ -207,9 +207,9 @@ def _line(
         return Line(number, None, values), [
             f"Line {number} has {len(cells)} columns, the first line has {len(names)}."
         ]
-    given = dict(zip(names, map(_text, cells), strict=True))
-    values, wrong = parse(given, world)
-    given_id = given.get("id", "").strip()
+    fields = dict(zip(names, map(_text, cells), strict=True))
+    values, wrong = parse(fields, world)
+    given_id = fields.get("id", "").strip()
     is_id = given_id.isascii() and given_id.isdigit() and len(given_id) < 10
     if given_id and not is_id:
         wrong["id"] = f"must be a question's number, or empty for a new one, not {shown(given_id)}"

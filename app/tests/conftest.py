@@ -1,4 +1,4 @@
-"""A site of its own for every test that wants one, and a browser to visit it with."""
+"""A site of its own for every test that needs it, and a browser to visit it with."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server; it takes two seconds to start, so there is one for all tests."""
+    """A PostgreSQL server; it takes two seconds to start, so all tests share it."""
     with serve() as server:
         yield server
 
@@ -85,7 +85,7 @@ def own_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a migrated database for one test, which runs once with each kind."""
+    """The URL of a migrated database for a test, which runs once with each kind."""
     return request.getfixturevalue(f"{request.param}_url")
 
 

@@ -63,7 +63,7 @@ class PostgresServer:
         self.run_in("postgres", statement)
 
     def run_in(self, name: str, *statements: str) -> object:
-        """Run statements in a database; return the first value that the last one returns."""
+        """Run statements in a database; return the first value that the last returns."""
         with psycopg.connect(
             f"host={self.directory} user={USER} dbname={name}", autocommit=True
         ) as connection:
@@ -75,8 +75,9 @@ class PostgresServer:
     def emptied(self) -> str:
         """The URL of a migrated database in which nobody has played, the same for each caller.
 
-        To empty it takes a tenth of the time that a new one does. Whoever changes the schema
-        needs one of their own, from `database`; for who changed the world there is a new one.
+        To empty it takes a tenth of the time of making another. A test that changes the schema
+        needs a database of its own, from `database`; after a test that changes the world it is
+        made again.
         """
         if self._world is not None:
             played = ", ".join(name for name in metadata.tables if name not in WORLD)

@@ -48,11 +48,11 @@ def test_without_a_login_there_is_only_the_login(site, browser, path):
 
 def test_an_admin_comes_back_to_where_they_wanted_to_go(site, browser):
     site.add_admin()
-    wanted = "/admin/reports/grand-tour?cities=20&starts=1"
-    page = browser.page(browser.get(wanted).headers["Location"])
+    address = "/admin/reports/grand-tour?cities=20&starts=1"
+    page = browser.page(browser.get(address).headers["Location"])
     hidden = re.search(r'name="next" value="([^"]+)"', page)[1].replace("&amp;", "&")
-    assert hidden == wanted
-    assert browser.log_in("Ada", PASSWORD, next=hidden).headers["Location"] == wanted
+    assert hidden == address
+    assert browser.log_in("Ada", PASSWORD, next=hidden).headers["Location"] == address
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_tour_is_computed_from_the_rows_of_the_database(site, admin):
     assert page.count("<li>") == 30
     assert 'class="tour" d="M' in page
     length = int(re.search(r"<dt>Length</dt><dd>([\d,]+) km", page)[1].replace(",", ""))
-    # Everything moved to one place: the trip must shrink to nothing, or it was no computation.
+    # Everything moved to a single place: the trip must shrink to nothing, or it was not computed.
     site.app.database.write(
         lambda c: c.exec_driver_sql("UPDATE cities SET latitude = 10, longitude = 10")
     )

@@ -31,7 +31,7 @@ def directory(tmp_path):
 
 @pytest.fixture
 def add_worker(directory):
-    """A function that adds a worker which answers with given bytes; with None, never."""
+    """A function that adds a worker which answers with these bytes; with None, never."""
     listeners = []
 
     def add(port, response):
@@ -94,10 +94,10 @@ def test_the_page_shows_them(site, admin, add_worker, directory):
 
 
 def test_the_environment_says_where_the_sockets_are():
-    given = {"DATABASE_URL": "sqlite://", "COOKIE_SECRET": "x" * 32}
-    assert Config.from_environment(given).workers is None
-    given["WORKERS_DIRECTORY"] = "/run/game"
-    assert str(Config.from_environment(given).workers) == "/run/game"
+    variables = {"DATABASE_URL": "sqlite://", "COOKIE_SECRET": "x" * 32}
+    assert Config.from_environment(variables).workers is None
+    variables["WORKERS_DIRECTORY"] = "/run/game"
+    assert str(Config.from_environment(variables).workers) == "/run/game"
 
 
 def test_players_are_listed_with_what_they_did(site, admin, browser):

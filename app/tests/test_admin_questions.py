@@ -104,25 +104,25 @@ def test_publishing_anything_but_yes_or_no_is_refused(site, admin):
 
 
 def test_only_what_is_not_in_use_can_be_deleted(site, admin):
-    unused, published, asked = (add(site, prompt=f"Number {i}?") for i in range(3))
+    unused, published, in_round = (add(site, prompt=f"Number {i}?") for i in range(3))
     site.app.database.write(questions.publish, published, True)
     site.browser().post("/quiz")
     site.app.database.write(
         lambda c: c.execute(
             sa.update(round_questions)
             .where(round_questions.c.position == 4)
-            .values(question_id=asked)
+            .values(question_id=in_round)
         )
     )
-    assert "Asked in 1 round," in admin.page(f"/admin/questions/{asked}")
-    assert "/delete" not in admin.page(f"/admin/questions/{asked}")
-    for question_id in (published, asked):
+    assert "Asked in 1 round," in admin.page(f"/admin/questions/{in_round}")
+    assert "/delete" not in admin.page(f"/admin/questions/{in_round}")
+    for question_id in (published, in_round):
         with ExpectLog(access_log, "409"):
             response = admin.post(f"/admin/questions/{question_id}/delete")
         assert response.code == 409
         assert b"cannot be deleted" in response.body
     assert admin.post(f"/admin/questions/{unused}/delete").code == 303
-    assert [row["id"] for row in stored(site)] == [published, asked]
+    assert [row["id"] for row in stored(site)] == [published, in_round]
 
 
 def test_the_list_filters_and_pages(site, admin):

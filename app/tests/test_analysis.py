@@ -52,7 +52,7 @@ def table(report, number=0):
 
 
 def test_difficulty_is_told_apart_from_weak_players():
-    """Everybody answers the easy ones; only the strong are asked the hard one."""
+    """Everybody answers the easy questions; only the strong get the hard question."""
     rng, answers = Random(1), []
     skills = [rng.gauss(0, 1.5) for _ in range(300)]
     true = [-1.0, -0.5, 0.0, 0.5, 1.0]
@@ -141,11 +141,11 @@ def test_coverage_counts_every_question_by_country(played):
     report = run(played, "coverage")
     rows = report["tables"][0]["rows"]
     assert len(rows) == len(WORLD.countries)
-    asked = played.read(
+    total = played.read(
         lambda c: c.execute(sa.select(sa.func.count()).select_from(round_questions)).scalar_one()
     )
-    assert sum(sum(row[1:-1]) for row in rows) == asked
-    assert dict(report["summary"])["Questions asked"] == f"{asked:,}"
+    assert sum(sum(row[1:-1]) for row in rows) == total
+    assert dict(report["summary"])["Questions asked"] == f"{total:,}"
     sums = [sum(row[1:-1]) for row in rows]
     assert sums == sorted(sums)
 

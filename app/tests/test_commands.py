@@ -24,7 +24,7 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a command in this process: a new one takes longer to start than the command."""
+    """Runs a command in this process: a new process takes longer to start than the command."""
 
     def run(*arguments: str, stdin: str = "", **environ: str) -> Done:
         with monkeypatch.context() as patch:
@@ -40,8 +40,8 @@ def run(monkeypatch, capsys):
             except SystemExit as end:
                 # As the interpreter does with what a program ends with.
                 code, sentence = (end.code, "") if isinstance(end.code, int) else (1, end.code)
-            said = capsys.readouterr()
-            return Done(code, said.out, said.err + sentence)
+            output = capsys.readouterr()
+            return Done(code, output.out, output.err + sentence)
 
     return run
 
@@ -116,8 +116,8 @@ def test_simulating_fills_a_migrated_database(run, database_url):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "x"])
-def test_simulating_refuses_what_is_no_number_of_players(run, given):
-    done = run("simulate", f"--players={given}", DATABASE_URL="sqlite://")
+@pytest.mark.parametrize("players", ["0", "-1", "x"])
+def test_simulating_refuses_what_is_not_a_number_of_players(run, players):
+    done = run("simulate", f"--players={players}", DATABASE_URL="sqlite://")
     assert done.returncode == 2
-    assert f"must be a whole number from 1, not '{given}'" in done.stderr
+    assert f"must be a whole number from 1, not '{players}'" in done.stderr

@@ -96,13 +96,15 @@ def test_a_failing_migration_leaves_nothing_half_done(empty_url, monkeypatch):
 
 
 def test_two_that_migrate_at_once_take_turns(empty_url):
-    said = []
-    threads = [threading.Thread(target=lambda: said.append(migrate(empty_url))) for _ in range(3)]
+    sentences = []
+    threads = [
+        threading.Thread(target=lambda: sentences.append(migrate(empty_url))) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted("now is at" in sentence for sentence in said) == [False, False, True]
+    assert sorted("now is at" in sentence for sentence in sentences) == [False, False, True]
 
 
 def test_a_database_of_a_newer_release_is_left_alone(own_url):
@@ -137,7 +139,7 @@ def test_starting_and_reading_writes_nothing(sqlite_url, tmp_path):
 
 def test_two_writers_take_turns(database_url):
     """Read first, write then: without announcing the write, the second would fail at once."""
-    one, two = Database(database_url), Database(database_url)
+    first, second = Database(database_url), Database(database_url)
     errors = []
 
     def play(database):
@@ -148,14 +150,14 @@ def test_two_writers_take_turns(database_url):
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=play, args=(d,)) for d in (one, two) for _ in range(4)]
+    threads = [threading.Thread(target=play, args=(d,)) for d in (first, second) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    totals = one.read(rounds.totals)
-    one.close()
-    two.close()
+    totals = first.read(rounds.totals)
+    first.close()
+    second.close()
     assert errors == []
     assert (totals.rounds, totals.finished, totals.answers) == (8, 8, 80)
 
@@ -293,11 +295,11 @@ def test_the_database_itself_refuses_negative_coins(database):
         database.write(journeys.earn, player_id, -1)
 
 
-@pytest.mark.parametrize("given", ["Ada", " ada ", "a-b_1", "1a"])
-def test_names_that_can_be(given):
-    assert players.normalised_name(given) == given.strip().lower()
+@pytest.mark.parametrize("entered", ["Ada", " ada ", "a-b_1", "1a"])
+def test_names_that_can_be(entered):
+    assert players.normalised_name(entered) == entered.strip().lower()
 
 
-@pytest.mark.parametrize("given", ["", "a", "-ab", "a b", "é" * 3, "a" * 31, "ad\x00a", "а́да"])  # noqa: RUF001
-def test_names_that_cannot_be(given):
-    assert players.normalised_name(given) is None
+@pytest.mark.parametrize("entered", ["", "a", "-ab", "a b", "é" * 3, "a" * 31, "ad\x00a", "а́да"])  # noqa: RUF001
+def test_names_that_cannot_be(entered):
+    assert players.normalised_name(entered) is None

@@ -33,13 +33,13 @@ class Service:
     """A service of facts; `answers` is called for every request."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.answers = answer(json.dumps(FRANCE))
         service = self
 
         class Handler(web.RequestHandler):
             async def get(self) -> None:
-                service.asked.append(self.request.uri)
+                service.requests.append(self.request.uri)
                 await service.answers(self)
 
         listener, port = bind_unused_port()
@@ -104,7 +104,7 @@ def settle(site):
 
 
 def age(site, **columns):
-    """Makes what is known about France as old as is said, in milliseconds."""
+    """Sets the age of what is known about France, in milliseconds."""
     values = {name: sa.text(f"{name} - {value}") for name, value in columns.items()}
     table = facts_module.facts.country_facts
     site.app.database.write(lambda c: c.execute(sa.update(table).values(values)))
@@ -116,25 +116,25 @@ def test_facts_are_fetched_once_and_shown(site, service):
         assert text in page
     assert "As 127.0.0.1 said on" in page
     site.browser().page("/countries/france")
-    assert service.asked == [f"/v3.1/alpha/FR?fields={facts_module.FIELDS}"]
+    assert service.requests == [f"/v3.1/alpha/FR?fields={facts_module.FIELDS}"]
 
 
 def test_another_worker_finds_them_in_the_database(site, service, make):
     site.browser().page("/countries/france")
     assert "French" in make(service.url).browser().page("/countries/france")
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 def test_of_many_visitors_at_once_one_asks(site, service, make, loop):
     service.answers = answer(json.dumps(FRANCE), seconds=0.2)
-    browsers = [one.browser() for one in (site, make(service.url)) for _ in range(4)]
+    browsers = [worker.browser() for worker in (site, make(service.url)) for _ in range(4)]
 
     async def visit():
         visits = [b.client.fetch(f"{b.base}/countries/france") for b in browsers]
         return [response.code for response in await asyncio.gather(*visits)]
 
     assert loop.run_until_complete(visit()) == [200] * 8
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
 
 
 def test_without_a_service_nothing_is_asked(make):
@@ -158,7 +158,7 @@ def test_what_is_old_is_shown_while_it_is_fetched_anew(site, service):
     assert ".fr" in browser.page("/countries/france")
     settle(site)
     assert ".new" in browser.page("/countries/france")
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 def test_what_is_old_is_better_than_nothing(site, service):
@@ -169,7 +169,7 @@ def test_what_is_old_is_better_than_nothing(site, service):
     browser.page("/countries/france")
     settle(site)
     assert ".fr" in browser.page("/countries/france")
-    assert len(service.asked) == 2
+    assert len(service.requests) == 2
 
 
 FAILURES = {
@@ -192,7 +192,7 @@ def test_a_service_that_fails_is_left_alone_for_a_while(site, service, failure):
     for _ in range(2):
         assert "Good to know" not in browser.page("/countries/france")
         settle(site)
-    assert len(service.asked) == 1
+    assert len(service.requests) == 1
     service.answers = answer(json.dumps([FRANCE]))
     age(site, tried_at=facts_module.PAUSE_MS)
     assert "French" in browser.page("/countries/france")

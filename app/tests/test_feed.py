@@ -28,7 +28,7 @@ def connect(site):
 
 
 def listen(site):
-    """A connection to the feed; what happens afterwards is told on it."""
+    """A connection to the feed; what happens afterwards comes on it."""
     read_async, read = site.app.database.read_async, []
 
     async def counted(*args):
@@ -50,7 +50,7 @@ def hang_up(site, connection):
 
 
 def closed(site, connection):
-    """The code with which the connection closes; what is told before is not looked at."""
+    """The code with which the connection closes; what comes before is ignored."""
 
     async def wait():
         while await asyncio.wait_for(connection.read_message(), 10) is not None:
@@ -85,16 +85,16 @@ def add_player(site, name="ada"):
 
 
 def test_what_happens_on_one_worker_is_told_on_another(make_site):
-    one, other = make_site(), make_site()
-    player_id = add_player(one)
-    one.app.database.write(events.add, events.ARRIVED, player_id)
+    here, other = make_site(), make_site()
+    player_id = add_player(here)
+    here.app.database.write(events.add, events.ARRIVED, player_id)
     connection = listen(other)
-    one.app.database.write(events.add, events.WON, player_id, 8)
-    one.app.database.write(events.add, events.ARRIVED, player_id)
+    here.app.database.write(events.add, events.WON, player_id, 8)
+    here.app.database.write(events.add, events.ARRIVED, player_id)
     assert heard(other, connection) == "ada answered 8 of 10 in Paris"
     assert heard(other, connection) == "ada arrived in Paris"
     hang_up(other, connection)
-    assert not one.app.feed.is_reading, "nobody listens there"
+    assert not here.app.feed.is_reading, "nobody listens there"
 
 
 def test_a_page_shows_what_happened_without_a_script(site, browser):
@@ -112,8 +112,8 @@ def test_a_flight_and_a_round_that_is_won_are_told(site, browser):
         browser.post("/quiz/1", position=position, choice=chosen)
     here = database.read(journeys.by_player, 1).city_id
     assert database.write(journeys.fly, 1, here, PARIS, 1, 1)
-    told = database.read(events.latest, 10)
-    assert [(e.kind, e.score, e.city_id) for e in told] == [
+    latest = database.read(events.latest, 10)
+    assert [(e.kind, e.score, e.city_id) for e in latest] == [
         ("won", 6, here), ("arrived", None, PARIS),
     ]  # fmt: skip
 
@@ -179,12 +179,12 @@ def test_who_answers_no_ping_is_gone(site):
 
     async def fall_silent():
         reader, writer = await handshake(site)
-        said = await asyncio.wait_for(reader.read(), 10)
+        received = await asyncio.wait_for(reader.read(), 10)
         writer.close()
-        return said
+        return received
 
-    said = site.loop.run_until_complete(fall_silent())
-    assert said.startswith(b"\x89"), "a ping"
+    received = site.loop.run_until_complete(fall_silent())
+    assert received.startswith(b"\x89"), "a ping"
     until(site, lambda: site.app.feed.listeners == 0)
 
 
@@ -225,7 +225,7 @@ def test_a_database_that_is_gone_for_a_while_stops_nothing(site, monkeypatch):
 
         def fail(*_):
             failures.append("gone")
-            if len(failures) == 2:  # the first one is in the log by now
+            if len(failures) == 2:  # the first is in the log by now
                 site.loop.call_soon_threadsafe(asked_again.set)
             raise feed_module.OperationalError("", None, OSError("gone"))
 

@@ -15,7 +15,7 @@ HASH = PASSWORDS.hashed("correct horse battery")
         pytest.param(HASH, "Correct horse battery", False, id="another"),
         pytest.param(HASH, "", False, id="none"),
         (None, "correct horse battery", False),
-        # The hash that stands in for a missing one is that of an empty password.
+        # The hash that stands in for a missing hash is that of an empty password.
         (None, "", False),
         ("no hash at all", "correct horse battery", False),
     ],

@@ -339,8 +339,8 @@ def test_where_there_is_no_place_for_photos_there_are_none(site, admin, browser)
 
 def test_photos_are_kept_beside_the_database_or_where_the_environment_says(tmp_path):
     def directory(**environ):
-        given = {"COOKIE_SECRET": "x" * 32, **environ}
-        return Config.from_environment(given).photos
+        variables = {"COOKIE_SECRET": "x" * 32, **environ}
+        return Config.from_environment(variables).photos
 
     beside = directory(DATABASE_URL=f"sqlite:///{tmp_path}/game.db")
     assert beside == tmp_path / "uploads" / "photos"

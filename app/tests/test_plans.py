@@ -16,11 +16,11 @@ PARIS = 2988507
 
 def fill_in(pattern, round_id):
     """An address that a route answers."""
-    given = pattern.replace("([a-z-]+)", "france").replace(
+    path = pattern.replace("([a-z-]+)", "france").replace(
         "/cities/([0-9]{1,9})", f"/cities/{PARIS}"
     )
-    given = given.replace("([0-9]{1,9})", str(round_id))
-    return re.sub(r"/photos/.*", f"/photos/{'0' * 32}-320.jpg", given)
+    path = path.replace("([0-9]{1,9})", str(round_id))
+    return re.sub(r"/photos/.*", f"/photos/{'0' * 32}-320.jpg", path)
 
 
 def visit_everything(site):

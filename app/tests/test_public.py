@@ -344,7 +344,7 @@ def test_a_mistake_of_ours_shows_no_traceback(site, browser, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "goes_to"),
+    ("address", "goes_to"),
     [
         ("/admin/reports/grand-tour?cities=20", "/admin/reports/grand-tour?cities=20"),
         ("", "/"),
@@ -355,5 +355,5 @@ def test_a_mistake_of_ours_shows_no_traceback(site, browser, monkeypatch):
         ("javascript:alert(1)", "/"),
     ],
 )
-def test_after_the_login_one_stays_on_this_site(given, goes_to):
-    assert local_path(given, "/") == goes_to
+def test_after_the_login_players_stay_on_this_site(address, goes_to):
+    assert local_path(address, "/") == goes_to

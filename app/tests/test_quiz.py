@@ -22,22 +22,22 @@ def questions(kind):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_round_asks_ten_questions_of_every_kind_about_different_countries(seed):
-    asked = make_round(WORLD, Random(seed))
-    assert len(asked) == QUESTIONS_PER_ROUND
-    assert {q.kind for q in asked} == set(Kind)
-    assert len({q.country for q in asked}) == QUESTIONS_PER_ROUND
+    drawn = make_round(WORLD, Random(seed))
+    assert len(drawn) == QUESTIONS_PER_ROUND
+    assert {q.kind for q in drawn} == set(Kind)
+    assert len({q.country for q in drawn}) == QUESTIONS_PER_ROUND
 
 
 @pytest.mark.parametrize("code", sorted(WORLD.by_code))
 def test_wherever_one_is_a_round_can_be_asked_about_that_place(code):
     here = WORLD.by_code[code]
     for seed in range(3):
-        asked = make_round(WORLD, Random(seed), near=here)
-        assert len({q.country for q in asked}) == QUESTIONS_PER_ROUND
-        assert {q.kind for q in asked} == set(Kind) - {Kind.CONTINENT}
-        nearby = [q for q in asked if here.continents[0] in WORLD.by_code[q.country].continents]
+        drawn = make_round(WORLD, Random(seed), near=here)
+        assert len({q.country for q in drawn}) == QUESTIONS_PER_ROUND
+        assert {q.kind for q in drawn} == set(Kind) - {Kind.CONTINENT}
+        nearby = [q for q in drawn if here.continents[0] in WORLD.by_code[q.country].continents]
         assert len(nearby) >= 8
-        assert code in {q.country for q in asked}
+        assert code in {q.country for q in drawn}
 
 
 def test_the_same_chance_asks_the_same_and_another_asks_something_else():

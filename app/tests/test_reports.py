@@ -36,9 +36,9 @@ def test_with_few_places_it_finds_the_shortest_of_all(seed):
 
 def test_improving_really_improves_and_more_beginnings_never_do_worse():
     places = random_places(120, 1)
-    one, many = reports.grand_tour(places), reports.grand_tour(places, starts=6)
-    assert one.length_km < 0.95 * one.first_length_km
-    assert many.length_km <= one.length_km
+    single, many = reports.grand_tour(places), reports.grand_tour(places, starts=6)
+    assert single.length_km < 0.95 * single.first_length_km
+    assert many.length_km <= single.length_km
 
 
 def test_places_that_coincide_are_no_trouble():

@@ -76,8 +76,8 @@ def test_the_first_round_puts_one_into_a_city_and_asks_about_it(site, browser):
     country, city = site.app.world.by_city_id[here]
     assert city.capital
     assert f"You are in {city.name}" in browser.page("/travel").replace("&#x27;", "'")
-    asked = "SELECT country FROM round_questions"
-    countries = site.app.database.read(lambda c: c.exec_driver_sql(asked).scalars().all())
+    query = "SELECT country FROM round_questions"
+    countries = site.app.database.read(lambda c: c.exec_driver_sql(query).scalars().all())
     assert country.code in countries
 
 
@@ -112,10 +112,10 @@ def test_a_form_sent_twice_flies_once(site, traveller):
 
 def test_coins_never_go_negative_however_many_requests_come_at_once(make_site):
     """There and back, from many windows, on two workers that share nothing but the database."""
-    one, other = make_site(), make_site()
-    browser = one.browser()
+    here, other = make_site(), make_site()
+    browser = here.browser()
     browser.post("/quiz")
-    one.app.database.write(
+    here.app.database.write(
         lambda c: c.execute(sa.update(schema.journeys).values(city_id=PARIS.id, coins=50))
     )
     headers = {"Cookie": f"session={browser.cookies['session']}"}
@@ -124,7 +124,7 @@ def test_coins_never_go_negative_however_many_requests_come_at_once(make_site):
     async def fly(number):
         start, end = (PARIS, LONDON) if number % 2 else (LONDON, PARIS)
         response = await browser.client.fetch(
-            f"http://127.0.0.1:{(one, other)[number // 2 % 2].port}/api/journey/flights",
+            f"http://127.0.0.1:{(here, other)[number // 2 % 2].port}/api/journey/flights",
             method="POST",
             body=json.dumps({"from": start.id, "to": end.id}),
             headers=headers,
@@ -135,11 +135,11 @@ def test_coins_never_go_negative_however_many_requests_come_at_once(make_site):
     async def fly_often():
         return await asyncio.gather(*map(fly, range(40)))
 
-    codes = one.loop.run_until_complete(fly_often())
+    codes = here.loop.run_until_complete(fly_often())
     assert set(codes) <= {200, 409}
-    flown = one.app.database.read(journeys.latest_flights, 1)
+    flown = here.app.database.read(journeys.latest_flights, 1)
     assert 1 <= len(flown) <= 4
-    assert journey(one).coins == 50 - 12 * len(flown)
+    assert journey(here).coins == 50 - 12 * len(flown)
 
 
 def test_without_the_coins_one_stays(site, traveller):

@@ -62,11 +62,11 @@ async def end(connection):
     return connection.close_code
 
 
-async def heard(connection, told):
-    """The next sentence, telling until one is heard: a listener hears only what is new."""
+async def heard(connection, happen):
+    """The next sentence; something happens until it comes: a listener hears only what is new."""
     message = asyncio.ensure_future(connection.read_message())
     for _ in range(60):
-        await asyncio.get_running_loop().run_in_executor(None, told)
+        await asyncio.get_running_loop().run_in_executor(None, happen)
         done, _ = await asyncio.wait([message], timeout=0.5)
         if done:
             return json.loads(message.result())["text"]
@@ -100,16 +100,16 @@ def test_the_feed_of_every_worker_is_closed_when_it_drains_and_goes_on_elsewhere
     def tell():
         database.write(events.add, events.ARRIVED, player_id)
 
-    async def visit(one, other, first):
-        here, there = await listen(one), await listen(other)
+    async def visit(left, right, first):
+        here, there = await listen(left), await listen(right)
         for connection in (here, there):
             assert await heard(connection, tell) == "ada arrived in Paris"
         first.terminate()
         assert await end(here) == 1001
         assert await asyncio.to_thread(first.wait) == 0
-        # As the page does: it comes again, to whoever takes the place.
-        again = asyncio.ensure_future(listen(one))
-        await asyncio.to_thread(start, one)
+        # As the page does: it connects again, to the worker that takes the place.
+        again = asyncio.ensure_future(listen(left))
+        await asyncio.to_thread(start, left)
         here = await again
         for connection in (here, there):
             assert await heard(connection, tell) == "ada arrived in Paris"
@@ -117,7 +117,7 @@ def test_the_feed_of_every_worker_is_closed_when_it_drains_and_goes_on_elsewhere
             await end(connection)
         assert "Traceback" not in first.stderr()
 
-    with harness.listener() as one, harness.listener() as other:
-        workers = [start(one), start(other)]
-        asyncio.run(visit(one, other, workers[0]))
+    with harness.listener() as left, harness.listener() as right:
+        workers = [start(left), start(right)]
+        asyncio.run(visit(left, right, workers[0]))
     database.close()

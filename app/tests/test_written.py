@@ -35,10 +35,10 @@ def test_a_good_question_is_read_and_asked():
     values, problems = written.parse(GIVEN, WORLD)
     assert problems == {}
     assert values == {**GIVEN, "published": True}
-    asked = written.question({**values, "id": 7}, Random(1))
-    assert asked.choices[asked.answer] == "The Bastille"
-    assert set(asked.choices) == {GIVEN[name] for name in written.CHOICES}
-    assert asked.written_id == 7
+    question = written.question({**values, "id": 7}, Random(1))
+    assert question.choices[question.answer] == "The Bastille"
+    assert set(question.choices) == {GIVEN[name] for name in written.CHOICES}
+    assert question.written_id == 7
     answers = {written.question({**values, "id": 7}, Random(seed)).answer for seed in range(40)}
     assert answers == {0, 1, 2, 3}
 

@@ -29,7 +29,7 @@ def create_engine(url: str) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
         return sa.create_engine(
-            # Whatever driver SQLAlchemy would take by default, this one is installed.
+            # This driver is installed, whichever SQLAlchemy would take by default.
             parsed.set(drivername="postgresql+psycopg"),
             # A server that was restarted meanwhile costs a reconnection, not an error.
             pool_pre_ping=True,
@@ -58,7 +58,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 def _begin_sqlite(connection: sa.Connection) -> None:
     # A transaction that reads first and writes later fails at once if another wrote meanwhile,
-    # however long the time-out; one that announces its write waits its turn.
+    # however long the time-out; a transaction that announces its write waits its turn.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -71,7 +71,7 @@ def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sq
 
 
 class Database:
-    """The database of one process.
+    """The database of a process.
 
     `read` and `write` are for code that may block, such as the admin pages and commands;
     `read_async` and `write_async` run the same functions on threads, for the event loop.
@@ -81,8 +81,8 @@ class Database:
         """Prepare for the database at `url` without opening it."""
         self.engine = create_engine(url)
         self._writing_engine = self.engine.execution_options(writes=True)
-        # Threads of their own for writes: one that waits for another process's lock must not
-        # keep readers waiting. SQLite takes one writer at a time, so more would only queue.
+        # Writes have threads of their own: a write that waits for another process's lock must not
+        # delay readers. SQLite takes a single writer at a time, so more would only queue.
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="database-read")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-write")
 

@@ -1,4 +1,4 @@
-"""What the outside service said about countries, and when it was last asked."""
+"""What the outside service knows about countries, and when the last request to it was."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def about(connection: sa.Connection, code: str) -> Row | None:
 
 
 def begin_fetch(connection: sa.Connection, code: str, pause_ms: int) -> bool:
-    """Say whether the caller is the one to ask the service now.
+    """Tell whether the caller may send a request to the service now.
 
-    Of all workers that want to, one may, and then none for `pause_ms`: a service that is down or
-    slow is not asked by every visitor.
+    Of all workers that want to, a single worker may, and then none for `pause_ms`: a service that
+    is down or slow does not get a request for every visitor.
     """
     now = now_ms()
     done = connection.execute(
@@ -39,7 +39,7 @@ def begin_fetch(connection: sa.Connection, code: str, pause_ms: int) -> bool:
 
 
 def keep(connection: sa.Connection, code: str, content: Mapping[str, object]) -> None:
-    """Keep what the service said just now."""
+    """Keep what the service has just answered."""
     connection.execute(
         sa.update(country_facts)
         .where(country_facts.c.country == code)

@@ -43,8 +43,8 @@ def begin(connection: sa.Connection, address: str, name: str) -> int | None:
         The attempt's id, or None if there have been too many.
     """
     if connection.dialect.name == "postgresql":
-        # SQLite has one writer at a time. In PostgreSQL, two transactions that count at the same
-        # time would not see each other's attempt.
+        # SQLite has a single writer at a time. In PostgreSQL, two transactions that count at once
+        # would not see each other's attempt.
         lock = sa.func.pg_advisory_xact_lock(POSTGRES_LOCK, sa.func.hashtext(address))
         connection.execute(sa.select(lock))
     if not allowed(connection, address, name):

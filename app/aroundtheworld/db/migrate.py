@@ -34,7 +34,7 @@ def newest_revision() -> str | None:
 
 
 def current_revision(connection: sa.Connection) -> str | None:
-    """Return the schema's revision of the database; None for an empty one."""
+    """Return the schema's revision of the database; None for an empty database."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -95,7 +95,7 @@ def what_to_migrate(url: str) -> str:
 
 
 def _wait_for_other_migrations(connection: sa.Connection) -> None:
-    # As in SQLite, where a transaction that announces its write waits for the one before it.
+    # As in SQLite, where a transaction that announces its write waits for the previous one.
     connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(POSTGRES_LOCK)))
     # Whoever waits for a lock on a table makes everybody else wait behind them: not for long.

@@ -55,13 +55,13 @@ def update(connection: sa.Connection, world: World) -> int:
 
 
 def _make_equal(
-    connection: sa.Connection, table: sa.Table, wanted: Sequence[Mapping[str, Any]]
+    connection: sa.Connection, table: sa.Table, expected: Sequence[Mapping[str, Any]]
 ) -> int:
     (key,) = table.primary_key.columns
     existing = {row[key.name]: dict(row) for row in connection.execute(sa.select(table)).mappings()}
-    new = [row for row in wanted if row[key.name] not in existing]
+    new = [row for row in expected if row[key.name] not in existing]
     different = [
-        row for row in wanted if row[key.name] in existing and row != existing[row[key.name]]
+        row for row in expected if row[key.name] in existing and row != existing[row[key.name]]
     ]
     if new:
         connection.execute(sa.insert(table), new)

@@ -15,9 +15,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,29}")
 NAME_RULE = "2 to 30 of the letters a-z, digits, '-' and '_', beginning with a letter or a digit"
 
 
-def normalised_name(given: str) -> str | None:
+def normalised_name(entered: str) -> str | None:
     """Return the name as it is stored, or None if no player can have it."""
-    name = given.strip().lower()
+    name = entered.strip().lower()
     return name if NAME.fullmatch(name) else None
 
 

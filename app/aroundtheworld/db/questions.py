@@ -67,17 +67,17 @@ def draw(
     ]
 
 
-def count(connection: sa.Connection, wanted: Filter) -> int:
+def count(connection: sa.Connection, filter_: Filter) -> int:
     """Return how many questions there are."""
-    query = sa.select(sa.func.count()).select_from(questions).where(*wanted.clauses())
+    query = sa.select(sa.func.count()).select_from(questions).where(*filter_.clauses())
     return connection.execute(query).scalar_one()
 
 
-def page(connection: sa.Connection, wanted: Filter, number: int) -> Sequence[Row]:
+def page(connection: sa.Connection, filter_: Filter, number: int) -> Sequence[Row]:
     """Return a page of questions, numbered from 1, the newest first."""
     return connection.execute(
         sa.select(questions)
-        .where(*wanted.clauses())
+        .where(*filter_.clauses())
         .order_by(questions.c.id.desc())
         .limit(PER_PAGE)
         .offset((number - 1) * PER_PAGE)
@@ -109,7 +109,7 @@ def with_prompt(connection: sa.Connection, prompt: str) -> int | None:
 
 
 def add(connection: sa.Connection, values: Values) -> int | None:
-    """Add a question; return its id, or None if there is one with that prompt."""
+    """Add a question; return its id, or None if another has that prompt."""
     if with_prompt(connection, str(values["prompt"])) is not None:
         return None
     now = now_ms()
@@ -122,7 +122,7 @@ def add(connection: sa.Connection, values: Values) -> int | None:
 
 
 def change(connection: sa.Connection, question_id: int, values: Values) -> bool:
-    """Change a question; do nothing and return False if another one has that prompt."""
+    """Change a question; do nothing and return False if another has that prompt."""
     if with_prompt(connection, str(values["prompt"])) not in (None, question_id):
         return False
     connection.execute(

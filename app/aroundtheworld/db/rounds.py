@@ -174,7 +174,7 @@ def answer(
         .where(
             round_questions.c.round_id == round_id,
             round_questions.c.position == position,
-            # Where transactions run side by side (PostgreSQL), the second one finds none.
+            # Where transactions run side by side (PostgreSQL), the second finds none.
             round_questions.c.chosen.is_(None),
         )
         .values(chosen=chosen, answered_at=now)
@@ -215,7 +215,7 @@ class Totals:
         players: everybody who began a round or has an account.
         rounds: begun.
         finished: of them, played to the end.
-        answers: given.
+        answers: how many there were.
         right: of them, right.
     """
 

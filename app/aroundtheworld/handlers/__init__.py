@@ -1,1 +1,1 @@
-"""Request handlers, one module for each part of the site."""
+"""Request handlers, a module for each part of the site."""

@@ -31,7 +31,7 @@ class AdminHandler(BaseHandler):
     side = "/admin"
 
     def prepare(self) -> None:
-        """Let administrators pass; send everybody else to the login, whatever they asked for."""
+        """Let administrators pass; send everybody else to the login, whatever the path."""
         self.set_header("Cache-Control", "no-store")
         if not self.is_administrator():
             query = urlencode({"next": self.request.uri})
@@ -39,8 +39,8 @@ class AdminHandler(BaseHandler):
 
     def page_number(self) -> int:
         """Return the query's `page`, from 1; whatever is no such number is the first page."""
-        given = self.get_query_argument("page", "1")
-        return max(1, int(given)) if given.isascii() and given.isdigit() and len(given) < 8 else 1
+        text = self.get_query_argument("page", "1")
+        return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else 1
 
     def refuse(self, status: HTTPStatus, sentence: str) -> None:
         """Answer with a page that says why something was not done."""
@@ -132,9 +132,9 @@ class GrandTourHandler(AdminHandler):
 
     def number(self, name: str, default: int, least: int, most: int) -> int:
         """Return the query's number; raise `ValueError` with a sentence if it will not do."""
-        given = self.get_query_argument(name, str(default))
-        if given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most:
-            return int(given)
+        text = self.get_query_argument(name, str(default))
+        if text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most:
+            return int(text)
         raise ValueError(
-            f"{name} must be a whole number from {least} to {most}, not {given[:20]!r}."
+            f"{name} must be a whole number from {least} to {most}, not {text[:20]!r}."
         )

@@ -14,7 +14,7 @@ class PlayersHandler(AdminHandler):
     """Everybody who plays."""
 
     def get(self) -> None:
-        """Show a page of those whose name holds the text that was asked for."""
+        """Show a page of those whose name contains the text of the search."""
         text = self.get_query_argument("text", "")[:30]
         total = self.database.read(players.count, text)
         pages = max(1, -(-total // players.PER_PAGE))

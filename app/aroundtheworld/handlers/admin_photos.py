@@ -43,7 +43,7 @@ class PhotoBaseHandler(AdminHandler):
 
 
 class PhotosHandler(PhotoBaseHandler):
-    """All photos, and a form for a new one."""
+    """All photos, and a form for a new photo."""
 
     # The form around the file takes some, too; a file a little larger gets a sentence of its own.
     largest_body = files.LARGEST_FILE + 2 * 1024 * 1024
@@ -55,20 +55,20 @@ class PhotosHandler(PhotoBaseHandler):
     def post(self) -> None:
         """Take a photo, make its thumbnails at once, or say what is wrong with it."""
         sent = self.request.files.get("file", [])
-        given = {
+        fields = {
             name: " ".join(self.get_body_argument(name, "").split())
             for name in ("city", "caption", "credit")
         }
-        problem = self.problem_with(given)
+        problem = self.problem_with(fields)
         if len(sent) != 1 or not sent[0].body:
             problem = problem or "No file was sent, or an empty one."
         if problem:
-            self.show(problem=problem, given=given)
+            self.show(problem=problem, fields=fields)
             return
         try:
             photo = files.read(sent[0].body)
         except files.PhotoRefused as refused:
-            self.show(problem=str(refused), given=given)
+            self.show(problem=str(refused), fields=fields)
             return
         try:
             token = files.store(self.directory, photo)
@@ -78,10 +78,10 @@ class PhotosHandler(PhotoBaseHandler):
         try:
             self.database.write(
                 photos.add,
-                int(given["city"]),
+                int(fields["city"]),
                 token,
-                given["caption"],
-                given["credit"],
+                fields["caption"],
+                fields["credit"],
                 (photo.width, photo.height),
             )
         except Exception:
@@ -89,18 +89,18 @@ class PhotosHandler(PhotoBaseHandler):
             raise
         self.redirect("/admin/photos?done=added", status=HTTPStatus.SEE_OTHER)
 
-    def problem_with(self, given: dict[str, str]) -> str:
+    def problem_with(self, fields: dict[str, str]) -> str:
         """Return what is wrong with the form's fields, or nothing."""
-        city = given["city"]
+        city = fields["city"]
         known = self.application.world.by_city_id
         if not (city.isascii() and city.isdigit() and len(city) < 10 and int(city) in known):
             return "There is no such city: choose one of the list."
         for name, longest in (("caption", LONGEST_CAPTION), ("credit", LONGEST_CREDIT)):
-            if not (0 < len(given[name]) <= longest and given[name].isprintable()):
+            if not (0 < len(fields[name]) <= longest and fields[name].isprintable()):
                 return f"The {name} must have 1 to {longest} characters that can be shown."
         return ""
 
-    def show(self, done: str = "", problem: str = "", given: dict[str, str] | None = None) -> None:
+    def show(self, done: str = "", problem: str = "", fields: dict[str, str] | None = None) -> None:
         """Render the list, with how it went."""
         directory = self.directory
         if problem:
@@ -113,7 +113,7 @@ class PhotosHandler(PhotoBaseHandler):
             directory=directory,
             done=done,
             problem=problem,
-            given=given or {},
+            fields=fields or {},
             total=total,
             rows=self.database.read(photos.page, number),
             page=number,
@@ -127,7 +127,7 @@ class PhotosHandler(PhotoBaseHandler):
 
 
 class AdminPhotoFileHandler(AdminHandler, PhotoFileHandler):
-    """The files of photos on this side, which these pages show while the other one is closed."""
+    """The files of photos on this side, which these pages show while the other side is closed."""
 
     def prepare(self) -> None:
         """Let administrators pass, and find nothing where there are no photos."""

@@ -53,14 +53,14 @@ class QuestionsHandler(QuestionBaseHandler):
     """All questions."""
 
     def get(self) -> None:
-        """Show a page of those that were asked for."""
-        wanted = questions.Filter(
+        """Show a page of those that the filter lets through."""
+        filter_ = questions.Filter(
             **{
                 name: self.get_query_argument(name, "")[:200]
                 for name in ("text", "category", "country", "published")
             }
         )
-        total = self.database.read(questions.count, wanted)
+        total = self.database.read(questions.count, filter_)
         pages = max(1, -(-total // questions.PER_PAGE))
         number = min(self.page_number(), pages)
 
@@ -68,15 +68,15 @@ class QuestionsHandler(QuestionBaseHandler):
             query = {
                 name: value
                 for name in ("text", "category", "country", "published")
-                if (value := getattr(wanted, name))
+                if (value := getattr(filter_, name))
             }
             return "/admin/questions?" + urlencode({**query, "page": page})
 
         self.render(
             "admin/questions.html",
-            wanted=wanted,
+            filter=filter_,
             total=total,
-            rows=self.database.read(questions.page, wanted, number),
+            rows=self.database.read(questions.page, filter_, number),
             page=number,
             pages=pages,
             address=address,
@@ -94,50 +94,54 @@ class NewQuestionHandler(QuestionBaseHandler):
 
     def post(self) -> None:
         """Add the question, or say what is wrong with it."""
-        given = self.given()
-        values, problems = written.parse(given, self.application.world)
+        fields = self.fields()
+        values, problems = written.parse(fields, self.application.world)
         if not problems:
             question_id = self.database.write(questions.add, values)
             if question_id is not None:
                 self.see(f"/admin/questions/{question_id}", done="created")
                 return
             problems = {"prompt": "is asked by another question"}
-        self.show(given, problems)
+        self.show(fields, problems)
 
-    def given(self) -> dict[str, str]:
+    def fields(self) -> dict[str, str]:
         """Return the form's fields as they came."""
         return {name: self.get_body_argument(name, "") for name in written.FIELDS}
 
-    def show(self, given: dict[str, str], problems: written.Problems) -> None:
-        """Render the form with what was given and what is wrong with it."""
+    def show(self, fields: dict[str, str], problems: written.Problems) -> None:
+        """Render the form with its fields and what is wrong with them."""
         if problems:
             self.set_status(HTTPStatus.BAD_REQUEST)
-        asked = self.database.read(questions.times_asked, self.row.id) if self.row else 0
+        times_asked = self.database.read(questions.times_asked, self.row.id) if self.row else 0
         self.render(
-            "admin/question.html", row=self.row, asked=asked, given=given, problems=problems
+            "admin/question.html",
+            row=self.row,
+            times_asked=times_asked,
+            fields=fields,
+            problems=problems,
         )
 
 
 class QuestionHandler(NewQuestionHandler):
-    """A form that changes a question. Rounds keep it as it was when they asked it."""
+    """A form that changes a question. Rounds keep it as it was then."""
 
     def get(self, question_id: str) -> None:  # type: ignore[override]
         """Show the question."""
         self.row = self.question(question_id)
-        given = {name: str(getattr(self.row, name)) for name in written.FIELDS}
-        self.show({**given, "published": "yes" if self.row.published else "no"}, {})
+        fields = {name: str(getattr(self.row, name)) for name in written.FIELDS}
+        self.show({**fields, "published": "yes" if self.row.published else "no"}, {})
 
     def post(self, question_id: str) -> None:  # type: ignore[override]
         """Save it, or say what is wrong."""
         self.row = self.question(question_id)
-        given = self.given()
-        values, problems = written.parse(given, self.application.world)
+        fields = self.fields()
+        values, problems = written.parse(fields, self.application.world)
         if not problems:
             if self.database.write(questions.change, self.row.id, values):
                 self.see(f"/admin/questions/{self.row.id}", done="saved")
                 return
             problems = {"prompt": "is asked by another question"}
-        self.show(given, problems)
+        self.show(fields, problems)
 
 
 class PublishHandler(QuestionBaseHandler):
@@ -146,11 +150,11 @@ class PublishHandler(QuestionBaseHandler):
     def post(self, question_id: str) -> None:
         """Do as the form's `published` says."""
         row = self.question(question_id)
-        wanted = self.get_body_argument("published")
-        if wanted not in ("yes", "no"):
-            raise web.HTTPError(HTTPStatus.BAD_REQUEST, "published is %r", wanted)
-        self.database.write(questions.publish, row.id, wanted == "yes")
-        done = "published" if wanted == "yes" else "withdrawn"
+        answer = self.get_body_argument("published")
+        if answer not in ("yes", "no"):
+            raise web.HTTPError(HTTPStatus.BAD_REQUEST, "published is %r", answer)
+        self.database.write(questions.publish, row.id, answer == "yes")
+        done = "published" if answer == "yes" else "withdrawn"
         self.see(f"/admin/questions/{row.id}", done=done)
 
 

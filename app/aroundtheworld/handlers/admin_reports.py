@@ -28,7 +28,7 @@ class ReportsHandler(AdminHandler):
         )
 
     def post(self) -> None:
-        """Run one. It reads for as long as it takes, and holds no lock; it writes in a moment."""
+        """Run a report. It reads for as long as it takes, without a lock; it writes in a moment."""
         kind = self.get_body_argument("kind")
         if kind not in analysis.KINDS:
             raise web.HTTPError(HTTPStatus.BAD_REQUEST, "no report %r", kind)
@@ -41,7 +41,7 @@ class ReportsHandler(AdminHandler):
 
 
 class ReportBaseHandler(AdminHandler):
-    """What the addresses of one report share."""
+    """What the addresses of a report share."""
 
     def report(self, report_id: str) -> Row:
         """Return the report of that number, or answer 404."""

@@ -45,20 +45,20 @@ class ApiHandler(BaseHandler):
 
     def body(self, *names: str) -> dict[str, Any]:
         """Return the request's JSON object, which has exactly the members `names`."""
-        given = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if given != openapi.JSON:
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != openapi.JSON:
             raise Refusal(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                f"The Content-Type must be {openapi.JSON}, not {given[:60] or 'missing'}.",
+                f"The Content-Type must be {openapi.JSON}, not {kind[:60] or 'missing'}.",
             )
         try:
             content = json.loads(self.request.body)
         except (ValueError, RecursionError):
             raise Refusal(HTTPStatus.BAD_REQUEST, "The body is no JSON.") from None
         if not isinstance(content, dict) or set(content) != set(names):
-            wanted = " and ".join(names)
+            members = " and ".join(names)
             raise Refusal(
-                HTTPStatus.BAD_REQUEST, f"The body must be an object with {wanted}, nothing else."
+                HTTPStatus.BAD_REQUEST, f"The body must be an object with {members}, nothing else."
             )
         return content
 
@@ -92,7 +92,7 @@ class PingApi(ApiHandler):
     """Answers at once: no database, no cookie. What it costs is what the framework costs."""
 
     def compute_etag(self) -> None:
-        """Compute none: no answer is worth comparing with the one before."""
+        """Compute none: no response is worth comparing with the previous."""
 
     def get(self) -> None:
         """Say that this worker answers."""
@@ -165,7 +165,7 @@ class LeaderboardApi(ApiHandler):
 
 
 def round_json(state: rounds.Round) -> dict[str, object]:
-    """Return a `Round` of the API: no answer that is due, and nothing that is asked later."""
+    """Return a `Round` of the API: without answers that are due and questions that come later."""
 
     def question_json(q: Row) -> dict[str, object]:
         return {"position": q.position, "kind": q.kind, "prompt": q.prompt, "choices": q.choices}
@@ -204,7 +204,7 @@ class RoundsApi(RoundApiBase):
     """Rounds of questions."""
 
     async def post(self) -> None:
-        """Begin one."""
+        """Begin a round."""
         player_id, round_id = await self.begin_round()
         await self.show(round_id, player_id, HTTPStatus.CREATED)
 
@@ -221,7 +221,7 @@ class AnswersApi(RoundApiBase):
     """The answers to a round's questions."""
 
     async def post(self, round_id: str) -> None:
-        """Take one; 409 if that question is not the one that is due."""
+        """Take an answer; 409 if another question is due."""
         content = self.body("position", "choice")
         position = number(content, "position", 0, QUESTIONS_PER_ROUND - 1)
         choice = number(content, "choice", 0, CHOICES - 1)
@@ -291,7 +291,7 @@ class PlayersApi(ApiHandler, AccountHandler):
     """Accounts."""
 
     async def post(self) -> None:
-        """Make one and log in."""
+        """Make an account and log in."""
         session = await self.sign_up(*self.credentials())
         self.write_json({"name": session.name, "is_admin": False}, HTTPStatus.CREATED)
 

@@ -11,30 +11,30 @@ from aroundtheworld.handlers.base import SESSION_COOKIE, BaseHandler, Refusal, S
 from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH
 
 
-def local_path(given: str, otherwise: str) -> str:
-    r"""Return `given` if it is an address on this site, else `otherwise`.
+def local_path(address: str, otherwise: str) -> str:
+    r"""Return `address` if it is on this site, else `otherwise`.
 
     Browsers take '//host' and, since they read a backslash as a slash, '/\host' for other sites;
     and they drop control characters before they look.
     """
     is_local = (
-        given.startswith("/")
-        and not given.startswith("//")
-        and "\\" not in given
-        and given.isprintable()
+        address.startswith("/")
+        and not address.startswith("//")
+        and "\\" not in address
+        and address.isprintable()
     )
-    return given if is_local else otherwise
+    return address if is_local else otherwise
 
 
 class AccountHandler(BaseHandler):
     """What the pages and the API do with accounts. Both raise `Refusal` with what is wrong."""
 
-    async def log_in(self, given: str, password: str, admins_only: bool = False) -> Session:
-        """Log in by a name as `given` and a password."""
-        name = players.normalised_name(given)
+    async def log_in(self, entered: str, password: str, admins_only: bool = False) -> Session:
+        """Log in by a name, as it was entered, and a password."""
+        name = players.normalised_name(entered)
         address = self.request.remote_ip or ""
         attempt = None
-        # Read first: a flood of guesses must not keep the database's one writer busy.
+        # Read first: a flood of guesses must not keep the database's only writer busy.
         if await self.database.read_async(logins.allowed, address, name or ""):
             attempt = await self.database.write_async(logins.begin, address, name or "")
         if attempt is None:
@@ -54,9 +54,9 @@ class AccountHandler(BaseHandler):
         self.begin_session(session)
         return session
 
-    async def sign_up(self, given: str, password: str) -> Session:
+    async def sign_up(self, entered: str, password: str) -> Session:
         """Make an account, which keeps what a guest did, and log in."""
-        name = players.normalised_name(given)
+        name = players.normalised_name(entered)
         if name is None:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"A name is {players.NAME_RULE}.")
         if not MINIMUM_LENGTH <= len(password) <= MAXIMUM_LENGTH:
@@ -88,14 +88,14 @@ class LoginHandler(AccountHandler):
         self.show_form()
 
     async def post(self) -> None:
-        """Log in and go where one wanted to go, or say that it did not work."""
-        given = self.get_body_argument("name", "")
+        """Log in and go on to the page that needed it, or say why that failed."""
+        entered = self.get_body_argument("name", "")
         try:
             password = self.get_body_argument("password", "", strip=False)
-            session = await self.log_in(given, password, self.admins_only)
+            session = await self.log_in(entered, password, self.admins_only)
         except Refusal as refusal:
             self.set_status(refusal.status_code)
-            self.show_form(given, refusal.detail)
+            self.show_form(entered, refusal.detail)
             return
         home = "/admin" if session.is_admin else "/you"
         self.redirect(
@@ -121,7 +121,7 @@ class AdminLoginHandler(LoginHandler):
 
 
 class SignupHandler(AccountHandler):
-    """The form for an account, which keeps what one did as a guest."""
+    """The form for an account, which keeps what the player did as a guest."""
 
     def get(self) -> None:
         """Show the form."""
@@ -129,12 +129,12 @@ class SignupHandler(AccountHandler):
 
     async def post(self) -> None:
         """Make the account and log in, or say what will not do."""
-        given = self.get_body_argument("name", "")
+        entered = self.get_body_argument("name", "")
         try:
-            await self.sign_up(given, self.get_body_argument("password", "", strip=False))
+            await self.sign_up(entered, self.get_body_argument("password", "", strip=False))
         except Refusal as refusal:
             self.set_status(refusal.status_code)
-            self.show_form(given, refusal.detail)
+            self.show_form(entered, refusal.detail)
             return
         self.redirect("/travel", status=HTTPStatus.SEE_OTHER)
 

@@ -88,7 +88,7 @@ class Session:
 
 
 class Refusal(web.HTTPError):
-    """A request that cannot be done, with a sentence for who asked."""
+    """A request that cannot be carried out, with a sentence for its sender."""
 
     def __init__(self, status_code: int, detail: str) -> None:
         """Keep the sentence, which names nothing that is not theirs."""
@@ -169,7 +169,7 @@ class BaseHandler(web.RequestHandler):
 
     @property
     def is_in(self) -> bool:
-        """Whether who asks logged in as an administrator; whether they are one, pages ask."""
+        """Whether this is the login of an administrator; pages check whether they still are."""
         return self.session is not None and self.session.is_admin
 
     def static_url(self, path: str, include_host: bool | None = None, **kwargs: Any) -> str:  # noqa: ANN401
@@ -198,7 +198,7 @@ class BaseHandler(web.RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Log what went wrong; for the database one line says it all."""
+        """Log what went wrong; for the database a line is enough."""
         if isinstance(value, OperationalError):
             app_log.error("%s: database: %s", self._request_summary(), value.orig)
         else:

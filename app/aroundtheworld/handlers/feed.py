@@ -8,7 +8,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from aroundtheworld.handlers.base import BaseHandler
 
-# What may wait for a client that reads slowly; one that is further behind is let go.
+# What may wait for a client that reads slowly; a client that is further behind is cut off.
 MOST_WAITING = 50
 # Each costs a connection and some memory: nobody may have all of them.
 MOST_LISTENERS = 1000
@@ -37,7 +37,7 @@ class FeedHandler(WebSocketHandler, BaseHandler):
         feed.join(self)
 
     def tell(self, event_id: int, sentence: str) -> None:
-        """Take one event; whoever does not keep up is let go."""
+        """Take an event; a client that does not keep up is cut off."""
         try:
             self._waiting.put_nowait({"id": event_id, "text": sentence})
         except asyncio.QueueFull:

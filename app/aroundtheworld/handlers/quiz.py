@@ -65,7 +65,7 @@ class QuizHandler(PlayingHandler):
     """The way into a round."""
 
     async def get(self) -> None:
-        """Go on with the round that is open, or offer to begin one."""
+        """Go on with the round that is open, or offer to begin a round."""
         if self.session is not None:
             round_id = await self.database.read_async(rounds.latest_open, self.session.player_id)
             if round_id is not None:

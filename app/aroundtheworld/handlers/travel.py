@@ -1,4 +1,4 @@
-"""Where one is, and where one can go."""
+"""Where players are, and where they can go."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TravelBaseHandler(BaseHandler):
         if self.session is None:
             return None
         journey = await self.database.read_async(journeys.by_player, self.session.player_id)
-        # A newer release may have known more cities; then this one sees no journey.
+        # A newer release may have known more cities; then this release sees no journey.
         return journey if journey and journey.city_id in self.application.world.by_city_id else None
 
     def place(self, city_id: str) -> tuple[Country, City]:
@@ -51,7 +51,7 @@ class TravelBaseHandler(BaseHandler):
             journeys.fly, self.session.player_id, start.id, end.id, way.km, way.fare
         ):
             return True
-        # The request may have been sent twice, and the first one flew.
+        # The request may have been sent twice, and the first request flew.
         journey = await self.journey()
         return journey is not None and journey.city_id == end.id
 
@@ -98,10 +98,10 @@ class TravelBaseHandler(BaseHandler):
 
 
 class TravelHandler(TravelBaseHandler):
-    """The map of one's journey, and the desk that sells tickets."""
+    """The map of a journey, and the desk that sells tickets."""
 
     async def get(self) -> None:
-        """Show where one is and where one can afford to go."""
+        """Show where the player is, and where they can afford to go."""
         journey = await self.journey()
         if journey is None or self.session is None:
             self.render("quiz_start.html")
@@ -137,7 +137,7 @@ class TravelHandler(TravelBaseHandler):
 
 
 class YouHandler(TravelBaseHandler):
-    """One's own page: what one has, played and seen."""
+    """A player's own page: what they own, played and saw."""
 
     async def get(self) -> None:
         """Show it; who has not begun may begin."""

@@ -9,7 +9,7 @@ from aroundtheworld.db.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    # SQLite alters a table by making a new one; Alembic's batch mode does so.
+    # SQLite alters a table by making a new table; Alembic's batch mode does so.
     render_as_batch=True,
 )
 with context.begin_transaction():

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table, and let a question of a round say which one it is a copy of."""
+    """Create the table, and let a question of a round name the question it is a copy of."""
     op.create_table(
         "questions",
         sa.Column("id", sa.Integer, nullable=False),
