@@ -71,8 +71,8 @@ def test_a_socket_of_this_process_is_found_with_its_holder():
         port = listener.getsockname()[1]
         (found,) = [listener for listener in sockets.listeners() if listener.port == port]
         assert found.address == "127.0.0.1"
-        process, name = ports.holders({found.inode})[found.inode]
-    assert process == os.getpid()
+        ((inode, process, name),) = sockets.holders({found.inode})
+    assert (inode, process) == (found.inode, os.getpid())
     assert name
 
 

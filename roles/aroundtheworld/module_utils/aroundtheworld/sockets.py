@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from ansible.module_utils.aroundtheworld.untrusted import process_name
 
 
 def bracketed(address: str) -> str:
@@ -37,6 +40,16 @@ def parse_listeners(text: str, family: socket.AddressFamily) -> Iterator[Listene
         words = [digits[start : start + 8] for start in range(0, len(digits), 8)]
         packed = b"".join(int(word, 16).to_bytes(4, sys.byteorder) for word in words)
         yield Listener(socket.inet_ntop(family, packed), int(port, 16), fields[9])
+
+
+def holders(inodes: Collection[str], proc: Path = Path("/proc")) -> Iterator[tuple[str, int, str]]:
+    """Yield who holds these sockets, by the ids of processes: an inode, a process, its name."""
+    for process in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
+        with contextlib.suppress(OSError):  # the process ended meanwhile
+            for handle in (proc / str(process) / "fd").iterdir():
+                link = str(handle.readlink())
+                if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
+                    yield inode, process, process_name(proc / str(process))
 
 
 def listeners() -> list[Listener]:

@@ -14,7 +14,6 @@ from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.host.names import name_problems
 from ansible.module_utils.aroundtheworld.host.places import home_problems
 from ansible.module_utils.aroundtheworld.host.ports import (
-    holders,
     needed_ports,
     own_ports,
     taken_ports,
@@ -25,7 +24,7 @@ from ansible.module_utils.aroundtheworld.host.users import change_problems, user
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.nginx.examine import examine
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
-from ansible.module_utils.aroundtheworld.sockets import listeners
+from ansible.module_utils.aroundtheworld.sockets import holders, listeners
 
 
 def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
@@ -84,7 +83,9 @@ def occupied(
         parameters["http_port"],
         parameters["metrics"],
     )
-    held = holders({listener.inode for listener in listening if listener.port in needed})
+    held: dict[str, tuple[int, str]] = {}
+    for inode, process, name in holders({at.inode for at in listening if at.port in needed}):
+        held.setdefault(inode, (process, name))
     taken = taken_ports(listening, held, own_ports(layout, run), needed)
     return [port for port in taken if port["port"] not in claimed]
 

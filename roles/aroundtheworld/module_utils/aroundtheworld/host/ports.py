@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.belongings import files
@@ -12,7 +11,6 @@ from ansible.module_utils.aroundtheworld.claims import overlap
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.sockets import Listener
-from ansible.module_utils.aroundtheworld.untrusted import process_name
 
 # For the port on which nginx shows its own numbers.
 NGINX_STATUS = "aroundtheworld_metrics_port (nginx has the one after it)"
@@ -52,21 +50,6 @@ def own_ports(layout: SystemLayout, run: Run) -> set[int]:
     }
     _, listens, _ = run(["systemctl", "show", "--property=Listen", "--", layout.metrics("socket")])
     return own | {int(port) for port in re.findall(r":(\d+) \(Stream\)", listens)}
-
-
-def holders(inodes: set[str], proc: Path = Path("/proc")) -> dict[str, tuple[int, str]]:
-    """Return for each of the inodes the id and name of the first process that holds it."""
-    held: dict[str, tuple[int, str]] = {}
-    for process in sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()):
-        try:
-            for handle in (proc / str(process) / "fd").iterdir():
-                link = str(handle.readlink())
-                if link.startswith("socket:[") and (inode := link[8:-1]) in inodes:
-                    name = process_name(proc / str(process))
-                    held.setdefault(inode, (process, name))
-        except OSError:  # the process ended meanwhile
-            continue
-    return held
 
 
 def taken_ports(

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration, Run, complaint
 from ansible.module_utils.aroundtheworld.nginx.site import ID, Probe
-from ansible.module_utils.aroundtheworld.sockets import bracketed, listeners
+from ansible.module_utils.aroundtheworld.sockets import bracketed, holders, listeners
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import process_name
 
 UNIT = "nginx.service"
 LOG = "/var/log/nginx/error.log"
@@ -210,7 +209,7 @@ def explain(response: Response, probe: Probe, configuration: Configuration | Non
     sentence = (
         f"The response to {url} is not the site's. With status {response.status}, it comes from"
     )
-    if "nginx" not in (listening := {*holders(probe.port).values()}):
+    if "nginx" not in (listening := {*processes_on(probe.port).values()}):
         return f"{sentence} {', '.join(sorted(listening)) or 'an unknown process'}."
     found = configuration and configuration.server_for(response.name, at, probe.port)
     if not found:
@@ -219,15 +218,10 @@ def explain(response: Response, probe: Probe, configuration: Configuration | Non
     return f"{sentence} the server of nginx in {found.directive.where} ({names})."
 
 
-def holders(port: int, proc: Path = Path("/proc")) -> dict[int, str]:
+def processes_on(port: int, proc: Path = Path("/proc")) -> dict[int, str]:
     """Return the processes that listen on the port, id to name."""
-    inodes = {f"socket:[{each.inode}]" for each in listeners() if each.port == port}
-    found = {}
-    for process in proc.glob("[0-9]*") if inodes else ():
-        with contextlib.suppress(OSError):
-            if any(str(handle.readlink()) in inodes for handle in (process / "fd").iterdir()):
-                found[int(process.name)] = process_name(process)
-    return found
+    inodes = {listener.inode for listener in listeners() if listener.port == port}
+    return {process: name for _, process, name in holders(inodes, proc)} if inodes else {}
 
 
 def strangers(port: int, proc: Path = Path("/proc")) -> list[int]:
@@ -235,7 +229,7 @@ def strangers(port: int, proc: Path = Path("/proc")) -> list[int]:
 
     systemd does not reload an nginx that was started by hand, or in a container.
     """
-    for process, name in sorted(holders(port, proc).items()):
+    for process, name in sorted(processes_on(port, proc).items()):
         with contextlib.suppress(OSError):
             groups = (proc / str(process) / "cgroup").read_text()
             if name == "nginx" and f"/{UNIT}" not in groups:
