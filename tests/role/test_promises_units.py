@@ -379,3 +379,11 @@ def test_each_unit_is_in_the_table(units):
         for infix in ("", ".handover")
     }
     assert set(units) - same == set(UNITS)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_an_operator_reads_whose_unit_it_is(units, unit):
+    # The drop-in of a worker has the description of both, worker and stand-in.
+    expected = not unit.endswith("@.service")
+    descriptions = units[unit].all("Unit", "Description")
+    assert [text.startswith("aroundtheworld: ") for text in descriptions] == [True] * expected
