@@ -86,6 +86,13 @@ MODELS: dict[str, dict[str, Any]] = {
             {**ADMIN, "command": "gunicorn shop.admin:app", "health_path": "/admin/health?full=1"},
         ],
     },
+    "own_directives": {
+        "aroundtheworld_nginx_extra": "location = /robots.txt {\n    return 404;\n}\n",
+        "aroundtheworld_pools": [
+            PUBLIC,
+            {**ADMIN, "unit": {"LimitNOFILE": 65536, "ReadWritePaths": ["-/srv/a", "-/srv/b"]}},
+        ],
+    },
     "closed_pools": {
         "aroundtheworld_pools": [
             {**PUBLIC, "open_in_maintenance": True, "replay": False},

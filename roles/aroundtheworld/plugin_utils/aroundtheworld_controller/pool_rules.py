@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.commands import command_problem
+from aroundtheworld_controller.unit_directives import directive_problems
 from aroundtheworld_controller.variables import load_pool_settings
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -197,6 +198,7 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
                     "number with K, M, G or T behind it, as in '512M', a share of the host's "
                     "memory, as in '50%', or 'infinity'."
                 )
+        yield from directive_problems(pool["unit"], f"{where}.unit")
         yield from contradictions(pool, where)
     if "" not in paths:
         yield (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.commands import manager_words, unit_text
+from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
 
 # Where a pool is of two kinds, the default of the later one counts.
@@ -28,7 +29,8 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pools with what units and nginx need of each.
 
     Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``,
-    `health`, how its processes prove themselves, and `exec`, its own command as a unit has it.
+    `health`, how its processes prove themselves, and as a unit has them its own command, `exec`,
+    and its own `directives`.
     """
     site, address = variables["aroundtheworld_site"], variables["aroundtheworld_listen_address"]
     host = bracketed(address)
@@ -42,6 +44,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "paths": paths,
                 "health": derive_health(variables, pool),
                 "exec": unit_text(pool["command"]),
+                "directives": directive_lines(pool["unit"]),
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
             }

@@ -1,0 +1,123 @@
+"""Directives of the operator's own in the units of a pool's workers, and those that are refused."""
+
+import pytest
+
+from tests.render import ADMIN, PUBLIC
+from tests.role.refusals import pools, problems_with
+from tests.role.rendered import units_of
+
+NO_CODE = "root runs no code that came with a release"
+USER = "every process of the site runs as aroundtheworld_user"
+RIGHTS = "a worker must not get rights of root's"
+LIFE = "a rollout relies on how a worker starts and ends"
+SOCKET = "systemd passes a worker the socket of its port"
+PLACE = "a worker runs in its release"
+
+REFUSED = {
+    "User": USER,
+    "Group": USER,
+    "SupplementaryGroups": USER,
+    "DynamicUser": USER,
+    "PAMName": USER,
+    "ExecStart": NO_CODE,
+    "ExecStartPre": NO_CODE,
+    "ExecStartPost": NO_CODE,
+    "ExecCondition": NO_CODE,
+    "ExecReload": NO_CODE,
+    "ExecStop": NO_CODE,
+    "ExecStopPost": NO_CODE,
+    "NoNewPrivileges": RIGHTS,
+    "AmbientCapabilities": RIGHTS,
+    "CapabilityBoundingSet": RIGHTS,
+    "PrivateUsers": RIGHTS,
+    "RestrictSUIDSGID": RIGHTS,
+    "PermissionsStartOnly": RIGHTS,
+    "Delegate": RIGHTS,
+    "Slice": "the pool's slice has its limits",
+    "Sockets": SOCKET,
+    "NonBlocking": SOCKET,
+    "StandardInput": SOCKET,
+    "Type": LIFE,
+    "NotifyAccess": LIFE,
+    "Restart": LIFE,
+    "RestartSec": LIFE,
+    "KillMode": LIFE,
+    "KillSignal": LIFE,
+    "TimeoutSec": LIFE,
+    "RuntimeMaxSec": LIFE,
+    "StartLimitBurst": LIFE,
+    "RootDirectory": PLACE,
+    "RootImage": PLACE,
+    "WorkingDirectory": PLACE,
+    "RuntimeDirectory": "a worker's control socket is there",
+    "StandardError": "a rollout that fails shows what the worker wrote to the journal",
+    "Environment": "use aroundtheworld_environment",
+    "EnvironmentFile": "use aroundtheworld_environment",
+    "UnsetEnvironment": "use aroundtheworld_environment",
+    "TimeoutStartSec": "use the pool's setting start_timeout",
+    "TimeoutStopSec": "use the pool's setting drain_timeout",
+    "WatchdogSec": "use the pool's setting watchdog",
+    "Nice": "use the pool's setting nice",
+    "CPUSchedulingPolicy": "use the pool's setting cpu_scheduling",
+    "OOMScoreAdjust": "use the pool's setting oom_score_adjust",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED.items())
+def test_a_directive_that_breaks_a_promise_is_refused_with_the_reason(name, reason):
+    (problem,) = problems_with(pools(admin={"unit": {name: "x"}}))
+    assert problem.startswith(f"aroundtheworld_pools[1].unit.{name}: is not allowed; ")
+    assert reason in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "it must be a text, a number, true or false, or a list of them"),
+        ([], "it must be a text, a number, true or false, or a list of them"),
+        (None, "it must be a text, a number, true or false, or a list of them"),
+        ({"a": 1}, "it must be a text, a number, true or false, or a list of them"),
+        ([["a"]], "it must be a text, a number, true or false, or a list of them"),
+        ("a\nUser=root", "it must be one line, without control characters"),
+        (["b", "a\rb"], "it must be one line, without control characters"),
+        ("a\\", "it must not end with a backslash, which would take the next line too"),
+        (" ", "it must be a text, a number, true or false, or a list of them"),
+    ],
+)
+def test_a_value_that_is_not_one_line_is_refused(value, reason):
+    (problem,) = problems_with(pools(admin={"unit": {"LimitNOFILE": value}}))
+    assert problem.startswith("aroundtheworld_pools[1].unit.LimitNOFILE: ")
+    assert reason in problem
+
+
+@pytest.mark.parametrize("name", ["", "user", "Limit NOFILE", "Nice=1\nUser", "[Install]", 5, "#A"])
+def test_what_is_no_name_of_a_directive_is_refused(name):
+    (problem,) = problems_with(pools(admin={"unit": {name: "x"}}))
+    assert problem.startswith(f"aroundtheworld_pools[1].unit: the name {name!r} is not allowed")
+    assert "as in LimitNOFILE" in problem
+
+
+def test_all_other_directives_are_added_to_the_units_of_the_pools_workers():
+    unit = {
+        "LimitNOFILE": 65536,
+        "MemoryDenyWriteExecute": False,
+        "ReadWritePaths": ["/srv/films", "-/srv/music"],
+        "CPUQuota": "50%",
+    }
+    variables = {"aroundtheworld_pools": [PUBLIC, {**ADMIN, "unit": unit, "ports": [10004, 10005]}]}
+    plan, units = units_of(variables)
+    assert problems_with(variables) == []
+    lines = [
+        "LimitNOFILE=65536",
+        "MemoryDenyWriteExecute=no",
+        "ReadWritePaths=/srv/films",
+        "ReadWritePaths=-/srv/music",
+        "CPUQuota=50%",
+    ]
+    assert [pool["directives"] for pool in plan["pools"]] == [[], lines]
+    for port in (10004, 10005):
+        drop_in = units[f"aroundtheworld@{port}.service.d/pool.conf"]
+        found = drop_in.sections["Service"]
+        assert [f"{name}={value}" for name in unit for value in found[name]] == lines
+    public = units["aroundtheworld@10001.service.d/pool.conf"].sections["Service"]
+    assert not set(unit) & set(public)
