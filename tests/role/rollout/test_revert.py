@@ -172,19 +172,21 @@ def test_the_rollout_that_is_disturbed_is_seen_to_the_end(host, run):
         assert (kind, host.counts[kind]) in EVENTS
 
 
-def test_a_second_signal_does_not_break_the_revert(host, run):
+@pytest.mark.parametrize("disturbance", ["TERM", "a bug"])
+def test_a_signal_does_not_break_the_revert(host, run, disturbance):
     run()
     files = host.snapshot()[0]
+    disturb, message = DISTURBANCES[disturbance]
 
-    def again():
+    def begin_the_revert():
         host.disturbed = ("call", host.counts["call"] + 3, DISTURBANCES["INT"][0])
-        os.kill(os.getpid(), signal.SIGTERM)
+        disturb()
 
     host.counts.clear()
-    host.disturbed = ("call", 12, again)
-    with pytest.raises(run.failed, match="SIGTERM"):
+    host.disturbed = ("call", 12, begin_the_revert)
+    with pytest.raises(run.failed, match=message):
         run(SECOND)
-    assert host.disturbed is None  # it came
+    assert host.disturbed is None  # the signal came
     assert host.releases() == EVERY_WORKER_ON_FIRST
     assert host._files() == files
 
