@@ -60,7 +60,7 @@ def site_text(port: int) -> Callable[..., str]:
     """Return what returns the configuration of a site."""
 
     def site_text(
-        body: str = "one", names: str = "shop.example", more: str = "", port: int = port
+        body: str = "first", names: str = "shop.example", more: str = "", port: int = port
     ) -> str:
         return f"""{belongings.mark("shop")}
         server {{

@@ -50,7 +50,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(port: int, path: str, host: str, address: str = "127.0.0.1") -> tuple[int, str]:
+def fetch(port: int, path: str, host: str, address: str = "127.0.0.1") -> tuple[int, str]:
     """Return status and body of a request whose path goes over the wire as it is."""
     connection = http.client.HTTPConnection(address, port, timeout=10)
     connection.request("GET", path, headers={"Host": host, "Connection": "close"})
@@ -94,7 +94,7 @@ class Host:
         }
         self.main.write_text(MAIN.format(root=root, temporary=self.temporary, **parts))
         self.enabled = True
-        self.told: list[str] = []
+        self.verbs: list[str] = []
         self.ignores_reloads = False
         self.fails = ""  # a verb that systemctl refuses
 
@@ -167,7 +167,7 @@ class Host:
             enabled = "enabled" if self.enabled else "disabled"
             return 0, f"ActiveState={active}\nUnitFileState={enabled}\nMainPID={self.pid}\n", ""
         assert command[2:] == ["--quiet", "nginx.service"]
-        self.told.append(verb)
+        self.verbs.append(verb)
         if verb == self.fails:
             return 1, "", "Job for nginx.service failed."
         if verb in ("enable", "disable"):

@@ -8,7 +8,7 @@ import threading
 import pytest
 from ansible.module_utils.aroundtheworld.nginx import change, service, site
 
-from tests.role.nginx.process import NGINX_ORG, ask, needs_nginx, paths
+from tests.role.nginx.process import NGINX_ORG, fetch, needs_nginx, paths
 
 pytestmark = needs_nginx
 
@@ -22,32 +22,32 @@ def test_the_site_is_written_linked_and_served(host, run, port):
         f"remove {default}",
         "reload nginx.service",
     ]
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
     assert (enabled.resolve(), host.pid) == (available, main)
     assert not default.exists()
 
 
 def test_a_second_run_does_nothing(host, run):
     run()
-    host.told.clear()
+    host.verbs.clear()
     result = run()
-    assert (result["changed"], result["steps"], host.told) == (False, [], [])
+    assert (result["changed"], result["steps"], host.verbs) == (False, [], [])
 
 
 def test_another_content_is_served_when_the_run_has_ended(host, run, port, site_text):
     for number in range(5):
         run(site_text(f"body-{number}"))
-        assert ask(port, "/", "shop.example") == (200, f"body-{number}")
+        assert fetch(port, "/", "shop.example") == (200, f"body-{number}")
 
 
-def test_no_request_is_lost_while_nginx_reads_again(host, run, port, site_text):
+def test_no_request_is_lost_while_nginx_reloads(host, run, port, site_text):
     run()
     leave, seen = threading.Event(), []
 
     def visit():
         while not leave.is_set():
             try:
-                seen.append(ask(port, "/", "shop.example")[0])
+                seen.append(fetch(port, "/", "shop.example")[0])
             except OSError as error:
                 seen.append(repr(error))
 
@@ -65,8 +65,8 @@ def test_nginx_that_does_not_run_is_enabled_and_started(make_host, run, port):
     host = make_host(running=False)
     host.enabled = False
     assert run()["steps"][-2:] == ["enable nginx.service", "start nginx.service"]
-    assert host.told == ["enable", "start"]
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert host.verbs == ["enable", "start"]
+    assert fetch(port, "/", "shop.example") == (200, "first")
 
 
 # --- What nginx runs is what counts ---
@@ -75,23 +75,23 @@ def test_nginx_that_does_not_run_is_enabled_and_started(make_host, run, port):
 def test_a_configuration_that_nginx_has_not_read_yet_is_read(host, run, port, site_text):
     run()
     # As of a run that was killed between the file and the reload, long ago.
-    text = site.identified(site_text("two"))
+    text = site.identified(site_text("second"))
     paths(host)[0].write_text(text)
     os.utime(paths(host)[0], (1, 1))
-    assert run(site_text("two"))["steps"] == ["reload nginx.service"]
-    assert ask(port, "/", "shop.example") == (200, "two")
+    assert run(site_text("second"))["steps"] == ["reload nginx.service"]
+    assert fetch(port, "/", "shop.example") == (200, "second")
 
 
 def test_a_worker_of_nginx_that_died_and_came_back_proves_nothing(host, run, port, site_text):
     run()
-    paths(host)[0].write_text(site.identified(site_text("two")))
+    paths(host)[0].write_text(site.identified(site_text("second")))
     before = service.Service(host.run).workers()
     os.kill(min(before), signal.SIGKILL)
     host.until(lambda: len(service.Service(host.run).workers() - before) == 1)
-    assert run(site_text("two"))["steps"] == ["reload nginx.service"]
-    assert ask(port, "/", "shop.example") == (200, "two")
+    assert run(site_text("second"))["steps"] == ["reload nginx.service"]
+    assert fetch(port, "/", "shop.example") == (200, "second")
     os.kill(min(service.Service(host.run).workers()), signal.SIGKILL)
-    assert not run(site_text("two"))["changed"]
+    assert not run(site_text("second"))["changed"]
 
 
 def test_a_run_is_green_only_when_the_site_has_answered_to_its_names(host, run, port):
@@ -101,11 +101,11 @@ def test_a_run_is_green_only_when_the_site_has_answered_to_its_names(host, run, 
     with pytest.raises(run.failed, match=r"http://shop\.example/\.shop/nginx.*blog\.conf:1"):
         run()
     assert host.files() == before
-    assert ask(port, "/", "shop.example") == (200, "blog")
+    assert fetch(port, "/", "shop.example") == (200, "blog")
     assert host.restarts()
 
 
-def test_a_site_that_a_neighbour_has_taken_over_is_told_of_also_when_nothing_changed(
+def test_a_site_that_a_neighbour_has_taken_over_is_reported_also_when_nothing_changed(
     host, run, port, site_text
 ):
     run(site_text(names="shop.example www.shop.example"))
@@ -114,40 +114,44 @@ def test_a_site_that_a_neighbour_has_taken_over_is_told_of_also_when_nothing_cha
     service.Service(host.run).reload(None)
     with pytest.raises(run.failed, match=r"www\.shop\.example.* 404, .*blog\.conf:1"):
         run(site_text(names="shop.example www.shop.example"))
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
 
 
 def test_a_neighbour_may_have_the_loopback_address_for_itself(host, run, port):
-    others = [one for one in service.own_addresses() if not one.startswith("127.") and "." in one]
+    others = [
+        address
+        for address in service.own_addresses()
+        if not address.startswith("127.") and "." in address
+    ]
     if not others:
         pytest.skip("this machine has no other address")
     neighbour = host.etc / "conf.d" / "status.conf"
     neighbour.write_text(f"server {{ listen 127.0.0.1:{port}; return 403; }}")
     run()
-    assert ask(port, "/", "shop.example")[0] == 403
-    assert ask(port, "/", "shop.example", others[0]) == (200, "one")
+    assert fetch(port, "/", "shop.example")[0] == 403
+    assert fetch(port, "/", "shop.example", others[0]) == (200, "first")
 
 
 @pytest.mark.parametrize(
-    ("name", "asked"),
+    ("name", "host_name"),
     [("_", "shop.invalid"), ("*.shop.example", "shop.shop.example"), ("a.example", "a.example")],
 )
-def test_every_kind_of_name_has_a_host_name_to_ask_for(name, asked, site_text):
+def test_every_kind_of_name_has_a_host_name_to_ask_for(name, host_name, site_text):
     text = site.identified(site_text(names=name, port=8080))
     probe = site.Probe.of(text, "shop")
-    assert (probe.names, probe.port, probe.ipv6) == ((asked,), 8080, False)
+    assert (probe.names, probe.port, probe.ipv6) == ((host_name,), 8080, False)
     assert site.ID.fullmatch(probe.id)
 
 
 def test_check_mode_changes_nothing_and_shows_what_would_change(host, run, site_text):
-    run(site_text("two"))
+    run(site_text("second"))
     files = host.files()
-    host.told.clear()
+    host.verbs.clear()
     result = run(check=True)
     assert result["changed"]
-    assert "200 two" in result["diff"][0]["before"]
-    assert "200 one" in result["diff"][0]["after"]
-    assert (host.files(), host.told) == (files, [])
+    assert "200 second" in result["diff"][0]["before"]
+    assert "200 first" in result["diff"][0]["after"]
+    assert (host.files(), host.verbs) == (files, [])
 
 
 def test_check_mode_copes_with_a_host_that_has_no_nginx(make_host, run, monkeypatch):
@@ -177,7 +181,7 @@ def test_where_only_conf_d_is_included_the_site_is_there(make_host, run, port):
     host = make_host(includes=NGINX_ORG)
     file = host.etc / "conf.d" / "shop.conf"
     assert run()["steps"] == [f"write {file}", "reload nginx.service"]
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
     assert not run()["changed"]
     assert [path.name for path in host.etc.iterdir() if path.is_dir()] == ["conf.d"]
     assert run("")["steps"] == [f"remove {file}", "reload nginx.service"]
@@ -201,7 +205,7 @@ def test_a_site_moves_with_what_nginx_includes(make_host, run, port):
     run()
     assert (host.etc / "conf.d" / "shop.conf").exists()
     assert not any(os.path.lexists(path) for path in paths(host)[:2])
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
     assert not run()["changed"]
 
 
@@ -221,7 +225,7 @@ def test_another_directory_that_http_includes_is_taken(make_host, run, port, inc
     host.start()
     run()
     assert (host.etc / directory / "shop.conf").exists()
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import socket
 import pytest
 from ansible.module_utils.aroundtheworld.nginx import service, states
 
-from tests.role.nginx.process import ask, needs_nginx
+from tests.role.nginx.process import fetch, needs_nginx
 
 pytestmark = needs_nginx
 
@@ -18,15 +18,15 @@ def test_a_configuration_that_is_refused_leaves_everything_as_it_was(
     host, run, port, before, more, site_text
 ):
     if before == "deployed":
-        run(site_text("two"))
+        run(site_text("second"))
     files = host.files()
-    host.told.clear()
+    host.verbs.clear()
     with pytest.raises(run.failed, match=r"sever|nowhere"):
         run(site_text(more=more))
-    assert (host.files(), host.told) == (files, [])
+    assert (host.files(), host.verbs) == (files, [])
     assert host.restarts()
     run()
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
 
 
 def test_what_is_refused_only_beside_the_others_leaves_everything_as_it_was(host, run, site_text):
@@ -39,15 +39,15 @@ def test_what_is_refused_only_beside_the_others_leaves_everything_as_it_was(host
 
 
 def test_a_port_that_nginx_cannot_bind_leaves_everything_as_it_was(host, run, port, site_text):
-    run(site_text("two"))
+    run(site_text("second"))
     files, workers = host.files(), service.Service(host.run).workers()
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        wanted = site_text(port=taken.getsockname()[1])
+        content = site_text(port=taken.getsockname()[1])
         with pytest.raises(run.failed, match=r"bind\(\) to .* failed") as failure:
-            run(wanted)
+            run(content)
         assert str(failure.value).endswith("nginx continues with that.")
         assert host.files() == files
-        assert ask(port, "/", "shop.example") == (200, "two")
+        assert fetch(port, "/", "shop.example") == (200, "second")
         assert host.restarts()
     assert workers
 
@@ -65,20 +65,20 @@ def test_a_first_start_that_fails_leaves_nothing_that_would_stop_nginx(make_host
 
 @pytest.mark.parametrize("verb", ["reload", "enable"])
 def test_a_verb_that_systemd_refuses_leaves_everything_as_it_was(host, run, port, verb, site_text):
-    run(site_text("two"))
+    run(site_text("second"))
     host.enabled = verb != "enable"
     files, host.fails = host.files(), verb
     with pytest.raises(run.failed, match=f"systemctl {verb} nginx.service failed"):
         run()
     assert host.files() == files
-    assert ask(port, "/", "shop.example") == (200, "two")
+    assert fetch(port, "/", "shop.example") == (200, "second")
     assert host.restarts()
 
 
 def test_a_reload_that_does_not_come_about_leaves_everything_as_it_was(
     host, run, port, monkeypatch, site_text
 ):
-    run(site_text("two"))
+    run(site_text("second"))
     files = host.files()
     monkeypatch.setattr(service.Service.reload, "__defaults__", (0.3,))
     host.ignores_reloads = True
@@ -87,14 +87,14 @@ def test_a_reload_that_does_not_come_about_leaves_everything_as_it_was(
     assert host.files() == files
     host.ignores_reloads = False
     run()
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_run_that_is_ended_by_a_signal_leaves_everything_as_it_was(
     host, run, port, number, monkeypatch, site_text
 ):
-    run(site_text("two"))
+    run(site_text("second"))
     files = host.files()
     whole = service.Service.reload
 
@@ -107,12 +107,12 @@ def test_a_run_that_is_ended_by_a_signal_leaves_everything_as_it_was(
     with pytest.raises(run.failed, match=signal.Signals(number).name):
         run()
     assert host.files() == files
-    assert ask(port, "/", "shop.example") == (200, "two")
+    assert fetch(port, "/", "shop.example") == (200, "second")
     assert host.restarts()
 
 
 def test_an_unexpected_error_leaves_everything_as_it_was(host, run, monkeypatch, site_text):
-    run(site_text("two"))
+    run(site_text("second"))
     files = host.files()
     monkeypatch.setattr(service.Service, "try_all", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):

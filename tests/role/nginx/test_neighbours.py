@@ -1,4 +1,4 @@
-"""What the plan says of an nginx that has others' sites already; each of them is a real one."""
+"""What the plan finds in an nginx that has others' sites already; it and they are real."""
 
 import json
 import re
@@ -7,11 +7,7 @@ import pytest
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.layout import CLAIM
 from ansible.module_utils.aroundtheworld.nginx import examine
-from ansible.module_utils.aroundtheworld.nginx.configuration import (
-    Configuration,
-    complaint,
-    matches,
-)
+from ansible.module_utils.aroundtheworld.nginx.configuration import Configuration
 from ansible.module_utils.aroundtheworld.nginx.influences import warnings
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, Neighbourhood
 
@@ -29,7 +25,7 @@ def port():
 
 @pytest.fixture
 def look(tmp_path, port, monkeypatch):
-    """Returns what the plan learns of a host on which files of conf.d say something."""
+    """Returns a function that returns what the plan finds on a host with these files in conf.d."""
     monkeypatch.setattr(examine, "program", lambda: NGINX)
 
     def look(*files, names=NAMED, ipv6=False, remove_default=True, claims=(), **more):
@@ -80,13 +76,13 @@ def test_an_nginx_as_its_package_brings_it_is_fit(look, layout, names):
         "proxy_buffering off; proxy_intercept_errors on; expires 1y; ssi on; auth_basic off;",
     ],
 )
-def test_a_neighbour_that_is_in_nobodys_way_is_not_told_of(look, text):
+def test_a_neighbour_that_does_no_harm_is_not_reported(look, text):
     found = look(text)
     assert (found["problems"], found["warnings"]) == ([], [])
 
 
 @pytest.mark.parametrize(
-    ("text", "names", "said"),
+    ("text", "names", "expected"),
     [
         (
             "server { listen %(port)d; server_name shop.example; }",
@@ -138,9 +134,9 @@ def test_a_neighbour_that_is_in_nobodys_way_is_not_told_of(look, text):
         ("limit_req_zone $uri zone=shop_x:1m rate=1r/s;", NAMED, "limit_req_zone 'shop_x'"),
     ],
 )
-def test_a_neighbour_in_the_way_is_named_with_its_file(look, text, names, said):
+def test_a_neighbour_in_the_way_is_named_with_its_file(look, text, names, expected):
     (problem,) = look(text, names=names)["problems"]
-    assert re.search(said, problem), problem
+    assert re.search(expected, problem), problem
     assert "other0.conf:1" in problem
     assert problem.startswith("aroundtheworld_")
 
@@ -200,7 +196,7 @@ def test_a_socket_for_both_families_is_shared(look):
 
 
 @pytest.mark.parametrize(
-    ("text", "where", "said"),
+    ("text", "where", "expected"),
     [
         ("deny 192.0.2.1; add_header X-A b;", "http", "add_header .*deny|deny .*add_header"),
         ("sub_filter a b;", "http", "sub_filter"),
@@ -220,7 +216,7 @@ def test_a_socket_for_both_families_is_shared(look):
         ),
     ],
 )
-def test_what_a_site_is_subject_to_is_said_by_name_and_place(look, port, text, where, said):
+def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, where, expected):
     if where == "any":
         # An address that the host does not have; nginx would not bind it.
         configuration = Configuration.of({"/x/nginx.conf": "http { %s }" % (text % {"port": port})},
@@ -245,7 +241,7 @@ def test_what_a_site_is_subject_to_is_said_by_name_and_place(look, port, text, w
         intent = Intent("shop", port, NAMED, ipv6=False)
         found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)["warnings"]
     (warning,) = found
-    assert re.search(said, warning), warning
+    assert re.search(expected, warning), warning
     assert re.search(r"\.conf:\d+", warning)
 
 
@@ -255,7 +251,7 @@ def test_warnings_are_a_few_lines_at_most(look):
     assert "and 94 more" in warning
 
 
-def test_what_is_broken_already_is_said_with_its_file(look, monkeypatch):
+def test_what_is_broken_already_is_named_with_its_file(look, monkeypatch):
     look()
     (look.host.etc / "conf.d" / "broken.conf").write_text("\nsever {}\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
@@ -345,7 +341,7 @@ def test_a_name_that_is_too_long_for_nginx_is_refused_and_no_shorter_one(look, p
         assert examine.examine(host.run, intent, host.etc, host.own)["problems"] == []
 
 
-def test_an_nginx_by_hand_is_told_of(look, port, monkeypatch):
+def test_an_nginx_that_was_started_by_hand_is_reported(look, port, monkeypatch):
     monkeypatch.setattr(examine, "strangers", lambda port: [812])
     (problem,) = look()["problems"]
     assert "an nginx that nginx.service did not start (process 812)" in problem
@@ -358,64 +354,3 @@ def test_a_host_without_nginx_has_nothing_to_tell(look, monkeypatch):
     found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
     assert nothing(found)
     assert not found["there"]
-
-
-# --- How nginx's configuration hangs together ---
-
-
-FILES = {
-    "/n/nginx.conf": "include mods/*.conf;\nhttp { include mime.types; include /n/conf.d/*; }",
-    "/n/mods/a.conf": "stream { server { listen 99; } }",
-    "/n/mime.types": "types { text/html html; }",
-    "/n/conf.d/one": "server { listen 80; server_name a.example; }\ninclude conf.d/deep/two;",
-    "/n/conf.d/deep/two": "server { listen *:80 default_server; include conf.d/deep/three; }",
-    "/n/conf.d/deep/three": "server_name *.example;",
-}
-
-
-def test_includes_are_followed_wherever_they_are():
-    found = Configuration.of(FILES, "/n/nginx.conf")
-    assert [server.names for server in found.servers] == [("a.example",), ("*.example",)]
-    assert [listen.port for listen in found.streams] == [99]
-    assert [one.args[0] for one in found.http_includes] == [
-        "mime.types",
-        "/n/conf.d/*",
-        "conf.d/deep/two",
-    ]
-    assert found.includes_of("/n/conf.d/shop.conf") == 1
-    assert found.includes_of("/n/mods/shop.conf") == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "server"),
-    [("a.example", "a.example"), ("b.example", "*.example"), ("c.test", "*.example")],
-)
-def test_the_server_that_nginx_would_choose_is_known(name, server):
-    found = Configuration.of(FILES, "/n/nginx.conf").server_for(name, "127.0.0.1", 80)
-    assert found.names == (server,)
-
-
-@pytest.mark.parametrize(
-    ("path", "pattern", "fits"),
-    [
-        ("/a/b.conf", "/a/*.conf", True),
-        ("/a/b/c.conf", "/a/*.conf", False),
-        ("/a/.b.conf", "/a/*.conf", False),
-        ("/a/.b.conf", "/a/.*.conf", True),
-        ("/a/b/c", "/a/*/c", True),
-        ("/a/s.conf", "/a/[!s]*", False),
-    ],
-)
-def test_a_pattern_fits_as_the_shell_has_it(path, pattern, fits):
-    assert matches(path, pattern) is fits
-
-
-def test_what_nginx_complains_of_is_said_once_and_without_the_rest():
-    text = (
-        'nginx: [warn] conflicting server name "a" on 0.0.0.0:80, ignored\n'
-        '2026/11/26 01:35:44 [emerg] 18#18: unknown directive "x" in /etc/nginx/a.conf:1\n'
-        'nginx: [emerg] unknown directive "x" in /etc/nginx/a.conf:1\n'
-        "nginx: configuration file /etc/nginx/nginx.conf test failed\n"
-    )
-    assert complaint(text) == 'unknown directive "x" in /etc/nginx/a.conf:1'
-    assert complaint("nginx: killed\n") == "nginx: killed"

@@ -6,7 +6,7 @@ import os
 import pytest
 from ansible.module_utils.aroundtheworld.nginx import service, site
 
-from tests.role.nginx.process import ask, needs_nginx, paths
+from tests.role.nginx.process import fetch, needs_nginx, paths
 
 pytestmark = needs_nginx
 
@@ -38,7 +38,7 @@ def test_a_default_site_that_is_somebodys_own_stays(host, run, whose):
     for content in (None, ""):
         run(content)
         assert os.path.lexists(default)
-        assert ask(host.default_port, "/", "x")[1] == "own"
+        assert fetch(host.default_port, "/", "x")[1] == "own"
 
 
 def test_a_site_is_removed_and_the_welcome_page_is_there_again(host, run):
@@ -49,7 +49,7 @@ def test_a_site_is_removed_and_the_welcome_page_is_there_again(host, run):
     steps = [f"remove {enabled}", f"remove {available}", f"link {default}", "reload nginx.service"]
     assert run("")["steps"] == steps
     assert host.files() == before
-    assert ask(host.default_port, "/", "x") == (200, "welcome")
+    assert fetch(host.default_port, "/", "x") == (200, "welcome")
     assert run("")["changed"] is False
 
 
@@ -96,7 +96,7 @@ def test_half_a_site_is_removed_as_well(host, run, port, half):
 
 def _answers(port):
     try:
-        return ask(port, "/", "shop.example")
+        return fetch(port, "/", "shop.example")
     except OSError:
         return None
 
@@ -120,15 +120,15 @@ def test_a_site_that_nginx_cannot_do_without_stays(host, run, port, site_text):
     with pytest.raises(run.failed, match="proxy_pass_x"):
         run("")
     assert host.files() == files
-    assert ask(port, "/", "shop.example") == (200, "one")
+    assert fetch(port, "/", "shop.example") == (200, "first")
 
 
 def test_nginx_that_does_not_run_is_not_started_for_a_removal(host, run):
     run()
     host.stop()
-    host.told.clear()
+    host.verbs.clear()
     run("")
-    assert host.told == []
+    assert host.verbs == []
     assert not paths(host)[0].exists()
 
 

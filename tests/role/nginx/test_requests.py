@@ -1,6 +1,6 @@
-"""What becomes of a request between a visitor and a worker, beside neighbours of every kind.
+"""What nginx does with a request between a visitor and a worker, beside all kinds of neighbours.
 
-nginx and the rendered site are real, the workers say what they heard.
+nginx and the rendered site are real; the workers respond with what they received.
 """
 
 import http.client
@@ -18,14 +18,14 @@ from tests.role.nginx.process import Host, free_port, needs_nginx, placed
 
 pytestmark = needs_nginx
 
-# Everything about a request that nginx asks the first server of the address for.
+# Everything about a request that the first server of the address decides.
 FIRST = """server {{
     listen {port} default_server; listen [::]:{port} default_server; server_name blog.example;
     merge_slashes {merges}; underscores_in_headers on; ignore_invalid_headers off;
     return 200 blog;
 }}
 """
-# What an http block may say for all of its servers, each against a promise.
+# What an http block may set for all of its servers, each against a promise.
 HOSTILE = """
     merge_slashes off; underscores_in_headers on; ignore_invalid_headers off;
     proxy_buffering off; proxy_request_buffering off; proxy_intercept_errors on;
@@ -47,33 +47,33 @@ HOSTILE = """
 
 
 class Worker(ThreadingHTTPServer):
-    """Answers every request with what it heard, and keeps a list of that."""
+    """Responds to every request with what it received, and keeps a list of that."""
 
     daemon_threads = True
 
     def __init__(self, pool):
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.pool, self.heard = pool, []
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pool, self.requests = pool, []
         self.gate = threading.Event()
         self.gate.set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-class Answers(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self):
+    def respond(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-        heard = {
+        request = {
             "pool": self.server.pool,
             "method": self.command,
             "path": self.path,
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
             "body": body,
         }
-        self.server.heard.append(heard)
+        self.server.requests.append(request)
         self.server.gate.wait(10)
-        status, headers, text = SPECIAL.get(self.path, (200, {}, json.dumps(heard)))
+        status, headers, text = SPECIAL.get(self.path, (200, {}, json.dumps(request)))
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -81,7 +81,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text.encode())
 
-    do_GET = do_POST = answer  # noqa: N815 - as http.server calls them
+    do_GET = do_POST = respond  # noqa: N815 - as http.server calls them
 
     def log_message(self, *_):
         pass
@@ -103,7 +103,7 @@ class Site:
     def __init__(self, host, port, workers, home):
         self.host, self.port, self.workers, self.home = host, port, workers, home
 
-    def ask(self, path, method="GET", headers=(), body=None, address="127.0.0.1"):
+    def fetch(self, path, method="GET", headers=(), body=None, address="127.0.0.1"):
         connection = http.client.HTTPConnection(address, self.port, timeout=20)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -119,8 +119,8 @@ class Site:
         finally:
             connection.close()
 
-    def heard(self, *arguments, **more):
-        status, _, text = self.ask(*arguments, **more)
+    def received(self, *arguments, **more):
+        status, _, text = self.fetch(*arguments, **more)
         assert status == 200, text
         return json.loads(text)
 
@@ -138,7 +138,7 @@ def make_site(tmp_path):
         workers = {pool: Worker(pool) for pool in ("public", "admin")}
         ports = {pool: worker.server_address[1] for pool, worker in workers.items()}
         port = free_port()
-        given = {
+        variables = {
             "aroundtheworld_home": str(home),
             "aroundtheworld_http_port": port,
             "aroundtheworld_server_names": list(names),
@@ -156,7 +156,7 @@ def make_site(tmp_path):
                 {"url": "/static/", "directory": "x"},
             ],
         }
-        text = render("site.conf.j2", variables_for(given, dual_stack=dual_stack))
+        text = render("site.conf.j2", variables_for(variables, dual_stack=dual_stack))
         host = Host(tmp_path, http=http)
         (host.etc / "conf.d" / "blog.conf").write_text(neighbour.format(port=port, merges=merges))
         (host.etc / "sites-enabled" / "shop.conf").write_text(placed(identified(text), tmp_path))
@@ -173,7 +173,7 @@ def make_site(tmp_path):
             worker.server_close()
 
 
-# A path as it goes over the wire, the pool that gets it, and what that hears.
+# A path as it goes over the wire, the pool that gets it, and the path that the pool receives.
 PATHS = {
     "/": ("public", "/"),
     "//": ("public", "/"),
@@ -205,58 +205,58 @@ PATHS = {
 @pytest.mark.parametrize("merges", ["off", "on"])
 def test_a_path_reaches_its_pool_whatever_the_first_server_makes_of_slashes(make_site, merges):
     site = make_site(merges)
-    found = {path: site.heard(path) for path in PATHS}
-    assert {path: (one["pool"], one["path"]) for path, one in found.items()} == PATHS
+    found = {path: site.received(path) for path in PATHS}
+    assert {path: (request["pool"], request["path"]) for path, request in found.items()} == PATHS
 
 
 def test_a_path_with_slashes_without_end_is_refused_and_reaches_nobody(make_site):
     site = make_site()
     for path in ("//a" * 13, "/admin" + "//a" * 13, "//a" * 2000):
-        assert site.ask(path)[0] in (400, 414)
-    assert [worker.heard for worker in site.workers.values()] == [[], []]
+        assert site.fetch(path)[0] in (400, 414)
+    assert [worker.requests for worker in site.workers.values()] == [[], []]
 
 
 def test_what_is_sent_arrives_whole(make_site):
     body = "0123456789" * 5000
-    heard = make_site().heard("//admin/x", "POST", body=body)
-    assert (heard["pool"], heard["method"], heard["body"]) == ("admin", "POST", body)
+    request = make_site().received("//admin/x", "POST", body=body)
+    assert (request["pool"], request["method"], request["body"]) == ("admin", "POST", body)
 
 
 def test_files_are_found_by_such_a_path_too(make_site):
     site = make_site()
     for path in ("/static/a.css", "//static//a.css"):
-        assert site.ask(path)[::2] == (200, "body {}")
-    assert site.heard("//static/b.css")["path"] == "/static/b.css"
+        assert site.fetch(path)[::2] == (200, "body {}")
+    assert site.received("//static/b.css")["path"] == "/static/b.css"
 
 
 def test_a_closed_site_is_closed_for_such_a_path_and_the_admin_side_is_not(make_site):
     site = make_site()
-    assert site.ask("//x")[0] == 200
+    assert site.fetch("//x")[0] == 200
     (site.home / "maintenance.html").write_text("closed")
-    status, headers, text = site.ask("//x")
+    status, headers, text = site.fetch("//x")
     assert (status, headers["Retry-After"], text) == (503, "600", "closed")
-    assert site.heard("//admin")["pool"] == "admin"
+    assert site.received("//admin")["pool"] == "admin"
 
 
 def test_such_a_path_takes_one_of_a_busy_pools_places(make_site):
     site = make_site(places=1)
     admin = site.workers["admin"]
     admin.gate.clear()
-    first = threading.Thread(target=site.ask, args=("//admin//slow",))
+    first = threading.Thread(target=site.fetch, args=("//admin//slow",))
     first.start()
     deadline = time.monotonic() + 10
-    while not admin.heard and time.monotonic() < deadline:
+    while not admin.requests and time.monotonic() < deadline:
         time.sleep(0.01)
-    status, headers, text = site.ask("//admin//x")
+    status, headers, text = site.fetch("//admin//x")
     admin.gate.set()
     first.join()
     assert (status, headers["Retry-After"]) == (503, "5")
     assert "busy" in text
 
 
-# --- What a worker hears about the visitor ---
+# --- What a worker gets to know about the visitor ---
 
-# By which servers and frameworks learn about the client, or take the request for another one. From
+# Headers by which servers and frameworks learn about the client, or change the request. From
 # the sources of Tornado (httputil, httpserver: xheaders), Werkzeug (ProxyFix), gunicorn
 # (secure_scheme_headers, forwarder_headers), waitress (trusted_proxy_headers), uvicorn
 # (ProxyHeadersMiddleware), hypercorn (ProxyFixMiddleware), Django (SECURE_PROXY_SSL_HEADER,
@@ -288,18 +288,18 @@ def test_no_header_by_which_a_visitor_could_be_somebody_else_gets_through(make_s
     made_up = [
         (spelling, "evil")
         for name in BELIEVED.split()
-        for one in spellings(name)
-        for spelling in (one, one.upper())
+        for spelled in spellings(name)
+        for spelling in (spelled, spelled.upper())
     ]
-    heard = []
+    received = []
     for start in range(0, len(made_up), 40):
-        heard += site.heard("/", headers=made_up[start : start + 40])["headers"]
-    assert [name for name, value in heard if "evil" in value] == []
-    told = dict(heard)
-    assert told["x-real-ip"] == told["x-forwarded-for"] == "127.0.0.1"
-    assert told["x-forwarded-proto"] == "http"
-    assert told["host"] == "shop.example"
-    assert len(told["x-request-id"]) == 32
+        received += site.received("/", headers=made_up[start : start + 40])["headers"]
+    assert [name for name, value in received if "evil" in value] == []
+    headers = dict(received)
+    assert headers["x-real-ip"] == headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "http"
+    assert headers["host"] == "shop.example"
+    assert len(headers["x-request-id"]) == 32
 
 
 def test_every_other_header_gets_through(make_site):
@@ -309,8 +309,8 @@ def test_every_other_header_gets_through(make_site):
         ("Cookie", "a=b"),
         ("X-User-Id", "7"),
     ]
-    heard = make_site().heard("/", headers=own)["headers"]
-    assert {(name.lower(), value) for name, value in own} <= {tuple(one) for one in heard}
+    received = make_site().received("/", headers=own)["headers"]
+    assert {(name.lower(), value) for name, value in own} <= {tuple(pair) for pair in received}
 
 
 @pytest.mark.parametrize(
@@ -327,30 +327,34 @@ def test_every_other_header_gets_through(make_site):
     ],
 )
 def test_of_upgrades_only_the_one_to_a_websocket_is_passed_on(make_site, upgrade, passed):
-    asked = [
+    sent = [
         ("Upgrade", upgrade),
         ("Connection", "Upgrade, HTTP2-Settings"),
         ("HTTP2-Settings", "A"),
     ]
-    told = dict(make_site().heard("/", headers=asked)["headers"])
+    headers = dict(make_site().received("/", headers=sent)["headers"])
     expected = ("websocket", "upgrade", None) if passed else (None, None, None)
-    assert (told.get("upgrade"), told.get("connection"), told.get("http2-settings")) == expected
+    assert (
+        headers.get("upgrade"),
+        headers.get("connection"),
+        headers.get("http2-settings"),
+    ) == expected
 
 
 def test_a_visitor_of_ipv4_has_an_address_of_ipv4_in_a_socket_for_both(make_site):
     neighbour = "server {{ listen [::]:{port} ipv6only=off; server_name blog.example; }}"
     site = make_site(neighbour=neighbour, dual_stack=True)
-    told = dict(site.heard("/")["headers"])
-    assert told["x-real-ip"] == told["x-forwarded-for"] == "127.0.0.1"
+    headers = dict(site.received("/")["headers"])
+    assert headers["x-real-ip"] == headers["x-forwarded-for"] == "127.0.0.1"
     log = site.host.root / "aroundtheworld.access.log"
     give_up = time.monotonic() + 5
     while not log.read_text() and time.monotonic() < give_up:
         time.sleep(0.01)  # nginx writes the line after the answer
     assert json.loads(log.read_text().splitlines()[-1])["client"] == "127.0.0.1"
-    assert dict(site.heard("/", address="::1")["headers"])["x-real-ip"] == "::1"
+    assert dict(site.received("/", address="::1")["headers"])["x-real-ip"] == "::1"
 
 
-# --- What the http block says for all ---
+# --- What the http block sets for all ---
 
 
 @pytest.fixture
@@ -360,55 +364,55 @@ def hostile(make_site):
 
 
 def test_an_apps_answers_reach_its_visitors_as_they_are(hostile):
-    status, headers, text = hostile.ask("/busy")
+    status, headers, text = hostile.fetch("/busy")
     assert (status, headers["X-Own"], text) == (503, "kept", "the app's own")
-    assert hostile.ask("/nowhere")[::2] == (404, "the app's own 404")
-    assert hostile.ask("/moved")[1]["Location"] == "http://app.example/x"
-    assert hostile.ask("/cookie")[1]["Set-Cookie"] == "a=b; Path=/; Domain=app.example"
-    assert hostile.ask("/ssi")[2] == '<!--#echo var="uri" -->'
-    assert hostile.ask("/wide")[2] == "wide"
-    headers = hostile.ask("/")[1]
+    assert hostile.fetch("/nowhere")[::2] == (404, "the app's own 404")
+    assert hostile.fetch("/moved")[1]["Location"] == "http://app.example/x"
+    assert hostile.fetch("/cookie")[1]["Set-Cookie"] == "a=b; Path=/; Domain=app.example"
+    assert hostile.fetch("/ssi")[2] == '<!--#echo var="uri" -->'
+    assert hostile.fetch("/wide")[2] == "wide"
+    headers = hostile.fetch("/")[1]
     assert (headers["Expires"], headers["Cache-Control"]) == (None, None)
     assert headers["Server"] != "nginx" or "/" not in headers["Server"]
 
 
 def test_a_request_reaches_one_worker_once_and_whole(hostile):
     body = "x" * 30000
-    heard = hostile.heard("//admin//x", "POST", headers=[("X-Own", "1")], body=body)
-    assert (heard["pool"], heard["path"], heard["body"]) == ("admin", "/admin/x", body)
-    told = dict(heard["headers"])
-    assert told["x-own"] == "1"
-    assert "x-evil" not in told
-    assert [len(worker.heard) for worker in hostile.workers.values()] == [0, 1]
+    request = hostile.received("//admin//x", "POST", headers=[("X-Own", "1")], body=body)
+    assert (request["pool"], request["path"], request["body"]) == ("admin", "/admin/x", body)
+    headers = dict(request["headers"])
+    assert headers["x-own"] == "1"
+    assert "x-evil" not in headers
+    assert [len(worker.requests) for worker in hostile.workers.values()] == [0, 1]
 
 
 def test_a_long_answer_is_not_slow(hostile):
     began = time.monotonic()
     for _ in range(20):
-        hostile.heard("/")
+        hostile.received("/")
     assert time.monotonic() - began < 5
 
 
 def test_closing_and_opening_are_seen_at_once(hostile):
     page = hostile.home / "maintenance.html"
     for _ in range(2):
-        assert hostile.ask("/")[0] == 200
+        assert hostile.fetch("/")[0] == 200
         page.write_text("closed")
-        assert hostile.ask("/")[::2] == (503, "closed")
+        assert hostile.fetch("/")[::2] == (503, "closed")
         page.unlink()
-    assert hostile.ask("/")[0] == 200
+    assert hostile.fetch("/")[0] == 200
 
 
-def test_a_busy_pool_says_so_with_its_own_page(hostile):
+def test_a_busy_pool_has_its_own_page(hostile):
     admin = hostile.workers["admin"]
     admin.gate.clear()
-    first = threading.Thread(target=hostile.ask, args=("/admin/slow",))
+    first = threading.Thread(target=hostile.fetch, args=("/admin/slow",))
     first.start()
     deadline = time.monotonic() + 10
-    while not admin.heard and time.monotonic() < deadline:
+    while not admin.requests and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(1.2)  # longer than what the http block would wait for a worker
-    status, headers, text = hostile.ask("/admin/x")
+    status, headers, text = hostile.fetch("/admin/x")
     admin.gate.set()
     first.join()
     assert (status, headers["Retry-After"]) == (503, "5")
@@ -416,17 +420,17 @@ def test_a_busy_pool_says_so_with_its_own_page(hostile):
 
 
 def test_the_sites_own_files_are_served_with_their_own_settings(hostile):
-    status, headers, text = hostile.ask("/static/a.css")
+    status, headers, text = hostile.fetch("/static/a.css")
     assert (status, text) == (200, "body {}")
     assert headers["ETag"]
     assert headers["Expires"] is None
     assert headers["Cache-Control"] == "public, no-cache"
-    assert hostile.ask("/static/a.css", headers=[("If-None-Match", headers["ETag"])])[0] == 304
+    assert hostile.fetch("/static/a.css", headers=[("If-None-Match", headers["ETag"])])[0] == 304
 
 
-def test_the_site_says_which_configuration_nginx_runs(make_site):
+def test_the_site_reports_which_configuration_nginx_runs(make_site):
     site = make_site()
-    status, headers, text = site.ask("/.aroundtheworld/nginx")
+    status, headers, text = site.fetch("/.aroundtheworld/nginx")
     assert (status, headers["Cache-Control"]) == (200, "no-store")
     assert len(text.strip()) == 16
     assert text.strip() in (site.host.etc / "sites-enabled" / "shop.conf").read_text()

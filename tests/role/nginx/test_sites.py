@@ -13,7 +13,7 @@ pytestmark = needs_nginx
 
 
 def verdict(directory, *models):
-    """Return what nginx says of the sites together, an empty text when it accepts them."""
+    """Return nginx's messages about the sites together, an empty text when it accepts them."""
     (directory / "mime.types").write_text("types { text/html html; }\n")
     text = ""
     for number, model in enumerate(models):

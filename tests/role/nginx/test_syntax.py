@@ -12,7 +12,7 @@ from tests.role.rendered import parse_nginx
 
 
 def words(text):
-    return [(one.name, *one.args) for one in parse(text)]
+    return [(directive.name, *directive.args) for directive in parse(text)]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_blocks_are_nested_and_every_directive_knows_where_it_is():
     ((server),) = http.block
     (listen,) = server.block
     assert (listen.name, listen.args, listen.block) == ("listen", ("80",), None)
-    assert [one.where for one in (http, server, listen)] == [
+    assert [directive.where for directive in (http, server, listen)] == [
         "/etc/nginx/x:1",
         "/etc/nginx/x:3",
         "/etc/nginx/x:4",
@@ -54,8 +54,8 @@ def test_blocks_are_nested_and_every_directive_knows_where_it_is():
 
 
 def test_lines_are_counted_behind_words_and_comments_of_several_lines():
-    one, two = parse("log_format a 'b\n c\n' # \n;\nuser x;\n")
-    assert (one.line, two.line) == (1, 5)
+    first, second = parse("log_format a 'b\n c\n' # \n;\nuser x;\n")
+    assert (first.line, second.line) == (1, 5)
 
 
 def test_lua_code_is_passed_over():
@@ -119,7 +119,7 @@ USERS = ["a'b", "'a b'", '"a\\"b"', r"a\b", r"a\\b", "a#b", "${a}", "a}b", "'a;{
 @needs_nginx
 @pytest.mark.parametrize("word", USERS)
 def test_a_word_means_to_nginx_what_it_means_here(tmp_path, word):
-    """nginx says the name of a user that there is not, in quotation marks and as it was read."""
+    """nginx names a user that does not exist, in quotation marks and as it was read."""
     main = tmp_path / "nginx.conf"
     main.write_text(f"user {word};\nevents {{}}\n")
     done = subprocess.run(
