@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 from tornado.websocket import WebSocketClientConnection
 
 RUNNER = Path(__file__).parents[2] / "roles" / "aroundtheworld" / "files" / "runner"
@@ -107,20 +108,20 @@ class Worker:
                 stderr=stderr,
             )
 
-    def wait_notified(self, wanted: str, seconds: float = 10) -> float:
+    def wait_notified(self, expected: str, seconds: float = 10) -> float:
         """Return when (monotonic) a message with this line came; fail when none comes."""
         deadline = time.monotonic() + seconds
         while True:
             for moment, message in self.notified:
-                if wanted in message.splitlines():
+                if expected in message.splitlines():
                     return moment
             left = deadline - time.monotonic()
-            assert left > 0, f"no {wanted} in {self.notified}; {self.stderr()}"
+            assert left > 0, f"no {expected} in {self.notified}; {self.stderr()}"
             assert self.process.poll() is None or self.read_notified(0), self.stderr()
             self.read_notified(min(left, 0.1))
 
     def read_notified(self, seconds: float) -> bool:
-        """Collect one message if one comes within this time."""
+        """Collect a message if one comes within this time."""
         if not select.select([self._notify], [], [], seconds)[0]:
             return False
         self.notified.append((time.monotonic(), self._notify.recv(4096).decode()))
@@ -131,32 +132,34 @@ class Worker:
         return self
 
     def health(self) -> tuple[int, dict[str, Any]]:
-        return ask(self.control, "/health")
+        return request(self.control, "/health")
 
     def routes(self) -> dict[str, dict[str, Any]]:
-        """Return what it says of its routes, by pattern."""
-        said = ask(self.control, "/routes")[1]["routes"]
-        return {one["route"] or one["handler"]: one for one in said}
+        """Return what it has measured of its routes, by pattern."""
+        routes = request(self.control, "/routes")[1]["routes"]
+        return {route["route"] or route["handler"]: route for route in routes}
 
-    def wait_logged(self, wanted: str, seconds: float = 5) -> float:
+    def wait_logged(self, expected: str, seconds: float = 10) -> float:
         """Return when (monotonic) this appeared on its standard error."""
         deadline = time.monotonic() + seconds
-        while wanted not in self.stderr():
-            assert time.monotonic() < deadline, f"no {wanted!r} in: {self.stderr()}"
+        while expected not in self.stderr():
+            assert time.monotonic() < deadline, f"no {expected!r} in: {self.stderr()}"
             time.sleep(0.02)
         return time.monotonic()
 
     def accept(self) -> tuple[int, dict[str, Any]]:
-        return ask(self.control, "/accept", "POST")
+        return request(self.control, "/accept", "POST")
 
-    def wait_state(self, wanted: str, seconds: float = 5) -> None:
+    def wait_state(self, expected: str, seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if self.health()[1]["state"] == wanted:
-                    return
+            # httpx would not close the socket of a connection that is refused.
+            with socket.socket(socket.AF_UNIX) as probe:
+                listens = probe.connect_ex(str(self.control)) == 0
+            if listens and self.health()[1]["state"] == expected:
+                return
             time.sleep(0.02)
-        raise AssertionError(f"never {wanted}: {self.stderr()}")
+        raise AssertionError(f"never {expected}: {self.stderr()}")
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -178,27 +181,25 @@ class Worker:
         self._notify.close()
 
 
-def ask(control: Path, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
-    """Ask a control socket; times out after two seconds."""
-    status, _, body = ask_raw(control, path, method)
-    return status, json.loads(body)
+def request(control: Path, path: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
+    """Send a request to a control socket; return the status and the content."""
+    response = request_raw(control, path, method)
+    return response.status_code, response.json()
 
 
-def ask_raw(control: Path, path: str, method: str = "GET") -> tuple[int, str, str]:
-    """Ask a control socket; return status, content type and text."""
-    with private_client(control, timeout=2) as connection:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.headers["Content-Type"], response.read().decode()
+def request_raw(control: Path, path: str, method: str = "GET") -> httpx.Response:
+    """Send a request to a control socket; it times out after two seconds."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(control)), timeout=2) as client:
+        return client.request(method, f"http://worker{path}")
 
 
 @contextlib.contextmanager
-def private_client(path: Path, timeout: float = 10) -> Iterator[http.client.HTTPConnection]:
+def private_client(path: Path) -> Iterator[http.client.HTTPConnection]:
     """A connection to a UNIX socket, kept alive if the server does."""
     connection = http.client.HTTPConnection("worker")
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.sock.settimeout(timeout)
+        connection.sock.settimeout(10)
         connection.sock.connect(str(path))
         yield connection
     finally:
@@ -216,13 +217,13 @@ def client(sock: socket.socket) -> Iterator[http.client.HTTPConnection]:
 
 
 def get(connection: http.client.HTTPConnection, path: str = "/", **headers: str) -> Any:
-    """Send a GET and return the answer, JSON decoded where it is JSON."""
+    """Send a GET and return the content of the response, decoded where it is JSON."""
     connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
     return read(connection)
 
 
 def read(connection: http.client.HTTPConnection) -> Any:
-    """Read the answer to the request that was sent."""
+    """Read the response to the request that was sent."""
     response = connection.getresponse()
     body = response.read()
     assert response.status == 200, (response.status, body)

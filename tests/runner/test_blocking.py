@@ -1,4 +1,4 @@
-"""A worker knows for how long each route holds its loop, and says so while it does.
+"""A worker knows for how long each route holds its loop, and logs a block while it lasts.
 
 On a busy machine everything takes longer, and nothing takes less: what is measured is at least
 what was slept, and at most what went by for the test or what would be measured wrongly.
@@ -15,13 +15,14 @@ import time
 import harness
 import pytest
 from tornado.websocket import websocket_connect
+from waits import wait_until
 
 APP = "routed:make_app"
 
 
 @contextlib.contextmanager
-def asked(listening, path):
-    """Ask for it and do not wait for the answer until the end."""
+def requested(listening, path):
+    """Send a request, and read the response only at the end."""
     with harness.client(listening) as client:
         client.request("GET", path)
         yield client
@@ -36,24 +37,15 @@ def get(listening, *paths):
 
 
 def holds(worker, route, count=1):
-    """Return what is said of a route, when it has had this many requests."""
-    deadline = time.monotonic() + 2
-    while True:  # an answer arrives before all that its handler does is done
-        said = worker.routes()
-        if route in said and said[route]["holds"]["count"] >= count:
-            assert said[route]["holds"]["count"] == count
-            return said[route]["holds"]
-        assert time.monotonic() < deadline, said
-        time.sleep(0.02)
+    """Return for how long a route held the loop, when it has had this many requests."""
 
+    def read():
+        found = worker.routes().get(route, {"holds": {"count": 0}})["holds"]
+        return found if found["count"] >= count else None
 
-def wait_until(condition, seconds=5):
-    """Ask again and again, and return the first answer that is true."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return answer
+    found = wait_until(read)  # a response arrives before its handler has finished
+    assert found["count"] == count
+    return found
 
 
 def blocks(worker):
@@ -69,7 +61,8 @@ def test_requests_are_grouped_by_the_rule_that_they_matched(start, listening):
     get(listening, "/items/1", "/items/2?seconds=0.05", "/things/a/1", "/nothing", "/awaits")
     holds(worker, "/awaits")
     assert {
-        (one["route"], one["handler"]): one["holds"]["count"] for one in worker.routes().values()
+        (route["route"], route["handler"]): route["holds"]["count"]
+        for route in worker.routes().values()
     } == {
         ("/items/([0-9]+)", "routed.Item"): 2,
         ("/things/([a-z]+)/([0-9]+)", "routed.Item"): 1,
@@ -100,8 +93,8 @@ def test_a_request_is_measured_for_as_long_as_it_holds_the_loop(start, listening
 def test_waiting_does_not_hold_the_loop(start, listening):
     worker = start(APP).ready()
     get(listening, "/awaits?wait=0.7&before=0.3&after=0.4")
-    said = holds(worker, "/awaits")
-    assert 0.4 <= said["max"] < 0.7  # the longest in one go, because so long others had to wait
+    measured = holds(worker, "/awaits")
+    assert 0.4 <= measured["max"] < 0.7  # the longest step, because so long others had to wait
     assert 0.7 <= worker.routes()["/awaits"]["blocked_seconds"] < 1.4  # both
 
 
@@ -142,10 +135,10 @@ def test_every_message_of_a_websocket_counts(start, listening):
             assert await connection.read_message() == "done"
             await asyncio.sleep(0.1)  # or the next message is there before the loop turns
         await asyncio.sleep(0.6)  # not closed, and yet known
-        said = worker.routes()["/talks"]
-        assert said["websocket"]
-        assert 0.4 <= said["holds"]["max"] < 0.7
-        assert 0.7 <= said["blocked_seconds"] < 1.4
+        route = worker.routes()["/talks"]
+        assert route["websocket"]
+        assert 0.4 <= route["holds"]["max"] < 0.7
+        assert 0.7 <= route["blocked_seconds"] < 1.4
         assert "aroundtheworld_worker_websockets 1" in metrics(worker)
         await harness.hang_up(connection)
 
@@ -160,45 +153,45 @@ def test_who_checks_the_process_is_not_counted(start):
     assert worker.routes() == {}
 
 
-# --- a block is told of while it lasts ------------------------------------------------------------
+# --- a block is logged while it lasts -------------------------------------------------------------
 
 
 def test_a_block_is_logged_while_it_lasts_and_when_it_ends(start, listening):
     worker = start(APP, "--block-warn", "1").ready()
-    with asked(listening, "/items/7?seconds=2.5&token=secret"):
+    with requested(listening, "/items/7?seconds=2.5&token=secret"):
         worker.wait_logged("has been blocked for")
         worker.wait_logged("in pause")
-        said = worker.stderr()
+        log = worker.stderr()
         assert blocks(worker) == []  # it lasts still
         assert re.search(
             r"WARNING aroundtheworld_runner.blocking: the event loop has been blocked for "
             r"[12]\.\d s by Item\.get, route /items/\(\[0-9\]\+\) \(GET /items/7\), still in:",
-            said,
+            log,
         )
         # The stack: the handler's own frames, the innermost last, and nothing of the loop's.
-        frames = re.findall(r'File ".*/(\w+)\.py", line \d+, in (\w+)', said)
+        frames = re.findall(r'File ".*/(\w+)\.py", line \d+, in (\w+)', log)
         assert frames == [("web", "_execute"), ("routed", "get"), ("routed", "pause")]
-        assert "secret" not in said
+        assert "secret" not in log
     (seconds,) = wait_until(lambda: blocks(worker))
     assert seconds >= 2.5
     assert worker.stderr().count("has been blocked for") == 1
 
 
-def test_a_block_that_lasts_is_told_of_again_when_it_has_become_ten_times_as_long(start, listening):
+def test_a_block_that_lasts_is_logged_again_when_it_has_become_ten_times_as_long(start, listening):
     worker = start(APP, "--block-warn", "0.1").ready()
     get(listening, "/items/1?seconds=3")
     worker.wait_logged("was blocked for")
     assert worker.stderr().count("has been blocked for") == 2
 
 
-def test_every_block_is_told_of(start, listening):
+def test_every_block_is_logged(start, listening):
     worker = start(APP, "--block-warn", "0.3").ready()
-    with asked(listening, "/items/1?seconds=0.8"), asked(listening, "/awaits?before=0.9"):
+    with requested(listening, "/items/1?seconds=0.8"), requested(listening, "/awaits?before=0.9"):
         pass
     wait_until(lambda: len(blocks(worker)) == 2)
-    said = worker.stderr()
-    assert said.index("by Item.get") < said.index("by Awaits.get")
-    assert said.count("has been blocked for") == 2
+    log = worker.stderr()
+    assert log.index("by Item.get") < log.index("by Awaits.get")
+    assert log.count("has been blocked for") == 2
     first, second = blocks(worker)
     assert (first >= 0.8, second >= 0.9) == (True, True)
 
@@ -232,7 +225,7 @@ def test_a_block_outside_any_request_has_a_name_too(start, listening):
 
 def test_the_stack_is_saved_before_the_watchdog_ends_the_worker(start, listening):
     worker = start(APP, "--block-warn", "0", WATCHDOG_USEC="1500000").ready()
-    with contextlib.suppress(OSError), asked(listening, "/items/1?seconds=5"):
+    with contextlib.suppress(OSError), requested(listening, "/items/1?seconds=5"):
         worker.wait_logged("systemd ends this worker in 0.")
         assert "by Item.get, route /items/" in worker.stderr()
         assert ", in pause" in worker.stderr()
@@ -241,15 +234,15 @@ def test_the_stack_is_saved_before_the_watchdog_ends_the_worker(start, listening
         assert worker.wait() == -signal.SIGABRT
     assert worker.stderr().count("systemd ends this worker") == 1
     # And what it was that ended it is not forgotten.
-    said = json.loads(worker.control.with_suffix(".routes").read_text())["routes"]
-    (item,) = (one for one in said if one["route"] == "/items/([0-9]+)")
+    saved = json.loads(worker.control.with_suffix(".routes").read_text())["routes"]
+    (item,) = (route for route in saved if route["route"] == "/items/([0-9]+)")
     assert 0.5 < item["holds"]["max"] < 5
     assert item["holds"]["count"] == 1
 
 
 def test_code_that_lets_no_thread_look_leaves_its_stack_to_the_watchdog(start, listening):
     worker = start(APP, WATCHDOG_USEC="1500000").ready()
-    with contextlib.suppress(OSError), asked(listening, "/spins"):
+    with contextlib.suppress(OSError), requested(listening, "/spins"):
         time.sleep(0.5)
         worker.process.send_signal(signal.SIGABRT)
         assert worker.wait() == -signal.SIGABRT
@@ -257,7 +250,7 @@ def test_code_that_lets_no_thread_look_leaves_its_stack_to_the_watchdog(start, l
     assert re.search(r'routed\.py", line \d+ in get', worker.stderr())
 
 
-def test_a_worker_that_turns_again_in_time_is_told_of_and_lives(start, listening):
+def test_a_worker_that_turns_again_in_time_is_logged_and_lives(start, listening):
     worker = start(APP, "--block-warn", "0", WATCHDOG_USEC="1500000").ready()
     get(listening, "/items/1?seconds=1.3")
     assert holds(worker, "/items/([0-9]+)")["max"] >= 1.3
@@ -268,13 +261,13 @@ def test_a_worker_that_turns_again_in_time_is_told_of_and_lives(start, listening
 
 
 def test_a_worker_goes_on_counting_where_the_one_before_it_stopped(start, listening, directory):
-    worker = start(APP, AROUNDTHEWORLD_RELEASE="one").ready()
+    worker = start(APP, AROUNDTHEWORLD_RELEASE="first").ready()
     get(listening, "/items/1?seconds=0.2", "/items/2")
     before = holds(worker, "/items/([0-9]+)", 2)
     worker.terminate()
     assert worker.wait() == 0
     (directory / "w1.routes").rename(directory / "w2.routes")
-    worker = start(APP, AROUNDTHEWORLD_RELEASE="one").ready()
+    worker = start(APP, AROUNDTHEWORLD_RELEASE="first").ready()
     assert holds(worker, "/items/([0-9]+)", 2) == before
     get(listening, "/items/3")
     assert holds(worker, "/items/([0-9]+)", 3)["max"] == before["max"]
@@ -286,15 +279,15 @@ def test_a_worker_goes_on_counting_where_the_one_before_it_stopped(start, listen
         '{"release": "another", "since": 1, "routes": []}',
         "not JSON",
         "[]",
-        '{"release": "one"}',
-        '{"release": "one", "since": 1, "routes": [{"route": "/", "handler": "x", '
+        '{"release": "first"}',
+        '{"release": "first", "since": 1, "routes": [{"route": "/", "handler": "x", '
         '"websocket": false, "blocked_seconds": 1, '
         '"holds": {"buckets": [[7, 7]], "sum": 1, "max": 1}}]}',
     ],
 )
 def test_what_is_of_another_release_or_makes_no_sense_is_forgotten(start, directory, content):
     (directory / "w1.routes").write_text(content)
-    worker = start(APP, AROUNDTHEWORLD_RELEASE="one").ready()
+    worker = start(APP, AROUNDTHEWORLD_RELEASE="first").ready()
     assert worker.routes() == {}
     assert worker.stderr().count("\n") == 1
 
@@ -311,9 +304,10 @@ def test_routes_that_cannot_be_saved_do_not_keep_a_worker(start, directory):
 
 
 def metrics(worker):
-    status, kind, text = harness.ask_raw(worker.control, "/metrics")
-    assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    return text
+    response = harness.request_raw(worker.control, "/metrics")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return response.text
 
 
 def samples(text):
@@ -346,7 +340,7 @@ def test_metrics_say_what_happened(start, listening):
     worker = start(APP, AROUNDTHEWORLD_RELEASE="2f6c", AROUNDTHEWORLD_CONFIG='9"1\\a\nb').ready()
     get(listening, "/items/1?seconds=0.3", "/nothing", "/awaits?wait=0.2")
     holds(worker, "/awaits")
-    with asked(listening, "/awaits?wait=1"):
+    with requested(listening, "/awaits?wait=1"):
         time.sleep(0.3)
         found = samples(metrics(worker))
     info = next(name for name in found if name.startswith("info"))
@@ -372,7 +366,7 @@ def test_metrics_say_what_happened(start, listening):
 
 def test_metrics_come_while_the_loop_is_blocked(start, listening):
     worker = start(APP).ready()
-    with asked(listening, "/items/1?seconds=2"):
+    with requested(listening, "/items/1?seconds=2"):
         busy = wait_until(lambda: samples(metrics(worker))["loop_busy_seconds"])
         assert 0.5 <= busy < 2
     wait_until(lambda: samples(metrics(worker))["loop_busy_seconds"] == 0)

@@ -83,7 +83,7 @@ def test_a_silent_client_does_not_delay_others_nor_the_end(start):
 
 def test_an_unknown_path_is_answered_with_the_known_ones(start):
     worker = start().ready()
-    assert harness.ask(worker.control, "/nothing") == (
+    assert harness.request(worker.control, "/nothing") == (
         404,
         {
             "error": "no GET /nothing",
@@ -93,7 +93,7 @@ def test_an_unknown_path_is_answered_with_the_known_ones(start):
 
 
 def test_a_get_does_not_end_the_hold(start):
-    assert harness.ask(start("sample:make_app", "--hold").ready().control, "/accept")[0] == 404
+    assert harness.request(start("sample:make_app", "--hold").ready().control, "/accept")[0] == 404
 
 
 def test_only_the_owner_may_connect_and_the_sockets_go_with_the_worker(start):

@@ -2,11 +2,21 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import harness
 
 Health = dict[str, Any]
+T = TypeVar("T")
+
+
+def wait_until(read: Callable[[], T], seconds: float = 10) -> T:
+    """Return the first value that is true; fail when none is."""
+    deadline = time.monotonic() + seconds
+    while not (value := read()):
+        assert time.monotonic() < deadline, value
+        time.sleep(0.02)
+    return value
 
 
 def wait_health(
