@@ -198,9 +198,10 @@ def files(url, *, closes=True):
 
 
 INTERNAL = {"no visitor reaches it by its path": "internal;"}
+PAGE = render("busy.html.j2", variables_for({})).rstrip("\n")
 BUSY = {
     **INTERNAL,
-    "it is the page of a busy pool": f"return 503 '{render('busy.html.j2', variables_for({}))}';",
+    "it is the page of a busy pool": f"return 503 '{PAGE}';",
     "it is a page": 'default_type "text/html; charset=utf-8";',
     "it says when to try again": "add_header Retry-After 5 always;",
     "it is kept by nobody": "add_header Cache-Control no-store always;",
