@@ -97,6 +97,8 @@ class Host:
             (self.home / "releases" / release / "venv").symlink_to("../../environments/e")
         (self.home / "environments" / "e").mkdir(parents=True)
         self.refused: set[str] = set()  # releases of which the preparation fails
+        # What systemd prints about unit files in a directory.
+        self.verify: Callable[[Path, Sequence[str]], str] = lambda directory, names: ""
 
     def lives(self) -> None:
         """Raise `CutOffError` when the module's process is no more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.basic import AnsibleModule
@@ -27,6 +28,13 @@ class Systemd:
         if code and check:
             raise HostError(f"systemctl {' '.join(arguments[:4])} failed: {(error or out).strip()}")
         return str(out)
+
+    def verify(self, directory: Path, units: Sequence[str]) -> str:
+        """Return what systemd prints when it reads the files of units in a directory."""
+        paths = [str(directory / unit) for unit in units]
+        command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *paths]
+        path = {"SYSTEMD_UNIT_PATH": f"{directory}:"}
+        return str(self.module.run_command(command, environ_update=path)[2])
 
     def show(self, units: Sequence[str], more: Sequence[str] = ()) -> dict[str, dict[str, str]]:
         """Return by the name of each unit its properties, also `more` ones, from one call."""

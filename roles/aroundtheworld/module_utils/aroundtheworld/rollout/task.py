@@ -17,6 +17,7 @@ from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import make_plan
 from ansible.module_utils.aroundtheworld.rollout.rollout import Change, roll_out
 from ansible.module_utils.aroundtheworld.rollout.units import unified_diff
+from ansible.module_utils.aroundtheworld.rollout.verify import verify
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "site": {"type": "str", "required": True},
@@ -65,6 +66,8 @@ def carry_out(
         diff = "".join(
             unified_diff(path, observed.texts[path], text) for path, text in plan.write.items()
         )
+    if plan.write and not options["remove_orphans"]:
+        verify(host, expected)
     if steps and not options["begin"]:
         return {"changed": False, "pending": True, "current": observed.release}
     if steps and not check_mode:

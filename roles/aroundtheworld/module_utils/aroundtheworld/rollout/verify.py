@@ -1,0 +1,47 @@
+"""systemd reads the unit files before they are used."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible.module_utils.aroundtheworld.rollout.expected import Expected
+from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.systemd import HostError
+
+
+def verify(host: Host, expected: Expected) -> None:
+    """Refuse unit files with a line that systemd does not understand; it would leave that out.
+
+    Only what it prints about a line of theirs counts: for a directive that it does not know,
+    systemd 252 does not fail, and for a program that is missing it does.
+
+    Raises:
+        HostError: There is such a line.
+    """
+    if problems := list(dict.fromkeys(_problems(host, expected))):
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise HostError(f"Nothing was changed, because of this:\n{lines}")
+
+
+def _problems(host: Host, expected: Expected) -> Iterator[str]:
+    site = host.site
+    texts = {str(path.relative_to(site.units)): text for path, text in expected.files.items()}
+    names = {path.partition(".d/")[0] for path in texts if "@." not in path}
+    names |= {*expected.sockets, site.stand_in(expected.workers[0].port)}
+    with tempfile.TemporaryDirectory(prefix=f"{site.name}-units-") as work:
+        directory = Path(work)
+        for path, text in texts.items():
+            copy = directory / path
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(text)
+        output = host.systemd.verify(directory, sorted(names))
+    pools = {worker.drop_in: worker.pool for worker in expected.workers}
+    found = re.finditer(rf"^{re.escape(work)}/(.+?):([0-9]+): (.*)$", output, re.MULTILINE)
+    for path, number, message in (match.groups() for match in found):
+        pool = pools.get(site.units / path)
+        where = f"aroundtheworld_pools: the unit of pool {pool!r}" if pool else path
+        line = "".join(texts[path].splitlines()[int(number) - 1 : int(number)])
+        yield f"{where} has {line!r}; systemd: {message}"
