@@ -66,7 +66,9 @@ def test_the_limits_are_the_kernels_or_the_status_says_that_it_lacks_them(host, 
             assert desk == "max"
 
 
-def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(host, limited, visitor):
+def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(
+    host, limited, visitor, until
+):
     visitor.ask("/sign-in", "POST", {"name": "ada"})
     answers, slowest = Counter(), []
     host.check_output("kill -STOP -%s", str(limited[10004]))
@@ -88,7 +90,7 @@ def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(host, limi
     try:
         for thread in threads:
             thread.start()
-        time.sleep(3)
+        until(answers.total, lambda count: count == 8)
         assert answers == {503: 8}
         assert max(slowest) < 1
         assert visitor.ask("/")[0] == 200

@@ -61,8 +61,8 @@ def test_a_worker_that_keeps_crashing_comes_back_later_each_time(
     with load(20) as ledger:
         for crash in range(1, 5):
             site.wait_until(f"systemctl is-active {WORKER}")
-            host.check_output(f"systemctl kill --signal=KILL {WORKER}")
             begun = time.monotonic()
+            host.check_output(f"systemctl kill --signal=KILL {WORKER}")
             site.wait_until(f"[[ $(cat {CRASHES}) == '{crash} '* ]]")
             site.wait_until(f"systemctl is-active {WORKER}")
             waited.append(time.monotonic() - begun)
