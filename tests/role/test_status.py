@@ -12,6 +12,9 @@ from ansible.module_utils.aroundtheworld.crashes import Crashes
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
 
+from tests.render import MODELS, variables_for
+from tests.role.rendered import unit_texts
+
 GROUP = "/aroundtheworld.slice/aroundtheworld-admin.slice"
 
 
@@ -246,3 +249,14 @@ def test_how_a_process_calls_itself_is_shown_and_not_obeyed(tmp_path):
 )
 def test_lines_of_others_are_cut_and_made_printable(text, shown):
     assert untrusted.printable_lines(text, 2, 9 if "two" in text else 5) == shown
+
+
+def test_directives_of_the_operators_own_are_found_in_the_units_of_their_pool(tmp_path):
+    complete = variables_for(MODELS["own_directives"])
+    layout = SiteLayout(tmp_path, complete["aroundtheworld_site"], tmp_path)
+    for path, text in unit_texts(complete).items():
+        (layout.units / path).parent.mkdir(parents=True, exist_ok=True)
+        (layout.units / path).write_text(text)
+    units = [layout.service(port) for port in (10001, 10004, 10009)]  # the last has no file
+    lines = ["LimitNOFILE=65536", "ReadWritePaths=-/srv/a", "ReadWritePaths=-/srv/b"]
+    assert status.own_directives(layout, units) == {"admin": lines}

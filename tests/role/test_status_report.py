@@ -35,6 +35,7 @@ STATUS = {
     "closed": False,
     "workers": [WORKER, COMMAND],
     "not_enforced": {"desk": ["memory_high"]},
+    "directives": {"desk": ["LimitNOFILE=65536", "CPUQuota=50%"]},
     "locks": ["ada has locked this site."],
     "changes": [CHANGE],
     "problems": ["nginx does not run"],
@@ -49,6 +50,7 @@ def test_people_get_a_line_for_each_worker_and_change():
         "maintenance: open",
         "ada has locked this site.",
         "pool desk: this kernel does not enforce memory_high",
+        "pool desk: its units have LimitNOFILE=65536, CPUQuota=50%",
         "PROBLEM: nginx does not run",
         "",
         "port pool state release up requests in flight doing",
@@ -62,7 +64,14 @@ def test_people_get_a_line_for_each_worker_and_change():
 
 
 def test_a_site_that_is_not_there_has_no_tables():
-    nothing = {**STATUS, "release": "", "workers": [], "changes": [], "not_enforced": {}}
+    nothing = {
+        **STATUS,
+        "release": "",
+        "workers": [],
+        "changes": [],
+        "not_enforced": {},
+        "directives": {},
+    }
     lines = list(report("www1", "shop", {**nothing, "locks": [], "problems": []}, 80))
     assert lines == [
         "Site shop on www1",

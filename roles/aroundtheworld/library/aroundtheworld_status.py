@@ -35,6 +35,10 @@ not_enforced:
   description: Of each pool, the settings that this kernel cannot enforce.
   type: dict
   returned: always
+directives:
+  description: Of each pool with C(unit), the directives that the units of its workers have for it.
+  type: dict
+  returned: always
 locks: {description: "Who may change the site, each a sentence", type: list, returned: always}
 changes: {description: "The last changes, oldest first", type: list, returned: always}
 problems: {description: "What is wrong, each a sentence", type: list, returned: always}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.claims import read_claims
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
+from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.journal import journal_lines
-from ansible.module_utils.aroundtheworld.layout import SiteLayout
+from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.lock import is_under_way, status_lines
+from ansible.module_utils.aroundtheworld.rollout.units import stated
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
@@ -54,6 +57,7 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         "closed": layout.maintenance.exists(),
         "workers": workers,
         "not_enforced": unenforced_limits(systemd, layout, own),
+        "directives": own_directives(layout, [worker["unit"] for worker in workers]),
         "locks": status_lines(layout.name),
         "changes": entries,
         "problems": problems,
@@ -135,6 +139,15 @@ def worker_problems(
             yield f"{name} runs release {worker['release']}, not {release}"
         elif worker["state"] not in ("ready", ""):
             yield f"{name} is {worker['state']}"
+
+
+def own_directives(layout: SystemLayout, units: Sequence[str]) -> dict[str, list[str]]:
+    """Return the name of each pool to the directives of `unit` that its workers' units have."""
+    found = {}
+    for text in map(read_exactly, map(layout.drop_in, units)):
+        if part := re.search(r"^# From `unit` of the pool:\n((?:.+\n)+)", text, re.MULTILINE):
+            found[stated(text, "AROUNDTHEWORLD_POOL")] = part[1].splitlines()
+    return found
 
 
 def unenforced_limits(systemd: Systemd, layout: SiteLayout, own: set[str]) -> dict[str, list[str]]:

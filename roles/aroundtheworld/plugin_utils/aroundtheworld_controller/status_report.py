@@ -13,7 +13,16 @@ Status = Mapping[str, Any]
 
 def json_line(host: str, site: str, status: Status) -> str:
     """Return the status as one line of JSON, which a program can find among others."""
-    keys = ("release", "closed", "problems", "workers", "not_enforced", "locks", "changes")
+    keys = (
+        "release",
+        "closed",
+        "problems",
+        "workers",
+        "not_enforced",
+        "directives",
+        "locks",
+        "changes",
+    )
     return json.dumps({"host": host, "site": site, **{key: status[key] for key in keys}})
 
 
@@ -33,6 +42,8 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
         yield f"  {line}"
     for pool, settings in status["not_enforced"].items():
         yield f"  pool {pool}: this kernel does not enforce {', '.join(settings)}"
+    for pool, directives in status["directives"].items():
+        yield f"  pool {pool}: its units have {', '.join(directives)}"
     for problem in status["problems"]:
         yield f"  PROBLEM: {problem}"
     if status["workers"]:
