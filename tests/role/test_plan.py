@@ -1,0 +1,161 @@
+"""What the plan does with a host: for a deployment, a rollback and a removal."""
+
+from types import SimpleNamespace
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+from tests.render import APP
+from tests.role_files import load_python, load_yaml
+
+plugin = load_python("action_plugins/aroundtheworld_plan.py")
+
+PLENTY = {"device": 1, "mount": "/", "bytes": 10**12, "inodes": 10**9}
+HOST = {
+    "distribution": "debian 12",
+    "unfit": [],
+    "taken_ports": [],
+    "nginx": {"problems": [], "warnings": [], "dual_stack": False},
+    "memory": 4 * 1024**3,
+    "processes": 32768,
+    "python": {
+        "implementation": "cp", "version": "3.11", "platform": "x", "markers": {
+            "python_full_version": "3.11.2", "python_version": "3.11", "sys_platform": "linux",
+            "platform_system": "Linux", "implementation_name": "cpython", "os_name": "posix",
+            "platform_machine": "x86_64", "platform_python_implementation": "CPython",
+            "implementation_version": "3.11.2", "platform_release": "", "platform_version": "",
+        },
+    },
+    "packages_missing": [],
+    "python3_apt": True,
+    "ipv6": True,
+    "current": "111111111111",
+    "releases": {"111111111111": "e1", "222222222222": "e2"},
+    "good_releases": ["222222222222"],
+    "environments": [],
+    "room": dict.fromkeys(("home", "temporary", "settings", "programs", "lists"), PLENTY),
+    "followed": None,
+}  # fmt: skip
+VARIABLES = {
+    **load_yaml("defaults/main.yml"),
+    **load_yaml("vars/main.yml"),
+    **APP,
+    "aroundtheworld_home": "/var/lib/tornado/x",
+    "__aroundtheworld_packages": ["nginx"],
+    "inventory_hostname": "web1",
+    "ansible_play_hosts_all": ["web1"],
+}
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    """Returns a function that makes a plan, and returns its result or raises."""
+    calls = []
+
+    def run(arguments, host=(), changes=(), check=False):
+        action = plugin.ActionModule.__new__(plugin.ActionModule)
+        action._task = SimpleNamespace(args=arguments, check_mode=check)
+        action._loader = DataLoader()
+        action._templar = Templar(action._loader, {})
+        shell = SimpleNamespace(get_option=lambda name: "/tmp")
+        action._connection = SimpleNamespace(_shell=shell)
+
+        def module(name, arguments, task_vars):
+            calls.append((name, arguments))
+            return HOST | dict(host) if name == "host" else {}
+
+        action.module = module
+        calls.clear()
+        return action.act(VARIABLES | dict(changes))
+
+    monkeypatch.setattr(plugin, "fetch_wheels", lambda *_: None)
+    run.calls = calls
+    return run
+
+
+DEPLOY = {"app_dir": APP["aroundtheworld_app_dir"]}
+ROLLBACK = {"release": "previous"}
+REMOVE = {"remove": True}
+
+
+def test_a_deployment_is_planned_for_what_the_host_is(plan):
+    result = plan(DEPLOY, {"nginx": {"problems": [], "warnings": ["careful"], "dual_stack": True}})
+    assert len(result["release"]["id"]) == 12
+    assert "tornado==" in result["environment"]["lock"]
+    assert result["host"]["nginx"]["dual_stack"]
+    assert result["warnings"] == ["web1: careful"]
+    assert (result["changed"], result["current"]) == (False, "111111111111")
+    assert result["lock"]["doing"] == "deploy"
+    assert [name for name, _ in plan.calls] == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("release", "found"), [("previous", "222222222222"), ("111111111111",) * 2]
+)
+def test_a_rollback_leads_to_a_release_on_the_host_and_leaves_nginx_alone(plan, release, found):
+    nginx = {"problems": ["nginx: no."], "warnings": ["nginx: careful."], "dual_stack": False}
+    missing = {"aroundtheworld_app_dir": "/nowhere"}
+    result = plan({"release": release}, {"nginx": nginx}, missing)
+    assert result["release"] == {"id": found}
+    assert result["environment"] == {"id": HOST["releases"][found]}
+    assert "warnings" not in result
+    assert result["lock"]["doing"] == "rollback"
+
+
+def test_a_removal_only_takes_the_site(plan):
+    unfit = {"unfit": ["aroundtheworld_user: no."], "distribution": "debian 11"}
+    hooks = {"aroundtheworld_hooks": {"before_release": "/nowhere.yml"}}
+    result = plan(REMOVE, unfit, hooks)
+    assert set(result) == {"changed", "who", "lock"}
+    assert result["lock"]["doing"] == "removal"
+
+
+@pytest.mark.parametrize("arguments", [DEPLOY, ROLLBACK], ids=["deploy", "rollback"])
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ({"unfit": ["aroundtheworld_user: no."]}, "aroundtheworld_user: no."),
+        ({"memory": 1}, "memory_max"),
+    ],
+)
+def test_a_host_that_is_not_fit_is_refused_and_released(plan, arguments, host, problem):
+    pools = [{"name": "a", "ports": [1], "paths": ["/"], "memory_max": "1G"}]
+    with pytest.raises(plugin.BadInputError, match=problem):
+        plan(arguments, host, {"aroundtheworld_pools": pools})
+    (_, lock) = plan.calls[-1]
+    assert [name for name, _ in plan.calls] == ["host", "lock"]
+    assert (lock["state"], lock["lock"]) == ("released", plan.calls[0][1]["lock"])
+
+
+def test_a_dry_run_took_nothing_and_releases_nothing(plan):
+    with pytest.raises(plugin.BadInputError):
+        plan(DEPLOY, {"unfit": ["no."]}, check=True)
+    assert [name for name, _ in plan.calls] == ["host"]
+
+
+def test_wheels_that_cannot_be_had_release_the_site(plan, monkeypatch):
+    def fail(*_):
+        raise AnsibleActionFail("no index")
+
+    monkeypatch.setattr(plugin, "fetch_wheels", fail)
+    with pytest.raises(AnsibleActionFail, match="no index"):
+        plan(DEPLOY)
+    assert [name for name, _ in plan.calls] == ["host", "lock"]
+
+
+def test_a_host_module_that_fails_is_the_result_and_the_site_is_released(plan):
+    result = plan(DEPLOY, {"failed": True, "msg": "no python"})
+    assert result["msg"] == "no python"
+    assert [name for name, _ in plan.calls] == ["host", "lock"]
+
+
+@pytest.mark.parametrize("arguments", [DEPLOY, ROLLBACK], ids=["deploy", "rollback"])
+def test_bad_input_does_not_reach_the_host(plan, arguments):
+    hooks = {"aroundtheworld_hooks": {"before_workers": "/nowhere.yml"}}
+    with pytest.raises(plugin.BadInputError, match="is not a file on the controller"):
+        plan(arguments, changes=hooks)
+    with pytest.raises(plugin.BadInputError, match="aroundtheworld_http_port"):
+        plan(arguments, changes={"aroundtheworld_http_port": "x"})
+    assert plan.calls == []
