@@ -1,8 +1,11 @@
-"""A git repository of somebody with a key, for the tests of sources."""
+"""A git repository of somebody with a key, and archives, for the tests of sources."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import subprocess
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,32 @@ def write(directory: Path, files: Mapping[str, str]) -> None:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def contents(directory: Path) -> dict[str, str]:
+    """Return the text of each file below a directory."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def archive(path: Path, *members: tuple[str, Any], mode: Any = "w:gz") -> dict[str, str]:
+    """Write a tar file of members, each a name and a text or the changes that make it special.
+
+    Returns:
+        The variable that names it.
+    """
+    with tarfile.open(path, mode) as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            data = content.encode() if isinstance(content, str) else b""
+            member.size = len(data)
+            for attribute, value in ({} if isinstance(content, str) else content).items():
+                setattr(member, attribute, value)
+            tar.addfile(member, io.BytesIO(data))
+    return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def commit(git: Repository, files: Mapping[str, str]) -> str:
