@@ -97,6 +97,16 @@ def test_only_the_loop_gives_the_watchdog_signs_of_life(start, listening):
     assert worker.read_notified(5)
 
 
+def test_a_block_that_ends_long_before_the_watchdog_is_not_logged_as_the_end(start, listening):
+    worker = start("sample:make_app", "--block-warn", "0.6", WATCHDOG_USEC="4000000").ready()
+    while [message for _, message in worker.notified].count("WATCHDOG=1") < 3:
+        assert worker.read_notified(10)  # the last sign of life counts, not the first
+    with harness.client(listening) as client:
+        harness.get(client, "/blocking?seconds=1.2")
+    worker.wait_logged("the event loop was blocked for")
+    assert "systemd ends this worker" not in worker.stderr()
+
+
 def test_every_line_for_the_journal_has_its_level(start):
     worker = start("sample:make_trouble", JOURNAL_STREAM="stderr")
     assert worker.wait() == 1
