@@ -531,7 +531,7 @@ def test_an_answer_is_right_when_its_status_is_allowed(control, serve, status, a
     assert (problem == "") is right
     if not right:
         shown = ", ".join(allowed or ("2xx", "3xx"))
-        assert f"with status {status}, asked as http://localhost/; allowed: {shown}." in problem
+        assert f"with status {status}, requested as http://localhost/; allowed: {shown}." in problem
         assert "aroundtheworld_health_status" in problem
 
 

@@ -98,7 +98,7 @@ def test_a_command_that_answers_with_errors_is_named_with_what_is_allowed(status
     )
     assert code == 1
     assert (
-        f"it answers /health?x=1 with status {status}, asked as "
+        f"it answers /health?x=1 with status {status}, requested as "
         "https://shop.example.org/health?x=1; allowed: 2xx, 3xx. " in errors
     )
 

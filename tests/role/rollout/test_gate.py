@@ -33,7 +33,7 @@ def test_a_release_that_answers_every_visitor_404_is_not_rolled_out(host, run):
     run()
     host.statuses[SECOND] = 404
     with pytest.raises(
-        run.failed, match=r"with status 404, asked as .*; allowed: 2xx, 3xx\. If that answer"
+        run.failed, match=r"with status 404, requested as .*; allowed: 2xx, 3xx\. If that answer"
     ):
         run(SECOND)
     assert host.releases() == EVERY_WORKER_ON_FIRST

@@ -226,7 +226,7 @@ class HealthCheck:
     def wrong(self, status: int) -> str:
         """Return a sentence about a status that is not right, and what can be done about it."""
         return (
-            f"it answers {self.path} with status {status}, asked as "
+            f"it answers {self.path} with status {status}, requested as "
             f"{self.scheme}://{self.host}{self.path}; allowed: {', '.join(self.statuses)}. If that "
             "answer is right, allow it in aroundtheworld_health_status (or the pool's "
             "health_status); if another path tells better, name it in aroundtheworld_health_path "
