@@ -1,4 +1,4 @@
-"""A host with a real nginx, and the module that has it serve a site."""
+"""A host with a real nginx, the module that has it serve a site, and a site that it serves."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ansible.module_utils.aroundtheworld.nginx import change, service
 
 from tests.role.conftest import Runner
 from tests.role.nginx.process import NGINX, Host, free_port
+from tests.role.nginx.served import Site
 from tests.role_files import load_python
 
 module = load_python("library/aroundtheworld_nginx.py")
@@ -112,3 +113,17 @@ def claim() -> Callable[[Host, str, int], None]:
         (host.own / name / CLAIM).write_text(text)
 
     return claim
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Return what makes a site that nginx serves; both end with the test."""
+    sites = []
+
+    def make(**settings: Any) -> Site:
+        sites.append(Site(tmp_path, **settings))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.stop()

@@ -1,0 +1,170 @@
+"""A rendered site behind a real nginx, whose workers respond with what they received."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.nginx.site import identified
+
+from tests.render import render, variables_for
+from tests.role.nginx.process import Host, free_port, placed
+
+# Everything about a request that the first server of the address decides.
+FIRST = """server {{
+    listen {port} default_server; listen [::]:{port} default_server; server_name blog.example;
+    merge_slashes {merges}; underscores_in_headers on; ignore_invalid_headers off;
+    return 200 blog;
+}}
+"""
+SPECIAL = {
+    "/busy": (503, {"X-Own": "kept"}, "the app's own"),
+    "/nowhere": (404, {}, "the app's own 404"),
+    "/moved": (302, {"Location": "http://app.example/x"}, ""),
+    "/cookie": (200, {"Set-Cookie": "a=b; Path=/; Domain=app.example"}, ""),
+    "/ssi": (200, {"Content-Type": "text/html"}, '<!--#echo var="uri" -->'),
+    "/wide": (200, {"X-Wide": "x" * 6000}, "wide"),
+}
+
+
+class Worker(ThreadingHTTPServer):
+    """Responds to every request with what it received, and keeps a list of that."""
+
+    daemon_threads = True
+
+    def __init__(self, pool: str) -> None:
+        """Serve from now on; while `gate` is cleared, requests wait."""
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pool = pool
+        self.requests: list[dict[str, Any]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Respond to what waits, and end."""
+        self.gate.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Handles a request to a worker."""
+
+    protocol_version = "HTTP/1.1"
+    server: Worker
+
+    def respond(self) -> None:
+        """Send what was received, or what `SPECIAL` has for the path."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        request = {
+            "pool": self.server.pool,
+            "method": self.command,
+            "path": self.path,
+            "headers": [[name.lower(), value] for name, value in self.headers.items()],
+            "body": body,
+        }
+        self.server.requests.append(request)
+        self.server.gate.wait(10)
+        status, headers, text = SPECIAL.get(self.path, (200, {}, json.dumps(request)))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    do_GET = do_POST = respond  # noqa: N815 - as http.server calls them
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+class Site:
+    """The site behind a real nginx."""
+
+    def __init__(
+        self,
+        root: Path,
+        http: str = "",
+        *,
+        neighbour: str = FIRST,
+        merges: str = "off",
+        names: Iterable[str] = ("shop.example",),
+        dual_stack: bool = False,
+        places: int = 8,
+    ) -> None:
+        """Start nginx below `root`, with directives of its http block, and the workers."""
+        self.home = root / "home"
+        static = self.home / "assets" / "current" / "static"
+        static.mkdir(parents=True)
+        (static / "a.css").write_text("body {}")
+        self.workers = {pool: Worker(pool) for pool in ("public", "admin")}
+        ports = {pool: worker.server_address[1] for pool, worker in self.workers.items()}
+        self.port = free_port()
+        variables = {
+            "aroundtheworld_home": str(self.home),
+            "aroundtheworld_http_port": self.port,
+            "aroundtheworld_server_names": list(names),
+            "aroundtheworld_pools": [
+                {"name": "public", "ports": [ports["public"]], "paths": ["/"]},
+                {
+                    "name": "admin",
+                    "ports": [ports["admin"]],
+                    "paths": ["/admin"],
+                    "blocking": True,
+                    "max_in_flight": places,
+                },
+            ],
+            "aroundtheworld_static": [{"url": "/static/", "directory": "x"}],
+        }
+        text = render("site.conf.j2", variables_for(variables, dual_stack=dual_stack))
+        self.host = Host(root, http=http)
+        blog = self.host.etc / "conf.d" / "blog.conf"
+        blog.write_text(neighbour.format(port=self.port, merges=merges))
+        shop = self.host.etc / "sites-enabled" / "shop.conf"
+        shop.write_text(placed(identified(text), root))
+        self.host.start()
+
+    def stop(self) -> None:
+        """Stop nginx and the workers."""
+        self.host.stop()
+        for worker in self.workers.values():
+            worker.stop()
+
+    def fetch(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: Iterable[tuple[str, str]] = (),
+        body: str | None = None,
+        address: str = "127.0.0.1",
+    ) -> tuple[int, Message, str]:
+        """Return status, headers and body of the response; the path goes as it is."""
+        connection = http.client.HTTPConnection(address, self.port, timeout=20)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            # The host name last, so that the first server of the address decides what it can.
+            pairs = [*headers, ("Host", "shop.example")]
+            if body is not None:
+                pairs.append(("Content-Length", str(len(body))))
+            for name, value in pairs:
+                connection.putheader(name, value)
+            connection.endheaders(body.encode() if body else None)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read().decode()
+        finally:
+            connection.close()
+
+    def received(self, path: str, method: str = "GET", **more: Any) -> Mapping[str, Any]:
+        """Return what a worker received."""
+        status, _, text = self.fetch(path, method, **more)
+        assert status == 200, text
+        request: dict[str, Any] = json.loads(text)
+        return request
