@@ -52,7 +52,7 @@ SABOTAGES = {
     ),
     # A process that has started is taken for one that works.
     "gate": Sabotage(
-        "module_utils/aroundtheworld/rollout/handover.py",
+        "module_utils/aroundtheworld/rollout/gate.py",
         "        deadline = time.monotonic() + READY_SECONDS\n",
         "        return\n        deadline = time.monotonic() + READY_SECONDS\n",
         "answers",

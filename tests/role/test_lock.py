@@ -104,7 +104,7 @@ def test_who_only_looks_takes_nothing(at):
 def test_in_check_mode_a_module_owns_nothing():
     module = types.SimpleNamespace(check_mode=True, params={"lock": MINE})
     with lock.owned(module) as tell:
-        tell("exchange 10004")
+        tell("replace 10004")
     assert not lock.LOCKS.exists()
 
 
@@ -303,11 +303,11 @@ def test_the_record_tells_what_is_done_and_forgets_it_afterwards():
     lock.take(MINE)
     with lock.working(MINE, "deploy of release x") as tell:
         tell("prepare")
-        tell("exchange 10004")
+        tell("replace 10004")
         phases = [name for name, _ in record()["phases"]]
-        assert phases == ["prepare", "exchange 10004"]
+        assert phases == ["prepare", "replace 10004"]
         (line,) = lock.status_lines("shop")
-        assert line.endswith(": deploy of release x, at this moment: exchange 10004.")
+        assert line.endswith(": deploy of release x, at this moment: replace 10004.")
     assert (record()["phases"], record()["doing"]) == ([], "deploy")
     since = record()["since"]
     with lock.working(MINE):
@@ -345,7 +345,7 @@ def test_a_full_run_directory_does_not_break_off_a_rollout(monkeypatch):
 
     with lock.working(MINE) as tell:
         monkeypatch.setattr(lock, "write_atomically", full)
-        tell("exchange 10004")
+        tell("replace 10004")
 
 
 @pytest.mark.usefixtures("settings")

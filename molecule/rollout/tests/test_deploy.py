@@ -85,8 +85,8 @@ def test_a_handover_of_all_workers_takes_ten_seconds(load, app, ansible_playbook
     assert len(ledger.failed()) == 0
     change = site.last_change
     assert change["outcome"] == "done"
-    assert [phase["name"] for phase in change["phases"] if "exchange" in phase["name"]] == [
-        f"exchange {ports}" for ports in ("10004", "10001", "10002, 10003")
+    assert [phase["name"] for phase in change["phases"] if "replace" in phase["name"]] == [
+        f"replace {ports}" for ports in ("10004", "10001", "10002, 10003")
     ]
     print(change["phases"])
     at_most(sum(phase["seconds"] for phase in change["phases"]), 10)

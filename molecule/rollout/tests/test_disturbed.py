@@ -80,7 +80,7 @@ def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site, 
     _tells_of_the_lock(second.output)
     assert returncode == 0
     # Who waits for the first run sees what it is doing.
-    assert re.search(r"^\S+ +\d+\.\d s  exchange 10001$", output, re.MULTILINE)
+    assert re.search(r"^\S+ +\d+\.\d s  replace 10001$", output, re.MULTILINE)
     at_most(took - startup, 2.0)
     assert len(ledger.failed()) == 0
     site.runs(site.last_change["to"])
@@ -88,7 +88,7 @@ def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site, 
 
 def _tells_of_the_lock(output):
     since = r"has been changing this site since \d{4}-\d\d-\d\dT[\d:+]+"
-    doing = r"deploy of release \w{12}, at this moment: (exchange|watch) 1000\d\."
+    doing = r"deploy of release \w{12}, at this moment: (replace|watch) 1000\d\."
     assert re.search(rf"\w+ on \S+ {since}: {doing}", " ".join(output.split())), output
 
 
