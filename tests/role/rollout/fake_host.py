@@ -57,7 +57,7 @@ class Host:
         self.units = directory / "etc/systemd/system"
         self.home = directory / "home"
         self.secrets = directory / "secrets"
-        for made in (self.units, self.home, self.secrets):
+        for made in (self.units, self.home, self.secrets, directory / "run"):
             made.mkdir(parents=True)
         (self.secrets / "cookie_secret").write_text("x")
         self.claim = SystemLayout("aroundtheworld", directory).claim

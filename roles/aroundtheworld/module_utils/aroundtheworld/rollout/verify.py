@@ -31,7 +31,8 @@ def _problems(host: Host, expected: Expected) -> Iterator[str]:
     texts = {str(path.relative_to(site.units)): text for path, text in expected.files.items()}
     names = {path.partition(".d/")[0] for path in texts if "@." not in path}
     names |= {*expected.sockets, site.stand_in(expected.workers[0].port)}
-    with tempfile.TemporaryDirectory(prefix=f"{site.name}-units-") as work:
+    # There is room, also when a disk is full.
+    with tempfile.TemporaryDirectory(dir=site.root / "run", prefix=f"{site.name}-units-") as work:
         directory = Path(work)
         for path, text in texts.items():
             copy = directory / path
