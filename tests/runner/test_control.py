@@ -62,7 +62,7 @@ def test_it_answers_while_the_application_is_still_being_imported(start):
 def test_a_draining_worker_is_not_healthy(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=1")
+        client.request("GET", "/slow?seconds=2")
         wait_in_flight(worker)
         worker.drain()
         status, health = worker.health()

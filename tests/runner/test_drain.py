@@ -24,7 +24,7 @@ def test_without_connections_it_ends_at_once(start):
 def test_requests_in_flight_are_answered(start, listening):
     worker = start().ready()
     with harness.client(listening) as client:
-        client.request("POST", "/slow?seconds=0.5", body=b"x" * 300_000)
+        client.request("POST", "/slow?seconds=2", body=b"x" * 300_000)
         wait_in_flight(worker)
         worker.drain()
         worker.terminate()  # a second signal does not change anything
@@ -35,7 +35,7 @@ def test_requests_in_flight_are_answered(start, listening):
 def test_new_connections_are_left_to_the_next_worker(start, listening):
     worker = start("sample:make_app", "--linger", "0.2").ready()
     with harness.client(listening) as old, harness.client(listening) as new:
-        old.request("GET", "/slow?seconds=1")
+        old.request("GET", "/slow?seconds=2")
         wait_in_flight(worker)
         worker.drain()
         worker.wait_notified("STATUS=draining: requests in flight: 1, connections: 1")
@@ -109,7 +109,7 @@ def test_what_arrives_while_the_loop_is_blocked_counts_as_arrived(start, listeni
 def test_a_slow_response_does_not_need_linger(start, listening, linger):
     worker = start("sample:make_app", "--linger", linger).ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=0.5")
+        client.request("GET", "/slow?seconds=2")
         wait_in_flight(worker)
         worker.drain()
         assert harness.read(client)["pid"] == worker.process.pid
@@ -192,7 +192,7 @@ def test_private_connections_do_not_delay_the_end(start, listening):
     ):
         harness.get(idle)
         busy.request("GET", "/slow?seconds=30")
-        public.request("GET", "/slow?seconds=0.5", headers={"Connection": "close"})
+        public.request("GET", "/slow?seconds=2", headers={"Connection": "close"})
         wait_in_flight(worker)
         worker.drain()
         assert harness.read(public)["pid"] == worker.process.pid

@@ -94,7 +94,7 @@ def test_a_worker_that_starts_or_drains_does_not_accept(start, listening):
     assert (status, health["state"]) == (503, "starting")
     worker.ready()
     with harness.client(listening) as client:
-        client.request("GET", "/slow?seconds=1")
+        client.request("GET", "/slow?seconds=2")
         wait_in_flight(worker)
         worker.drain()
         status, health = worker.accept()
