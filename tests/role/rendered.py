@@ -105,7 +105,7 @@ def parse_nginx(text: str) -> Block:
 
 
 def site_of(variables: Mapping[str, Any], **host: bool) -> tuple[dict[str, Any], Block, Block]:
-    """Return the plan for these variables on such a host, its site, and that one's server."""
+    """Return the plan for these variables on such a host, its site, and the site's server."""
     complete = variables_for(variables, **host)
     site = parse_nginx(render("site.conf.j2", complete))
     servers = site.servers()

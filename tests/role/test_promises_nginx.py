@@ -1,4 +1,4 @@
-"""What each line of the site in nginx promises: one sentence, one line of a table."""
+"""What each line of the site in nginx promises: a sentence and its directives, in a table."""
 
 import itertools
 import json
@@ -31,15 +31,15 @@ EVERYTHING = {
 SERVER = {
     "it listens on all addresses of the host": "listen 80; listen [::]:80;",
     "it answers to the operator's names": "server_name shop.example www.shop.example;",
-    "it does not say which version of nginx there is": "server_tokens off;",
+    "its responses do not have nginx's version": "server_tokens off;",
     "a body is as large as the operator allows": "client_max_body_size 3m;",
     "its logs are its own": """
         access_log /var/log/nginx/aroundtheworld.access.log aroundtheworld;
         error_log /var/log/nginx/aroundtheworld.error.log;
     """,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
-    # Who sends.
-    "who sends nothing is cut off after a minute": """
+    # Requests.
+    "a visitor who sends nothing is cut off after a minute": """
         client_header_timeout 60s; client_body_timeout 60s;
     """,
     "cookies of 8 kB get through": """
@@ -53,8 +53,8 @@ SERVER = {
         client_body_buffer_size 16k; client_body_in_file_only off;
         client_body_in_single_buffer off;
     """,
-    # Who receives.
-    "who takes nothing is cut off after a minute": "send_timeout 60s;",
+    # Responses.
+    "a visitor who reads nothing is cut off after a minute": "send_timeout 60s;",
     "a visitor's connection is kept for the next request": """
         keepalive_timeout 65s; keepalive_requests 1000; keepalive_time 1h;
     """,
@@ -67,8 +67,8 @@ SERVER = {
     "a response without a length still comes": "chunked_transfer_encoding on;",
     "no type or charset is made up": "default_type text/html; charset off;",
     "a file that the visitor has is not sent again": "etag on; if_modified_since exact;",
-    "nothing is kept longer than the app says": "expires off;",
-    "text is compressed, unless a proxy asks": """
+    "browsers keep a response as long as the app allows": "expires off;",
+    "text is compressed, but not for a proxy": """
         gzip on; gzip_vary on; gzip_proxied off; gzip_http_version 1.1; gzip_min_length 256;
         gzip_types text/css text/javascript application/javascript image/svg+xml;
     """,
@@ -91,7 +91,7 @@ SERVER = {
         proxy_busy_buffers_size 16k; proxy_max_temp_file_size 1024m;
         proxy_temp_file_write_size 16k; proxy_limit_rate 0;
     """,
-    "a worker hears all of a request": """
+    "a worker gets all of a request": """
         proxy_pass_request_headers on; proxy_pass_request_body on;
     """,
     "a worker's own error page gets through": "proxy_intercept_errors off;",
@@ -100,20 +100,20 @@ SERVER = {
         proxy_redirect off; proxy_cookie_domain off; proxy_cookie_path off;
         proxy_cookie_flags off;
     """,
-    "no response is kept, for nobody": "proxy_cache off; proxy_store off; proxy_force_ranges off;",
-    "workers are asked from the usual address": "proxy_bind off; proxy_socket_keepalive off;",
+    "nginx keeps no response": "proxy_cache off; proxy_store off; proxy_force_ranges off;",
+    "requests to workers come from the usual address": "proxy_bind off; proxy_socket_keepalive off;",
     "a worker's X-Accel headers hold": "proxy_ignore_headers Vary; proxy_hide_header X-Pad;",
     "there is room for all these headers": """
         proxy_headers_hash_max_size 4096; proxy_headers_hash_bucket_size 128;
     """,
-    "a worker hears the host name and port that the visitor asked for": """
+    "a worker gets the host name and port of the visitor's request": """
         proxy_set_header Host $host$aroundtheworld_port;
     """,
-    "a worker hears the visitor's address from nginx, and not from the visitor": """
+    "a worker gets the visitor's address from nginx, and not from the visitor": """
         proxy_set_header X-Real-IP $aroundtheworld_client;
         proxy_set_header X-Forwarded-For $aroundtheworld_client;
     """,
-    "a worker hears the scheme from nginx, and not from the visitor": """
+    "a worker gets the scheme from nginx, and not from the visitor": """
         proxy_set_header X-Forwarded-Proto $scheme;
     """,
     "a request has the same id in every log": "proxy_set_header X-Request-ID $request_id;",
@@ -145,7 +145,7 @@ def to_a_pool(pool, upstream, path, places=0, read_timeout=30, *, replay=True, c
         )
     if places:
         promises[
-            "no more requests than the pool takes get in, and the others are told at once"
+            "the pool gets as many requests as it takes, and any other gets a page at once"
         ] = f"""
             limit_conn aroundtheworld_{pool}_in_flight {places};
             limit_conn_status 429; limit_conn_dry_run off;
@@ -203,8 +203,8 @@ BUSY = {
     **INTERNAL,
     "it is the page of a busy pool": f"return 503 '{PAGE}';",
     "it is a page": 'default_type "text/html; charset=utf-8";',
-    "it says when to try again": "add_header Retry-After 5 always;",
-    "it is kept by nobody": "add_header Cache-Control no-store always;",
+    "it has the time to try again": "add_header Retry-After 5 always;",
+    "no cache keeps it": "add_header Cache-Control no-store always;",
 }
 
 LOCATIONS = {
@@ -212,14 +212,14 @@ LOCATIONS = {
         **INTERNAL,
         "it is the page that closes the site": f"alias {HOME}/maintenance.html;",
         "it is a page": 'default_type "text/html; charset=utf-8";',
-        "it says when to come back": "add_header Retry-After 90 always;",
-        "it is kept by nobody": "add_header Cache-Control no-store always;",
+        "it has the time to come back": "add_header Retry-After 90 always;",
+        "no cache keeps it": "add_header Cache-Control no-store always;",
     },
     ("=", "/.aroundtheworld/nginx"): {
-        "it says which configuration nginx runs": r'return 200 "@CONFIGURATION@\n";',
+        "it has the id of the configuration that nginx runs": r'return 200 "@CONFIGURATION@\n";',
         "it is not a visit": "access_log off;",
         "it is text": "default_type text/plain;",
-        "it is kept by nobody": "add_header Cache-Control no-store always;",
+        "no cache keeps it": "add_header Cache-Control no-store always;",
     },
     ("~", "//"): {
         "a path has no // also where another site decides that for the address": (
@@ -283,7 +283,7 @@ MAPS = {
         "a connection to a worker is kept, but for a WebSocket": 'default ""; websocket upgrade;',
     },
     ("$remote_addr", "$aroundtheworld_client"): {
-        "an address of IPv4 is one in a socket for both families": r"""
+        "on a socket for both families, an IPv4 address is written as usual": r"""
             default $remote_addr;
             "~^::ffff:(?<aroundtheworld_ipv4>[0-9.]+)$" $aroundtheworld_ipv4;
         """,
@@ -447,7 +447,7 @@ def test_each_field_of_the_log_is_in_the_table(log):
     assert log.keys() == LOG.keys()
 
 
-def test_nothing_else_is_said_outside_of_blocks(site):
+def test_there_is_nothing_else_outside_of_blocks(site):
     assert {name for name, _ in site} == {"log_format", "limit_conn_zone"}
 
 
@@ -456,12 +456,12 @@ NUMBERS_OF_NGINX = {
     "it is not a visit": "access_log off;",
 }
 NUMBERS_OF_NGINX_PATH = {
-    "it says what the exporter reads": "stub_status;",
+    "it has what the exporter reads": "stub_status;",
     "the host may ask, and nobody else": "allow 127.0.0.1; deny all;",
 }
 
 
-def test_nginx_says_its_numbers_to_the_host_only(site):
+def test_nginx_gives_its_numbers_to_the_host_only(site):
     _, numbers = site.servers()
     assert unpromised(numbers, NUMBERS_OF_NGINX) == []
     assert unpromised(numbers.location("=", "/nginx"), NUMBERS_OF_NGINX_PATH) == []

@@ -17,7 +17,7 @@ sys.exit(7)
 
 # What systemd-run gets; HOME and RELEASE are paths, UNIT the transient unit's name.
 OPTIONS = {
-    "it says nothing of its own": ["--quiet"],
+    "its output is the command's only": ["--quiet"],
     "it ends with the command, and with its status": ["--wait"],
     "it leaves no failed unit behind": ["--collect"],
     "what is piped in and out is the command's": ["--pipe"],

@@ -1,4 +1,4 @@
-"""What each line of the units promises: one sentence, one line of a table."""
+"""What each line of the units promises: a sentence and its directives, in a table."""
 
 import pytest
 
@@ -76,7 +76,7 @@ SANDBOX = {
     "it makes no namespaces": "[Service] RestrictNamespaces=yes",
     "it does not take the processor for itself": "[Service] RestrictRealtime=yes",
     "it makes no setuid files": "[Service] RestrictSUIDSGID=yes",
-    "it makes a service's system calls only, and is told of others by an error": (
+    "it makes a service's system calls only, and gets an error for any other": (
         "[Service] SystemCallFilter=@system-service & SystemCallFilter=~@privileged @resources"
         " & SystemCallErrorNumber=EPERM"
     ),
@@ -124,12 +124,12 @@ SOCKET = {
 WORKER = {
     "it starts after the network": "[Unit] After=network.target",
     "it is started again, however often it crashed": "[Unit] StartLimitIntervalSec=0",
-    "it counts as started when it says so": "[Service] Type=notify",
+    "it counts as started when it reports that": "[Service] Type=notify",
     "a stop lets it finish its requests, and kills what it leaves behind": (
         "[Service] KillMode=mixed"
     ),
     "a stand-in that starts does not make its socket block": "[Service] NonBlocking=yes",
-    "it is started again whatever ended it": "[Service] Restart=always",
+    "it is started again after any end": "[Service] Restart=always",
     "its first restart comes at once": "[Service] RestartSec=500ms",
     "its wait after crashes may ask systemd for time": "[Service] NotifyAccess=exec",
     "a fault of the back-off (test_backoff.py) does not hold it up": (
@@ -148,7 +148,7 @@ WORKER = {
 
 STAND_IN = {
     "it starts after the network": "[Unit] After=network.target",
-    "it counts as started when its main process says so": (
+    "it counts as started when its main process reports that": (
         "[Service] Type=notify & NotifyAccess=main"
     ),
     "a stop lets it finish its requests, and kills what it leaves behind": (
@@ -169,7 +169,7 @@ BEHIND_ITS_SOCKET = {
     ),
 }
 
-# Of the settings of a pool, those of one that may not block and of one that may.
+# The settings of a pool that may not block, and of a pool that may.
 QUICK = {
     "its limits are its pool's": "[Service] Slice=aroundtheworld-public.slice",
     "it runs the app, with its private sockets, its time to drain and what counts as blocked": (
@@ -181,7 +181,7 @@ QUICK = {
     "it is not the first to go when memory is short": "[Service] OOMScoreAdjust=0",
     "it has its pool's time to start": "[Service] TimeoutStartSec=30",
     "it may end by itself before systemd ends it": "[Service] TimeoutStopSec=45",
-    "one that hangs is ended": "[Service] WatchdogSec=30",
+    "a worker that hangs is ended": "[Service] WatchdogSec=30",
     "it knows its pool": "[Service] Environment=AROUNDTHEWORLD_POOL=public",
     "it knows its settings": "[Service] Environment=AROUNDTHEWORLD_CONFIG=@CONFIG@",
 }
@@ -196,7 +196,7 @@ BLOCKING = {
     "it is the first to go when memory is short": "[Service] OOMScoreAdjust=500",
     "it has its pool's time to start": "[Service] TimeoutStartSec=60",
     "it may end by itself before systemd ends it": "[Service] TimeoutStopSec=315",
-    "one that works for long is not ended": "[Service] WatchdogSec=0",
+    "a worker that works for long is not ended": "[Service] WatchdogSec=0",
     "it knows its pool": "[Service] Environment=AROUNDTHEWORLD_POOL=admin",
     "it knows its settings": "[Service] Environment=AROUNDTHEWORLD_CONFIG=@CONFIG@",
 }
@@ -240,7 +240,7 @@ METRICS_SOCKET = {
     "a release from before there were metrics can still be gone back to": (
         f"[Unit] ConditionPathExists={EXPORTER}"
     ),
-    "Prometheus asks where the operator says": "[Socket] ListenStream=127.0.0.1:9145",
+    "it listens where the operator wants it": "[Socket] ListenStream=127.0.0.1:9145",
     "it comes before the network does": "[Socket] FreeBind=yes",
     "it comes with a boot": "[Install] WantedBy=sockets.target",
 }
@@ -250,7 +250,7 @@ METRICS = {
     ),
     "it counts as started when it was executed": "[Service] Type=exec",
     "it counts as the site's": "[Service] Slice=aroundtheworld.slice",
-    "it knows every worker and where nginx says its numbers": (
+    "it knows every worker, and where nginx has its numbers": (
         f"[Service] ExecStart=/usr/bin/python3 -I -B {EXPORTER} aroundtheworld {HOME} "
         "127.0.0.1:9146 public:10001,10002,10003 admin:10004:blocking shop:10005:command "
         "live:10006:command"

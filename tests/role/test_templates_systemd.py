@@ -1,4 +1,4 @@
-"""systemd itself reads each unit that the role may render; whatever it says is an error.
+"""systemd itself reads each unit that the role may render; any output of that is an error.
 
 For a directive that it does not know, `systemd-analyze verify` ends with 0 in systemd 252, and with
 1 where it has --recursive-errors.
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def verify(directory, variables, change=lambda text: text):
-    """Return what systemd says about the units, of templates about each instance."""
+    """Return status and output of systemd's check of the units, and of each instance of templates."""
     complete = variables_for(variables)
     site = complete["aroundtheworld_site"]
     units = directory / "units"
