@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from ansible.module_utils.common.validation import (
     check_type_bool,
     check_type_float,
     check_type_int,
     check_type_str,
 )
+from ansible.module_utils.common.yaml import yaml_load
 
 from aroundtheworld_controller.addresses import shown
 
@@ -65,16 +65,21 @@ def refuse(problems: Iterable[str]) -> None:
 @functools.cache
 def load_options() -> dict[str, Any]:
     """Return the options of ``meta/argument_specs.yml``: variable name to its specification."""
-    text = (ROLE / "meta" / "argument_specs.yml").read_text()
-    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["variables"]["options"]
+    options: dict[str, Any]
+    options = _read("argument_specs.yml")["argument_specs"]["variables"]["options"]
     return options
 
 
 @functools.cache
 def load_pool_settings() -> dict[str, Any]:
     """Return what a pool may set, by ``meta/pool_settings.yml``."""
-    settings: dict[str, Any] = yaml.safe_load((ROLE / "meta" / "pool_settings.yml").read_text())
-    return settings
+    return _read("pool_settings.yml")
+
+
+def _read(name: str) -> dict[str, Any]:
+    """Return the content of a file in ``meta``, by libyaml where the controller has it."""
+    content: dict[str, Any] = yaml_load((ROLE / "meta" / name).read_text())
+    return content
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - whatever YAML can hold
