@@ -101,7 +101,7 @@ SERVER = {
         proxy_cookie_flags off;
     """,
     "nginx keeps no response": "proxy_cache off; proxy_store off; proxy_force_ranges off;",
-    "requests to workers come from the usual address": "proxy_bind off; proxy_socket_keepalive off;",
+    "workers see the usual address as the client": "proxy_bind off; proxy_socket_keepalive off;",
     "a worker's X-Accel headers hold": "proxy_ignore_headers Vary; proxy_hide_header X-Pad;",
     "there is room for all these headers": """
         proxy_headers_hash_max_size 4096; proxy_headers_hash_bucket_size 128;

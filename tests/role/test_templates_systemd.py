@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def verify(directory, variables, change=lambda text: text):
-    """Return status and output of systemd's check of the units, and of each instance of templates."""
+    """Return status and output of systemd's check of the units, and of each instance."""
     complete = variables_for(variables)
     site = complete["aroundtheworld_site"]
     units = directory / "units"
