@@ -82,7 +82,7 @@ REFUSED = {
     ),
     "app directory": (
         {"aroundtheworld_app_dir": "/nowhere"},
-        ["aroundtheworld_app_dir: '/nowhere' is not a directory on the controller; give the one"],
+        ["aroundtheworld_app_dir: '/nowhere' is not a directory on the controller; set the"],
     ),
     "lock file": (
         {"aroundtheworld_requirements": "requirements.in"},
