@@ -14,10 +14,11 @@ GUARD = "Check the tags and the login"
 REFUSAL = "Nothing was changed, because of this:"
 
 
-@pytest.fixture
-def ansible_playbook(tmp_path):
+@pytest.fixture(scope="module")
+def ansible_playbook(tmp_path_factory):
     """Returns a function that runs the command and returns its exit status and output."""
-    inventory = tmp_path / "hosts.json"
+    controller = tmp_path_factory.mktemp("controller")
+    inventory = controller / "hosts.json"
     # Nothing listens on port 1. Variables in the inventory give way to those of the command line.
     host = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}
     group = {"hosts": {"nowhere": host}, "vars": APP}
@@ -29,7 +30,7 @@ def ansible_playbook(tmp_path):
         done = subprocess.run(
             ["ansible-playbook", "--inventory", inventory, playbook, *arguments],
             cwd=directory,
-            env=environment | {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")},
+            env=environment | {"ANSIBLE_LOCAL_TEMP": str(controller / "ansible")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -39,6 +40,20 @@ def ansible_playbook(tmp_path):
         return done.returncode, done.stdout
 
     return run
+
+
+@pytest.fixture(scope="module")
+def deployment(ansible_playbook):
+    """The tasks of a plain run."""
+    return tasks(ansible_playbook("--list-tasks")[1])
+
+
+@pytest.fixture(scope="module")
+def own_play(ansible_playbook, tmp_path_factory):
+    """A play of the operator's own with a tagged role, and the tasks of its plain run."""
+    playbook = tmp_path_factory.mktemp("own") / "own.yml"
+    playbook.write_text(TAGGED)
+    return playbook, tasks(ansible_playbook("--list-tasks", playbook=playbook)[1])
 
 
 def test_what_is_right_gets_as_far_as_the_host(ansible_playbook):
@@ -105,13 +120,12 @@ def tasks(listed):
     return re.findall(r"aroundtheworld : (.*)\tTAGS", listed)
 
 
-def test_maintenance_runs_its_own_tasks_and_no_plain_run_does(ansible_playbook):
+def test_maintenance_runs_its_own_tasks_and_no_plain_run_does(ansible_playbook, deployment):
     closing_and_opening = ["The public side is closed", "The public side is open"]
     _, listed = ansible_playbook("--list-tasks", "--tags", "maintenance_on,maintenance_off")
     assert tasks(listed) == [GUARD, *closing_and_opening]
-    _, listed = ansible_playbook("--list-tasks")
-    assert "Check that input and host are fit for a deployment" in tasks(listed)
-    assert not set(closing_and_opening) & set(tasks(listed))
+    assert "Check that input and host are fit for a deployment" in deployment
+    assert not set(closing_and_opening) & set(deployment)
 
 
 TAGGED = """
@@ -123,13 +137,11 @@ TAGGED = """
 
 
 @pytest.mark.parametrize("tags", ["web", "all", "tagged", "all,never", "never,web"])
-def test_a_tag_of_the_operators_own_play_reaches_no_verb(ansible_playbook, tmp_path, tags):
-    playbook = tmp_path / "own.yml"
-    playbook.write_text(TAGGED)
-    _, deployment = ansible_playbook("--list-tasks", playbook=playbook)
-    assert "Check that input and host are fit for a deployment" in tasks(deployment)
+def test_a_tag_of_the_operators_own_play_reaches_no_verb(ansible_playbook, own_play, tags):
+    playbook, plain = own_play
+    assert "Check that input and host are fit for a deployment" in plain
     _, listed = ansible_playbook("--list-tasks", "--tags", tags, playbook=playbook)
-    assert tasks(listed) == tasks(deployment)
+    assert tasks(listed) == plain
 
 
 @pytest.mark.parametrize("tags", ["remove,status", "remove,all", "maintenence_on", "tagged"])
@@ -150,10 +162,9 @@ def test_a_tag_on_the_projects_playbook_only_deploys(ansible_playbook, tmp_path)
     assert REFUSAL not in output
 
 
-def test_it_works_from_any_directory(ansible_playbook, tmp_path):
-    _, here = ansible_playbook("--list-tasks")
+def test_it_works_from_any_directory(ansible_playbook, deployment, tmp_path):
     _, there = ansible_playbook("--list-tasks", playbook=CHECKOUT / "site.yml", directory=tmp_path)
-    assert tasks(there) == tasks(here) != []
+    assert tasks(there) == deployment != []
 
 
 def test_without_an_inventory_it_says_so(tmp_path):
@@ -169,11 +180,10 @@ def test_without_an_inventory_it_says_so(tmp_path):
     assert done.returncode != 0
 
 
-def test_the_adviser_runs_only_when_it_is_named(ansible_playbook):
+def test_the_adviser_runs_only_when_it_is_named(ansible_playbook, deployment):
     _, listed = ansible_playbook("--list-tasks", "--tags", "advise")
     assert tasks(listed) == [GUARD, "Report which pool each route belongs in"]
-    _, listed = ansible_playbook("--list-tasks")
-    assert "Report which pool each route belongs in" not in tasks(listed)
+    assert "Report which pool each route belongs in" not in deployment
 
 
 def test_the_adviser_speaks_two_formats(ansible_playbook):
