@@ -144,6 +144,15 @@ def test_before_the_first_deployment_it_says_what_is_missing(tmp_path):
     )
 
 
+def test_a_step_that_fails_does_not_run_half_a_command(tmp_path):
+    script = Script(tmp_path)
+    sed = tmp_path / "bin" / "sed"
+    sed.write_text("#!/bin/sh\nexit 3\n")
+    sed.chmod(0o755)
+    assert script.run("rm", "-r", "old") == ([], [])
+    assert script.done.returncode == 3
+
+
 # --- Pages ---
 
 
