@@ -6,6 +6,7 @@ scenario in turn, over SSH.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -13,19 +14,23 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
+from bench.open_loop import OpenLoop, Request
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 REBOOT_TIMEOUT = 60  # seconds
+VISITORS_PATIENCE = 60  # seconds until a request without a response has failed
 
 # Prints port to the status of its worker, or to why it does not answer. It runs on the host, which
 # has no third-party packages, so it brings the role's own client with it.
@@ -155,35 +160,35 @@ def worker_statuses(host: Host) -> Callable[[], dict[int, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
-def keep_asking() -> Callable[..., AbstractContextManager[Counter[object]]]:
-    """Returns a block in which functions are called all the time, each in a thread of its own.
+def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
+    """Returns a block in which a site's paths are requested all the time, at a constant rate.
 
-    It gives what they returned, and the errors of connections and answers that they raised, each
-    with how often.
+    It counts the outcomes: statuses, and how requests failed. Each request has a connection of its
+    own.
     """
 
     @contextmanager
-    def block(*functions: Callable[[], object]) -> Iterator[Counter[object]]:
-        said: Counter[object] = Counter()
-        leave = threading.Event()
-
-        def go(ask: Callable[[], object]) -> None:
-            while not leave.is_set():
-                try:
-                    said[ask()] += 1
-                except (OSError, HTTPException) as error:
-                    said[repr(error)] += 1
-                leave.wait(0.02)
-
-        threads = [threading.Thread(target=go, args=[ask]) for ask in functions]
-        for thread in threads:
-            thread.start()
-        try:
-            yield said
-        finally:
-            leave.set()
-            for thread in threads:
-                thread.join()
+    def block(
+        url: str, *paths: str, rate: float = 20, headers: Mapping[str, str] | None = None
+    ) -> Iterator[Counter[str]]:
+        site, over = urlsplit(url), threading.Event()
+        outcomes: Counter[str] = Counter()
+        requests = itertools.cycle(
+            Request(path, headers=headers or {}, fresh=True) for path in paths
+        )
+        client = OpenLoop(
+            site.hostname or "",
+            site.port or 80,
+            lambda result: outcomes.update([result.outcome]),
+            patience=VISITORS_PATIENCE,
+        )
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(client.run, rate, requests, over.is_set)
+            try:
+                yield outcomes
+            finally:
+                over.set()
+        running.result()
 
     return block
 

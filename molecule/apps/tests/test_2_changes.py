@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import httpx
 import pytest
@@ -31,12 +30,6 @@ def new_release(tmp_path: Path) -> Callable[[str], str]:
     return make
 
 
-def status(url: str) -> int:
-    """Return the status of a page that is there, as a new visitor sees it."""
-    with urlopen(url, timeout=20) as answer:
-        return int(answer.status)
-
-
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """Return the sites with workers that were started or stopped."""
     return {unit.partition("@")[0] for unit, pid in {*before.items()} ^ {*after.items()}}
@@ -47,12 +40,12 @@ def test_the_runner_exchanges_bokeh_and_loses_no_request(
     play: Callable[..., Any],
     new_release: Any,
     processes: Processes,
-    keep_asking: Callable[..., Any],
+    visited: Callable[..., Any],
 ) -> None:
     before = processes()
-    with keep_asking(lambda: status(urls["bokeh"])) as said:
+    with visited(urls["bokeh"], "/", rate=10) as outcomes:
         assert play("bokeh", new_release("bokeh")).returncode == 0
-    assert said.keys() == {200}, said
+    assert outcomes.keys() == {"200"}
     assert changed(before, processes()) == {"bokeh"}
 
 

@@ -7,11 +7,9 @@ import json
 import re
 import secrets
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -57,14 +55,6 @@ class Logged:
         return cls(said["uri"].rpartition("probe=")[2], port, said["status"])
 
 
-@dataclass
-class Visits:
-    """What somebody saw who visited the site again and again."""
-
-    count: int = 0
-    failures: list[str] = field(default_factory=list)
-
-
 class Site:
     """The site on one host."""
 
@@ -107,30 +97,6 @@ class Site:
         """Return the ports of the workers that answer requests for `path`."""
         logged = self.logged(f"{path}?n={number}" for number in range(requests))
         return {one.port for one in logged.values()}
-
-    @contextmanager
-    def visited(self) -> Iterator[Visits]:
-        """Have somebody visit the site all the time, whom it must never fail."""
-        visits, leave = Visits(), threading.Event()
-
-        def visit() -> None:
-            while not leave.wait(0.05):
-                visits.count += 1
-                try:
-                    answer = self.ask("/api/ping")
-                except (OSError, http.client.HTTPException) as error:
-                    visits.failures.append(repr(error))
-                else:
-                    if answer.status != http.client.OK:
-                        visits.failures.append(f"{answer.status}: {answer.body[:80]!r}")
-
-        visitor = threading.Thread(target=visit)
-        visitor.start()
-        try:
-            yield visits
-        finally:
-            leave.set()
-            visitor.join()
 
     # From the host
 

@@ -73,7 +73,7 @@ def kept(host):
 
 
 @pytest.fixture(scope="module")
-def upgraded(host, deploy_earlier, kept, ansible_playbook, ask, keep_asking, earlier):
+def upgraded(host, deploy_earlier, kept, ansible_playbook, published, visited, earlier):
     """Deploys two releases with the earlier role, then one with this; what was there, and runs."""
     # The earlier role took an operator's slices for its own.
     host.check_output(f"cp -a {UNITS} /run/units")
@@ -85,15 +85,15 @@ def upgraded(host, deploy_earlier, kept, ansible_playbook, ask, keep_asking, ear
     host.check_output("systemctl start aroundtheworld-batch.slice aroundtheworld-backup.service")
     host.check_output(f"echo years of work >{HOME}/shared/diary")
     before = kept()
-    with keep_asking(lambda: ask("/", port=8080).status) as statuses:
+    with visited(published(8080), "/", headers={"Host": "site.example.org"}) as outcomes:
         run = ansible_playbook(PORT)
     assert run.returncode == 0
-    return before, statuses
+    return before, outcomes
 
 
 def test_no_visitor_notices(upgraded):
-    _, statuses = upgraded
-    assert set(statuses) == {200}
+    _, outcomes = upgraded
+    assert outcomes.keys() == {"200"}
 
 
 def test_nothing_is_lost(upgraded, kept, ask):

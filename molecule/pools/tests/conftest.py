@@ -58,21 +58,6 @@ def visitor(http: str) -> Visitor:
     return Visitor(http)
 
 
-@pytest.fixture
-def visited(http: str, keep_asking: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a block in which paths are visited all the time; it gives the answers' statuses."""
-
-    def visit(*paths: str, cookies: Mapping[str, str] | None = None) -> Any:
-        def visits(path: str) -> Callable[[], int]:
-            visitor = Visitor(http)
-            visitor.cookies.update(cookies or {})
-            return lambda: visitor.ask(path)[0]
-
-        return keep_asking(*map(visits, paths))
-
-    return visit
-
-
 @pytest.fixture(scope="module")
 def deploy(
     ansible_playbook: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory

@@ -169,7 +169,9 @@ def load(http: str, tmp_path: Path) -> Load:
         command = [sys.executable, str(SCENARIO / "prober.py"), http, str(file)]
         ledger = Ledger([])
         with subprocess.Popen(
-            [*command, f"--rate={rate}", "--seconds=300", *options], stdout=subprocess.PIPE
+            [*command, f"--rate={rate}", "--seconds=300", *options],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdout=subprocess.PIPE,
         ) as prober:
             assert prober.stdout is not None
             prober.stdout.readline()
