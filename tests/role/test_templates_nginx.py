@@ -52,7 +52,7 @@ def test_the_page_of_a_busy_pool_does_not_end_the_words_that_it_is_in():
     _, _, server = site_of({})
     ((status, page),) = server.location("@admin_busy").all("return")
     assert status == "503"
-    assert "The dashboard is busy" in page
+    assert "This part of the site is busy" in page
     assert page.endswith("</html>")
     assert not {"'", "$"} & set(page)
 

@@ -83,7 +83,7 @@ def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(
         if status == 503:
             slowest.append(time.monotonic() - begun)
             assert headers["Retry-After"] == "5"
-            assert b"The dashboard is busy" in body
+            assert b"This part of the site is busy" in body
         answers[status] += 1
 
     threads = [threading.Thread(target=ask, args=[number]) for number in range(24)]
