@@ -121,3 +121,20 @@ def test_all_other_directives_are_added_to_the_units_of_the_pools_workers():
         assert [f"{name}={value}" for name in unit for value in found[name]] == lines
     public = units["aroundtheworld@10001.service.d/pool.conf"].sections["Service"]
     assert not set(unit) & set(public)
+
+
+def test_what_tries_a_release_has_the_directives_of_the_workers_that_it_tries():
+    command = {"name": "desk", "ports": [10005], "paths": ["/desk"], "command": "serve"}
+    pools = [
+        {**PUBLIC, "unit": {"LimitNOFILE": 1}},
+        {**ADMIN, "unit": {"MemoryDenyWriteExecute": False}},
+        {**command, "unit": {"LimitNPROC": 2}},
+    ]
+    _, units = units_of({"aroundtheworld_pools": pools})
+    prepare, trial = (units[f"aroundtheworld-{step}.service"] for step in ("prepare", "trial"))
+    assert prepare.all("Service", "LimitNOFILE") == ["1"]
+    assert prepare.all("Service", "MemoryDenyWriteExecute")[-1] == "no"  # after the sandbox's own
+    assert prepare.all("Service", "LimitNPROC") == []
+    assert trial.all("Service", "LimitNPROC") == ["2"]
+    assert trial.all("Service", "LimitNOFILE") == []
+    assert trial.all("Service", "MemoryDenyWriteExecute") == ["yes"]

@@ -83,3 +83,14 @@ def test_a_run_that_writes_no_unit_does_not_have_them_read(analyzed, run):
 def test_a_program_that_is_not_there_yet_is_no_problem_of_a_unit(host, run):
     host.verify = lambda directory, names: "shop@1.service: Command /x is not executable: No such"
     assert run()["changed"]
+
+
+def test_a_line_that_other_units_have_too_is_named_once_with_its_pool(analyzed, run):
+    def change(text):
+        text = text.replace("Type=oneshot\n", "Type=oneshot\nCPUQuota=fast\n")
+        return with_directive("CPUQuota=fast")(text)
+
+    with pytest.raises(run.failed) as failure:
+        run(change=change)
+    (problem,) = str(failure.value).splitlines()[1:]
+    assert "the unit of pool 'admin' has 'CPUQuota=fast'" in problem

@@ -21,7 +21,7 @@ def verify(host: Host, expected: Expected) -> None:
     Raises:
         HostError: There is such a line.
     """
-    if problems := list(dict.fromkeys(_problems(host, expected))):
+    if problems := list(_problems(host, expected)):
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise HostError(f"Nothing was changed, because of this:\n{lines}")
 
@@ -40,9 +40,15 @@ def _problems(host: Host, expected: Expected) -> Iterator[str]:
             copy.write_text(text)
         output = host.systemd.verify(directory, sorted(names))
     pools = {worker.drop_in: worker.pool for worker in expected.workers}
-    found = re.finditer(rf"^{re.escape(work)}/(.+?):([0-9]+): (.*)$", output, re.MULTILINE)
-    for path, number, message in (match.groups() for match in found):
+    found: dict[tuple[str, str], set[str]] = {}
+    lines = re.finditer(rf"^{re.escape(work)}/(.+?):([0-9]+): (.*)$", output, re.MULTILINE)
+    for path, number, message in (match.groups() for match in lines):
         pool = pools.get(site.units / path)
         where = f"aroundtheworld_pools: the unit of pool {pool!r}" if pool else path
         line = "".join(texts[path].splitlines()[int(number) - 1 : int(number)])
-        yield f"{where} has {line!r}; systemd: {message}"
+        found.setdefault((line, message), set()).add(where)
+    for (line, message), places in found.items():
+        # What tries a release has the directives of its pools.
+        of_pools = {where for where in places if where not in texts}
+        for where in sorted(of_pools or places):
+            yield f"{where} has {line!r}; systemd: {message}"
