@@ -27,6 +27,7 @@ from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
 from bench.open_loop import OpenLoop, Request
+from tests.matrix import about
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 REBOOT_TIMEOUT = 60  # seconds
@@ -85,6 +86,11 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"There is no test in {tests}, and Molecule would let that pass.")
     config.option.hosts = ",".join(f"ssh://{name}" for name in _known_hosts())
     config.option.ssh_config = str(_scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "ssh_config")
+
+
+def pytest_report_header() -> str:
+    """Returns which cases of a matrix are taken."""
+    return about()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -1,7 +1,7 @@
-"""Which cases of a matrix a run takes: one in three, others with the next commit.
+"""Which cases of a matrix a run takes: one in three, or as many as it says.
 
-``MATRIX=all`` takes them all. Which third it is follows from the commit's hash, so that a run can
-be repeated, and the head of pytest's report says it.
+Which cases these are follows from the commit's hash, so that a run can be repeated, and the next
+commit takes others. The head of pytest's report names the commit. ``MATRIX=all`` takes all cases.
 """
 
 from __future__ import annotations
@@ -18,22 +18,33 @@ PARTS = 3
 Case = TypeVar("Case")
 
 
+def takes_all() -> bool:
+    """Return whether this run takes all cases."""
+    return os.environ.get("MATRIX") == "all"
+
+
 @functools.cache
-def part() -> int:
-    """Return which part is taken, from 0; -1 for all."""
-    if os.environ.get("MATRIX") == "all":
-        return -1
-    command = ["git", "rev-parse", "HEAD"]
+def commit() -> str:
+    """Return the commit's hash; zeros where there is none."""
+    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    return int(done.stdout.strip() or "0", 16) % PARTS
+    return done.stdout.strip() or "0" * 40
 
 
-def chosen(cases: Sequence[Case]) -> list[Case]:
-    """Return the cases of a matrix that this run takes; all of them where it takes all."""
-    return list(cases) if part() < 0 else list(cases[part() :: PARTS])
+def chosen(cases: Sequence[Case], count: int | None = None) -> list[Case]:
+    """Return the cases of a matrix that this run takes.
+
+    Args:
+        cases: All of them.
+        count: At least how many to take where it does not take all; one in three by default.
+    """
+    if takes_all():
+        return list(cases)
+    parts = PARTS if count is None else max(1, len(cases) // count)
+    return list(cases[int(commit(), 16) % parts :: parts])
 
 
 def about() -> str:
-    """Return the line that tells of it."""
-    which = "all of them" if part() < 0 else f"part {part() + 1} of {PARTS} (MATRIX=all takes all)"
+    """Return the line of the report's head."""
+    which = "all" if takes_all() else f"those of commit {commit()[:12]} (MATRIX=all takes all)"
     return f"cases of a matrix: {which}"

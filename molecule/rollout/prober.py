@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Uses a test host's site like its visitors do, and writes down what became of every request.
 
-    PYTHONPATH=. molecule/rollout/prober.py http://127.0.0.1:8080 LEDGER --rate 400 --seconds 60
+    prober.py http://127.0.0.1:8080 LEDGER --rate 400 --seconds 60
 
 Requests leave at a constant rate, by the open loop of the benchmarks (`bench/open_loop.py`), and
 WebSockets exchange a message a second.
@@ -29,6 +29,7 @@ import json
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import urllib.parse
@@ -37,6 +38,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.open_loop import OpenLoop, Request, Result
 

@@ -170,7 +170,6 @@ def load(http: str, tmp_path: Path) -> Load:
         ledger = Ledger([])
         with subprocess.Popen(
             [*command, f"--rate={rate}", "--seconds=300", *options],
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
             stdout=subprocess.PIPE,
         ) as prober:
             assert prober.stdout is not None

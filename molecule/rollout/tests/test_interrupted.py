@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+from tests.matrix import chosen
+
 from .test_disturbed import PHASES
 
 UNITS = "/etc/systemd/system"
@@ -18,14 +20,14 @@ def on_one_release(site, former):
     return change
 
 
-@pytest.mark.parametrize(
-    ("sent", "phase"),
-    [
-        ("TERM", "a worker restarts"),
-        ("INT", "the release is being prepared"),
-        ("HUP", "the canary is watched"),
-    ],
-)
+SIGNALS = [
+    ("TERM", "a worker restarts"),
+    ("INT", "the release is being prepared"),
+    ("HUP", "the canary is watched"),
+]
+
+
+@pytest.mark.parametrize(("sent", "phase"), chosen(SIGNALS, count=1))
 def test_a_module_that_is_asked_to_end_reverts(
     sent, phase, load, app, play, ansible_playbook, site
 ):
@@ -47,15 +49,16 @@ def test_a_module_that_is_asked_to_end_reverts(
     site.runs(site.last_change["to"])
 
 
-@pytest.mark.parametrize(
-    ("number", "terminal", "phase"),
-    [
-        (signal.SIGINT, True, "the first stand-in starts"),
-        (signal.SIGKILL, True, "a worker restarts"),
-        (signal.SIGINT, False, "the canary is watched"),
-        (signal.SIGKILL, False, "the first stand-in starts"),
-    ],
-)
+# How a controller goes away: the signal, whether it has a terminal on the host, and when.
+DEPARTURES = [
+    (signal.SIGINT, True, "the first stand-in starts"),
+    (signal.SIGKILL, True, "a worker restarts"),
+    (signal.SIGINT, False, "the canary is watched"),
+    (signal.SIGKILL, False, "the first stand-in starts"),
+]
+
+
+@pytest.mark.parametrize(("number", "terminal", "phase"), chosen(DEPARTURES, count=1))
 def test_a_controller_that_goes_away_leaves_one_release(
     number, terminal, phase, load, app, play, ansible_playbook, site
 ):
@@ -78,7 +81,7 @@ def test_a_controller_that_goes_away_leaves_one_release(
     site.runs(site.last_change["to"])
 
 
-@pytest.mark.parametrize("kilobytes", [4, 12])
+@pytest.mark.parametrize("kilobytes", chosen([4, 12], count=1))
 def test_a_full_disk_under_the_units_is_no_half_rollout(
     kilobytes, load, app, ansible_playbook, site, host
 ):

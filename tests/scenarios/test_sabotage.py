@@ -1,0 +1,36 @@
+"""The sabotages of the scenario rollout: what they take away is there, and tests that notice."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from tests.role_files import CHECKOUT
+
+SCENARIO = CHECKOUT / "molecule" / "rollout"
+spec = importlib.util.spec_from_file_location("test_sabotage_script", SCENARIO / "sabotage.py")
+sabotage = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = sabotage  # dataclasses look their module up
+spec.loader.exec_module(sabotage)
+
+
+@pytest.mark.parametrize("name", sabotage.SABOTAGES)
+def test_a_sabotage_has_something_to_take_away(name):
+    change = sabotage.SABOTAGES[name]
+    text = (CHECKOUT / sabotage.ROLE / change.file).read_text()
+    assert change.old != change.new
+    assert text.count(change.old) == 1
+    assert any(change.tests in file.read_text() for file in SCENARIO.glob("tests/test_*.py"))
+
+
+def test_a_run_without_names_takes_one_of_them(monkeypatch):
+    monkeypatch.delenv("MATRIX", raising=False)
+    assert len(sabotage.chosen_names([])) == 1
+    monkeypatch.setenv("MATRIX", "all")
+    assert sabotage.chosen_names([]) == list(sabotage.SABOTAGES)
+    assert sabotage.chosen_names(["drain"]) == ["drain"]
+
+
+def test_an_unknown_sabotage_is_refused():
+    with pytest.raises(SystemExit, match=r"'brake' .* max_fails, socket, drain, gate"):
+        sabotage.chosen_names(["brake"])
