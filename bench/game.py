@@ -59,9 +59,10 @@ def measure(rounds: int, visits: int) -> Part:
             _visit(host, "block", port=80, visits=visits, name=f"visitor{number}", sockets=sockets)
             for number in range(2)
         ]
-        given = {"address": host.address, "port": 80, "name": ADMIN, "password": PASSWORD}
-        wanted = json.dumps({**given, "kind": SLOW_REPORT, "rounds": rounds})
-        reports = json.loads(run(sys.executable, "-c", VISITOR, "report", wanted))
+        login = {"name": ADMIN, "password": PASSWORD}
+        site = {"address": host.address, "port": 80}
+        arguments = json.dumps({**site, **login, "kind": SLOW_REPORT, "rounds": rounds})
+        reports = json.loads(run(sys.executable, "-m", "bench.during_report", arguments))
     return Part([*_costs(costs), *_holds(held), *_reports(reports)])
 
 

@@ -1,7 +1,6 @@
 """Visits a site, and tells how long that took and what it cost, in JSON.
 
-Runs on the host that is measured, with Debian's own Python: nothing but the standard library. Only
-what waits beside a report comes from outside, where it may be given priority.
+Runs on the host that is measured, with Debian's own Python: nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import re
 import sys
 import threading
@@ -87,21 +85,6 @@ class Visitor:
         address = str(self.ask("POST", "/quiz", ""))
         self.ask("POST", address, "position=0&choice=0")
         return address
-
-
-def come_first() -> None:
-    """Has this thread, and those that it starts, run before all else on the machine.
-
-    Visitors have machines of their own: what is measured is how long the site took, and not how
-    long they waited for a processor themselves.
-
-    Raises:
-        SystemExit: only root may.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        sys.exit("Only root may give the client real-time priority: run `make bench` as root.")
 
 
 def pages(finished: int, begun: str) -> list[str]:
@@ -260,84 +243,10 @@ def cost(workers: dict[str, tuple[int, int]], rounds: int, burst: int) -> list[d
     return measured
 
 
-PACE = 25  # requests a second of one visitor, who leaves the machine time for a report
-
-
-def stroll(visitor: Visitor, is_over: Callable[[], bool]) -> list[tuple[str, str, float]]:
-    """Reads pages and answers questions at an even pace, and returns what was noted."""
-    finished = visitor.play()
-    visitor.fly()
-    visitor.took.clear()
-    due = time.perf_counter()
-    while not is_over():
-        number = visitor.ask("POST", "/api/rounds")["id"]
-        answers = iter(range(QUESTIONS))
-        for path in pages(finished, f"/quiz/{number}"):
-            due = max(due + 1 / PACE, time.perf_counter())
-            time.sleep(max(0.0, due - time.perf_counter()))
-            visitor.ask("GET", path)
-            position = next(answers, None)
-            if position is not None:
-                answer = {"position": position, "choice": 0}
-                visitor.ask("POST", f"/api/rounds/{number}/answers", answer)
-    return visitor.took
-
-
-def during(address: str, port: int, is_over: Callable[[], bool]) -> dict[str, list[float]]:
-    """Has two visitors come until it is over, and returns how long they waited."""
-    waited: dict[str, list[float]] = {"reads": [], "writes": []}
-
-    def visit(_: int) -> None:
-        for method, _path, seconds in stroll(Visitor(port, address), is_over):
-            waited["reads" if method == "GET" else "writes"].append(seconds)
-
-    in_threads(2, visit)
-    return waited
-
-
-def after(seconds: float) -> Callable[[], bool]:
-    """Returns a function that says whether so many seconds have gone by."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end
-
-
-def report(
-    address: str, port: int, name: str, password: str, kind: str, rounds: int
-) -> list[dict[str, Any]]:
-    """Returns how long visitors waited while a report ran and while none did, in turns."""
-    come_first()  # so do the threads that are begun here
-    administrator = Visitor(port, address)
-    administrator.ask("POST", "/api/session", {"name": name, "password": password})
-    during(address, port, after(2))  # not counted: the first time takes longer
-    measured = []
-    for _ in range(rounds):
-        done = threading.Event()
-        took: list[float] = []
-
-        def run(done: threading.Event = done, took: list[float] = took) -> None:
-            began = time.monotonic()
-            try:
-                administrator.ask("POST", "/admin/reports", f"kind={kind}")
-                took.append(time.monotonic() - began)
-            finally:
-                done.set()
-
-        running = threading.Thread(target=run)
-        running.start()
-        busy = during(address, port, done.is_set)
-        running.join()
-        if not took:
-            raise RuntimeError("the report failed")
-        idle = during(address, port, after(took[0]))
-        measured.append({"busy": busy, "idle": idle, "seconds": took[0]})
-    return measured
-
-
 DO: dict[str, Callable[..., Any]] = {
     "process": process,
     "block": block,
     "cost": cost,
-    "report": report,
 }
 
 if __name__ == "__main__":
