@@ -99,7 +99,7 @@ def test_a_program_gets_the_status_as_json_and_an_exit_code(ansible_playbook, si
     asked = ("--tags", "status", "-earoundtheworld_status_format=json")
     port = max(site.workers)
     host.check_output(
-        "systemctl stop aroundtheworld@%s.socket aroundtheworld@%s.service", port, port
+        "systemctl stop aroundtheworld@%s.socket aroundtheworld@%s.service", *[str(port)] * 2
     )
     try:
         run = ansible_playbook(*asked)
@@ -108,5 +108,5 @@ def test_a_program_gets_the_status_as_json_and_an_exit_code(ansible_playbook, si
         assert (run.returncode, run.failed) == (2, 1)
     finally:
         host.check_output(
-            "systemctl start aroundtheworld@%s.socket aroundtheworld@%s.service", port, port
+            "systemctl start aroundtheworld@%s.socket aroundtheworld@%s.service", *[str(port)] * 2
         )
