@@ -10,7 +10,7 @@ from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.claims import KEYS
 from ansible.module_utils.aroundtheworld.crashes import Crashes
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
-from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
+from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus
 
 from tests.render import MODELS, variables_for
 from tests.role.rendered import unit_texts
@@ -49,13 +49,13 @@ def test_limits_that_the_kernel_lacks_are_told_with_a_tree_for_each_controller(t
     assert status.not_enforced(GROUP, tmp_path) == ["io_weight", "memory_high"]
 
 
-READY = WorkerHealth("0123456789ab", "c0ffee", "public", "ready", uptime_seconds=3)
+READY = WorkerStatus("0123456789ab", "c0ffee", "public", "ready", uptime_seconds=3)
 BUSY = replace(READY, busy_seconds=12.34, busy_in="Report.get")
-COMMAND = WorkerHealth(release="0123456789ab", config="c0ffee", pool="desk")
+COMMAND = WorkerStatus(release="0123456789ab", config="c0ffee", pool="desk")
 
 
 @pytest.mark.parametrize(
-    ("health", "about"),
+    ("answer", "about"),
     [
         (READY, ""),
         (BUSY, "busy for 12.3 s in Report.get"),
@@ -63,8 +63,8 @@ COMMAND = WorkerHealth(release="0123456789ab", config="c0ffee", pool="desk")
         (SILENT, "does not answer on its control socket"),
     ],
 )
-def test_what_a_worker_is_doing_is_said(health, about):
-    assert status.about("shop@10001.service", health, None) == about
+def test_what_a_worker_is_doing_is_said(answer, about):
+    assert status.about("shop@10001.service", answer, None) == about
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_how_a_worker_crashes_is_said_with_its_last_line(crashes, last, expected
     assert status.about("shop@10001.service", READY, crashes) == expected
 
 
-def worker(port=10001, active="active", crashes=None, health=READY, about=""):
+def worker(port=10001, active="active", crashes=None, answer=READY, about=""):
     known = {"unit": f"shop@{port}.service", "port": port, "active": active, "crashes": crashes}
-    return {**known, **health.to_json(), "about": about}
+    return {**known, **answer.to_json(), "about": about}
 
 
 RELEASE = READY.release
@@ -95,13 +95,13 @@ RELEASE = READY.release
 @pytest.mark.parametrize(
     ("workers", "release", "problems"),
     [
-        ([worker(), worker(10004, health=COMMAND)], RELEASE, []),
+        ([worker(), worker(10004, answer=COMMAND)], RELEASE, []),
         ([], "", ["no release is deployed"]),
         ([worker(crashes={"times": 2}, about="crashed")], RELEASE, ["shop@10001 crashed"]),
-        ([worker(active="inactive", health=SILENT)], RELEASE, ["shop@10001 is inactive"]),
-        ([worker(health=SILENT, about="is silent")], RELEASE, ["shop@10001 is silent"]),
+        ([worker(active="inactive", answer=SILENT)], RELEASE, ["shop@10001 is inactive"]),
+        ([worker(answer=SILENT, about="is silent")], RELEASE, ["shop@10001 is silent"]),
         ([worker()], "ba98", [f"shop@10001 runs release {RELEASE}, not ba98"]),
-        ([worker(health=replace(READY, state="draining"))], RELEASE, ["shop@10001 is draining"]),
+        ([worker(answer=replace(READY, state="draining"))], RELEASE, ["shop@10001 is draining"]),
     ],
 )
 def test_a_site_is_well_only_when_every_worker_serves_the_release(workers, release, problems):
@@ -109,7 +109,7 @@ def test_a_site_is_well_only_when_every_worker_serves_the_release(workers, relea
 
 
 def test_workers_that_a_run_is_replacing_are_no_problem_but_crashes_are():
-    replaced = [worker(active="inactive", health=SILENT), worker(health=SILENT)]
+    replaced = [worker(active="inactive", answer=SILENT), worker(answer=SILENT)]
     assert not list(status.worker_problems(replaced, RELEASE, rollout=True))
     crashing = [worker(crashes={"times": 2}, about="crashed")]
     assert list(status.worker_problems(crashing, RELEASE, rollout=True)) == ["shop@10001 crashed"]

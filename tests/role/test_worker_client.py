@@ -37,7 +37,7 @@ HEALTH = {
     "busy_seconds": 0.0,
     "busy_in": None,
 }
-NOTED = worker_client.WorkerHealth("4b1c", "91ab", "flask")
+NOTED = worker_client.WorkerStatus("4b1c", "91ab", "flask")
 SILENT = worker_client.SILENT
 OK = b"HTTP/1.0 200 OK\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -135,8 +135,8 @@ def silence(connection, over):
 @pytest.mark.parametrize("status", [b"200 OK", b"503 Service Unavailable"])
 def test_a_worker_says_it_on_its_socket(control, serve, status):
     server = serve(answer(HEALTH, b"HTTP/1.0 %s\r\n" % status))
-    health = worker_client.health(control)
-    assert health.to_json() == {
+    status = worker_client.read_status(control)
+    assert status.to_json() == {
         "release": "4b1c09d2f3a7",
         "config": "c0ffee",
         "pool": "public",
@@ -151,7 +151,7 @@ def test_a_worker_says_it_on_its_socket(control, serve, status):
         "busy_seconds": 0.0,
         "busy_in": "",
     }
-    assert not health.silent
+    assert not status.silent
     assert server.got[0].startswith(b"GET /health HTTP/1.1\r\n")
 
 
@@ -159,11 +159,11 @@ def test_an_older_runner_and_a_newer_one_are_understood(control, serve):
     older = {k: v for k, v in HEALTH.items() if k not in ("responses", "latency_seconds")}
     del older["loop_lag_seconds"]
     serve(answer(older))
-    health = worker_client.health(control)
-    assert (health.state, health.responses, health.latencies) == ("ready", None, ())
+    status = worker_client.read_status(control)
+    assert (status.state, status.responses, status.latencies) == ("ready", None, ())
     control.unlink()
     serve(answer(HEALTH | {"state": "warming_up", "phase": {"deep": [1, None]}}))
-    assert worker_client.health(control).state == "warming_up"
+    assert worker_client.read_status(control).state == "warming_up"
 
 
 def test_the_runner_of_this_release_is_understood(control):
@@ -187,29 +187,29 @@ def test_the_runner_of_this_release_is_understood(control):
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout.readline()
-        health = worker_client.health(control)
+        status = worker_client.read_status(control)
         routes = worker_client.routes(control)
         process.stdin.close()
-    assert (health.state, health.release, health.responses["2xx"]) == ("starting", "2f6c", 0)
+    assert (status.state, status.release, status.responses["2xx"]) == ("starting", "2f6c", 0)
     assert routes == []
 
 
 def test_of_a_command_it_is_noted(control):
     note(control)
-    assert worker_client.health(control) == NOTED
+    assert worker_client.read_status(control) == NOTED
 
 
 def test_a_socket_that_is_left_from_a_worker_hides_no_note(control):
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(control))
     note(control)
-    assert worker_client.health(control) == NOTED
+    assert worker_client.read_status(control) == NOTED
 
 
 def test_a_note_that_is_left_from_a_command_hides_no_worker(control, serve):
     serve(answer(HEALTH))
     note(control)
-    assert worker_client.health(control).release == "4b1c09d2f3a7"
+    assert worker_client.read_status(control).release == "4b1c09d2f3a7"
 
 
 # --- What is not ----------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_a_note_that_is_left_from_a_command_hides_no_worker(control, serve):
 )
 def test_a_note_that_is_no_file_holds_nobody_up(control, disguise):
     disguise(control.with_name("runs"))
-    assert worker_client.health(control) == SILENT
+    assert worker_client.read_status(control) == SILENT
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_note_that_is_no_file_holds_nobody_up(control, disguise):
 def test_who_says_nothing_is_not_known(control, text):
     if text is not None:
         control.with_name("runs").write_bytes(text.encode("latin-1"))
-    assert worker_client.health(control) == SILENT
+    assert worker_client.read_status(control) == SILENT
 
 
 @pytest.mark.parametrize(
@@ -280,12 +280,12 @@ def test_who_says_nothing_is_not_known(control, text):
 )
 def test_a_field_of_another_form_is_no_answer(control, serve, field, value):
     serve(answer(HEALTH | {field: value}))
-    assert worker_client.health(control) == SILENT
+    assert worker_client.read_status(control) == SILENT
 
 
 def test_what_is_long_is_cut(control, serve):
     serve(answer(HEALTH | {"busy_in": "Ä" * 5000}))
-    assert worker_client.health(control).busy_in == "Ä" * 199 + "…"
+    assert worker_client.read_status(control).busy_in == "Ä" * 199 + "…"
 
 
 HOSTILE = {
@@ -313,7 +313,7 @@ HOSTILE = {
 @pytest.mark.parametrize("behave", HOSTILE.values(), ids=HOSTILE)
 def test_anything_else_is_no_answer(control, serve, behave):
     serve(behave)
-    assert worker_client.health(control) == SILENT
+    assert worker_client.read_status(control) == SILENT
     assert worker_client.routes(control) is None
 
 
@@ -330,10 +330,12 @@ WITHOUT_END = {
 }
 
 
-@pytest.mark.parametrize("ask", [worker_client.health, worker_client.routes, worker_client.accept])
+@pytest.mark.parametrize(
+    "ask", [worker_client.read_status, worker_client.routes, worker_client.accept]
+)
 @pytest.mark.parametrize("behave", WITHOUT_END.values(), ids=WITHOUT_END)
 def test_one_deadline_and_little_memory_whatever_comes(control, serve, monkeypatch, behave, ask):
-    for name in ("HEALTH_SECONDS", "ACCEPT_SECONDS", "ROUTES_SECONDS"):
+    for name in ("STATUS_SECONDS", "ACCEPT_SECONDS", "ROUTES_SECONDS"):
         monkeypatch.setattr(worker_client, name, 0.5)
     server = serve(behave)
     tracemalloc.start()
@@ -352,7 +354,7 @@ def test_one_deadline_and_little_memory_whatever_comes(control, serve, monkeypat
 
 
 def test_a_worker_that_never_accepts_costs_one_deadline(control, monkeypatch):
-    monkeypatch.setattr(worker_client, "HEALTH_SECONDS", 0.3)
+    monkeypatch.setattr(worker_client, "STATUS_SECONDS", 0.3)
     with socket.socket(socket.AF_UNIX) as listening, contextlib.ExitStack() as waiting:
         listening.bind(str(control))
         listening.listen(0)
@@ -364,28 +366,28 @@ def test_a_worker_that_never_accepts_costs_one_deadline(control, monkeypatch):
                         client.setblocking(False)
                         client.connect(str(control))
             begun = time.monotonic()
-            assert worker_client.health(control) == SILENT
+            assert worker_client.read_status(control) == SILENT
             assert 0.25 < time.monotonic() - begun < 1.5
 
 
 def test_many_silent_workers_cost_one_deadline(control, serve, monkeypatch):
-    monkeypatch.setattr(worker_client, "HEALTH_SECONDS", 0.5)
+    monkeypatch.setattr(worker_client, "STATUS_SECONDS", 0.5)
     paths = {number: control.with_name(f"{number}.sock") for number in range(64)}
     for number, path in paths.items():
         serve(answer(HEALTH) if number == 7 else silence, path)
     begun = time.monotonic()
-    healths = worker_client.healths(paths)
+    statuses = worker_client.read_statuses(paths)
     took = time.monotonic() - begun
-    assert list(healths) == list(paths)
-    assert [number for number, health in healths.items() if not health.silent] == [7]
+    assert list(statuses) == list(paths)
+    assert [number for number, status in statuses.items() if not status.silent] == [7]
     assert took < 3
 
 
 def test_nobody_to_ask_is_no_fault():
-    assert worker_client.healths({}) == {}
+    assert worker_client.read_statuses({}) == {}
 
 
-@pytest.mark.parametrize("ask", [worker_client.health, worker_client.accept])
+@pytest.mark.parametrize("ask", [worker_client.read_status, worker_client.accept])
 def test_a_link_in_the_place_of_the_socket_leads_nowhere(control, serve, ask):
     """Otherwise a worker could have root speak to any service of the host."""
     elsewhere = control.with_name("docker.sock")
@@ -399,17 +401,17 @@ def test_a_link_in_the_place_of_the_socket_leads_nowhere(control, serve, ask):
 @pytest.mark.parametrize("disguise", [os.mkfifo, Path.touch, Path.mkdir])
 def test_what_is_no_socket_is_no_answer(control, disguise):
     disguise(control)
-    assert worker_client.health(control) == SILENT
+    assert worker_client.read_status(control) == SILENT
     assert "is not a socket" in worker_client.accept(control)
 
 
 def test_no_handle_is_left_open(control, serve):
     serve(b"what")
-    worker_client.health(control)
+    worker_client.read_status(control)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
-        worker_client.health(control)
-        worker_client.health(control.with_name("nobody.sock"))
+        worker_client.read_status(control)
+        worker_client.read_status(control.with_name("nobody.sock"))
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2  # of the server's threads
 
 
@@ -468,7 +470,7 @@ def test_memory_of_the_process_stays_small_in_the_whole(control, serve, monkeypa
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + 512 * MEGABYTE, limits[1]))
     try:
-        assert worker_client.health(control) == SILENT
+        assert worker_client.read_status(control) == SILENT
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 

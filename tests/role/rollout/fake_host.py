@@ -16,7 +16,7 @@ from ansible.module_utils.aroundtheworld import belongings, claims
 from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth, parse_health
+from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus, parse_status
 
 from tests.render import ADMIN, PUBLIC, render, variables_for
 
@@ -30,11 +30,11 @@ Status = dict[str, Any]
 """What a worker reports on its control socket; less of a command, and nothing of a broken one."""
 
 
-def parsed(status: Status) -> WorkerHealth:
+def parsed(status: Status) -> WorkerStatus:
     """Return the status as the module reads it."""
     if "state" in status:
-        return parse_health(json.dumps(status).encode())
-    return WorkerHealth(status["release"], status["config"]) if status else SILENT
+        return parse_status(json.dumps(status).encode())
+    return WorkerStatus(status["release"], status["config"]) if status else SILENT
 
 
 def find(pattern: str, text: str) -> str:
@@ -162,7 +162,7 @@ class Host:
         infix, _, port = private.parent.name.rpartition("-")
         return f"aroundtheworld{'-' if infix else ''}{infix}@{port}.service"
 
-    def health(self, control: Path) -> WorkerHealth:
+    def read_status(self, control: Path) -> WorkerStatus:
         """Return a worker's status."""
         self.happens("look")
         status = dict(self.running.get(self._behind(control), ({}, 0))[0])
@@ -170,9 +170,9 @@ class Host:
             status |= {"busy_seconds": 7.5, "busy_in": "Slow.get"}
         return parsed(status)
 
-    def healths(self, controls: Mapping[Any, Path]) -> dict[Any, WorkerHealth]:
+    def read_statuses(self, controls: Mapping[Any, Path]) -> dict[Any, WorkerStatus]:
         """Return the status of several workers."""
-        return {key: self.health(control) for key, control in controls.items()}
+        return {key: self.read_status(control) for key, control in controls.items()}
 
     def accept(self, control: Path) -> str:
         """Let a worker take connections."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from ansible.module_utils.aroundtheworld.rollout import judgement
-from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerHealth
+from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus
 
 from tests.role.rollout.fake_host import EVERY_WORKER_ON_FIRST, FIRST, SECOND
 
@@ -24,14 +24,14 @@ def test_the_canary_is_watched_and_given_up(host, run):
 
 def test_a_stand_in_that_is_blocked_speaks_against_the_canary(host, run, monkeypatch):
     run()
-    original = host.health
+    original = host.read_status
 
-    def health(control):
+    def read_status(control):
         if "handover-10001" in str(control) and original(control).state != "held":
-            return WorkerHealth(state="draining", busy_seconds=3.5, busy_in="Slow.post")
+            return WorkerStatus(state="draining", busy_seconds=3.5, busy_in="Slow.post")
         return original(control)
 
-    monkeypatch.setattr(host, "health", health)
+    monkeypatch.setattr(host, "read_status", read_status)
     with pytest.raises(run.failed, match=r"was blocked for 3\.5 s in Slow\.post"):
         run(SECOND, canary_seconds=5)
 
@@ -92,7 +92,7 @@ def test_errors_that_the_release_before_has_too_are_not_the_new_ones(host, run, 
 
 def test_a_canary_is_compared_over_the_time_of_the_watch():
     def status(good, bad=0, slow=0):
-        return WorkerHealth(
+        return WorkerStatus(
             state="ready",
             responses={"2xx": good, "5xx": bad},
             loop_lag_max=0.01,
@@ -127,7 +127,7 @@ def test_a_canary_is_compared_over_the_time_of_the_watch():
     ],
 )
 def test_a_canary_that_refuses_more_than_its_siblings_is_given_up(mine, siblings, bad):
-    nothing = WorkerHealth(state="ready", responses={})
+    nothing = WorkerStatus(state="ready", responses={})
 
     def status(good, refused):
         return dataclasses.replace(nothing, responses={"2xx": good, "4xx": refused})

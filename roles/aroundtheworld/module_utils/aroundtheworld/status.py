@@ -19,7 +19,7 @@ from ansible.module_utils.aroundtheworld.rollout.units import stated
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 from ansible.module_utils.aroundtheworld.untrusted import printable
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, healths
+from ansible.module_utils.aroundtheworld.worker_client import WorkerStatus, read_statuses
 
 # By setting of a pool, the files of a control group by which a kernel enforces it; which of them
 # there are depends on the version of control groups, and on the controllers that the kernel has.
@@ -76,9 +76,9 @@ def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list
     ports = {one["port"] for one in sockets if one["variable"] == "aroundtheworld_pools"}
     units = {layout.service(port) for port in ports} | own & systemd.loaded(layout.service("*"))
     states = systemd.show(sorted(units), PROPERTIES)
-    answers = healths({unit: layout.private(unit, "control") for unit in states})
+    answers = read_statuses({unit: layout.private(unit, "control") for unit in states})
     workers = []
-    for unit, health in answers.items():
+    for unit, status in answers.items():
         crashes = crashing(states[unit])
         worker = {
             "unit": unit,
@@ -86,21 +86,21 @@ def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list
             "active": states[unit]["ActiveState"],
             "crashes": crashes and crashes._asdict(),
         }
-        workers.append({**worker, **health.to_json(), "about": about(unit, health, crashes)})
+        workers.append({**worker, **status.to_json(), "about": about(unit, status, crashes)})
     return sorted(workers, key=lambda worker: worker["port"])
 
 
-def about(unit: str, health: WorkerHealth, crashes: Crashes | None) -> str:
+def about(unit: str, status: WorkerStatus, crashes: Crashes | None) -> str:
     """Return what else there is to say of a worker: how it crashes, or what it is doing."""
     if crashes:
         # Its own last line: systemd's would be that it ended.
         return crash_text(crashes, journal_lines([f"_SYSTEMD_UNIT={unit}"], 1))
-    if health.silent:
+    if status.silent:
         return "does not answer on its control socket"
-    if not health.state:
+    if not status.state:
         return "a command of its own"
-    if health.busy_seconds:
-        return f"busy for {health.busy_seconds:.1f} s in {health.busy_in or 'unknown'}"
+    if status.busy_seconds:
+        return f"busy for {status.busy_seconds:.1f} s in {status.busy_in or 'unknown'}"
     return ""
 
 

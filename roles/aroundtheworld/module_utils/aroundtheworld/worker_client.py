@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from ansible.module_utils.aroundtheworld.bounded_http import NoAnswerError, request
 from ansible.module_utils.aroundtheworld.untrusted import printable
 
-HEALTH_SECONDS = 2.0
+STATUS_SECONDS = 2.0
 ACCEPT_SECONDS = 5.0
 ROUTES_SECONDS = 10.0
 # Enough for an app with a thousand routes: a route with its histogram takes some 600 bytes.
@@ -39,7 +39,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class WorkerHealth:
+class WorkerStatus:
     """The status of a worker; of a command without control socket, what was noted at its start.
 
     The defaults are for fields that an older runner does not have, and for no answer at all.
@@ -88,7 +88,7 @@ class WorkerHealth:
         return dataclasses.asdict(self)
 
 
-SILENT = WorkerHealth()
+SILENT = WorkerStatus()
 
 
 @dataclass(frozen=True)
@@ -113,29 +113,29 @@ class RouteHolds:
 # --- Requests -------------------------------------------------------------------------------------
 
 
-def health(control: Path) -> WorkerHealth:
+def read_status(control: Path) -> WorkerStatus:
     """Return the status of the worker behind the control socket.
 
     Of a command without such a socket, it is what was noted when it was started.
     """
     # The socket first: a note may be left from when the pool still ran a command.
     with contextlib.suppress(NoAnswerError, ValueError):
-        status, body = request(control, "GET", "/health", timeout=HEALTH_SECONDS)
+        status, body = request(control, "GET", "/health", timeout=STATUS_SECONDS)
         if status in (200, 503):  # 503 until it is ready
-            return parse_health(body)
+            return parse_status(body)
     with contextlib.suppress(OSError, ValueError):
         release, config, pool = _note(control.with_name("runs")).split()
-        return WorkerHealth(_word(release, 1), _word(config), _word(pool))
+        return WorkerStatus(_word(release, 1), _word(config), _word(pool))
     return SILENT
 
 
-def healths(controls: Mapping[Key, Path]) -> dict[Key, WorkerHealth]:
+def read_statuses(controls: Mapping[Key, Path]) -> dict[Key, WorkerStatus]:
     """Return the same of many at once: any number of silent workers costs a single time-out.
 
     Args:
         controls: The control sockets, by any key of the caller's.
     """
-    return _all_at_once(health, controls)
+    return _all_at_once(read_status, controls)
 
 
 def accept(control: Path) -> str:
@@ -185,12 +185,12 @@ def _note(path: Path) -> str:
 # --- Answers --------------------------------------------------------------------------------------
 
 
-def parse_health(body: bytes) -> WorkerHealth:
+def parse_status(body: bytes) -> WorkerStatus:
     """Return the answer to ``/health``; raises `ValueError` when it is malformed."""
     answer = _object(_json(body))
     lag, latency = (answer.get(key) for key in ("loop_lag_seconds", "latency_seconds"))
     responses = answer.get("responses")
-    return WorkerHealth(
+    return WorkerStatus(
         release=_word(answer.get("release") or ""),
         config=_word(answer.get("config") or ""),
         pool=_word(answer.get("pool") or ""),

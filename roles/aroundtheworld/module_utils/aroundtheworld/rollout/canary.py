@@ -20,7 +20,7 @@ from ansible.module_utils.aroundtheworld.rollout.judgement import (
     responses,
 )
 from ansible.module_utils.aroundtheworld.rollout.workers import Worker
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
+from ansible.module_utils.aroundtheworld.worker_client import WorkerStatus
 
 EVERY_SECONDS = 0.5
 
@@ -45,7 +45,7 @@ class Canary:
                 return f"as the canary, {problem}"
         return ""
 
-    def _status(self) -> WorkerHealth:
+    def _status(self) -> WorkerStatus:
         """Return the worker's status, blocked for as long as its stand-in if that is longer.
 
         The stand-in runs the same release and finishes what it has. To nginx both are one server,
@@ -84,7 +84,7 @@ class Comparison:
         return {worker: problem for worker, problem in found.items() if problem}
 
     def _problem(
-        self, worker: Worker, others: Sequence[Worker], now: Mapping[Worker, WorkerHealth]
+        self, worker: Worker, others: Sequence[Worker], now: Mapping[Worker, WorkerStatus]
     ) -> str:
         before = comparable(
             [
@@ -104,5 +104,5 @@ class Comparison:
             return refusals_problem(mine, siblings, REFUSED_MORE)
         return refusals_problem(mine, before, REFUSED_MORE_THAN_BEFORE)
 
-    def _since_then(self, workers: Sequence[Worker], now: Mapping[Worker, WorkerHealth]) -> Pairs:
+    def _since_then(self, workers: Sequence[Worker], now: Mapping[Worker, WorkerStatus]) -> Pairs:
         return [(self._earlier[worker], now[worker]) for worker in workers]

@@ -12,7 +12,12 @@ from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.rollout.workers import Worker
 from ansible.module_utils.aroundtheworld.sockets import listeners
 from ansible.module_utils.aroundtheworld.systemd import Systemd
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth, accept, health, healths
+from ansible.module_utils.aroundtheworld.worker_client import (
+    WorkerStatus,
+    accept,
+    read_status,
+    read_statuses,
+)
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -20,10 +25,10 @@ Key = TypeVar("Key", bound=Hashable)
 class Sockets(Protocol):
     """The sockets of workers; tests put their own here."""
 
-    def health(self, control: Path) -> WorkerHealth:
+    def read_status(self, control: Path) -> WorkerStatus:
         """Return the status of the worker behind a control socket."""
 
-    def healths(self, controls: Mapping[Key, Path]) -> dict[Key, WorkerHealth]:
+    def read_statuses(self, controls: Mapping[Key, Path]) -> dict[Key, WorkerStatus]:
         """Return the status of many workers, which are asked at the same time."""
 
     def accept(self, control: Path) -> str:
@@ -39,8 +44,8 @@ class Sockets(Protocol):
 class HostSockets:
     """The real sockets of a host."""
 
-    health = staticmethod(health)
-    healths = staticmethod(healths)
+    read_status = staticmethod(read_status)
+    read_statuses = staticmethod(read_statuses)
     accept = staticmethod(accept)
     problem = staticmethod(HealthCheck.problem)
 
@@ -65,13 +70,13 @@ class Host:
         """Tell whether systemd counts the unit as active."""
         return bool(self.systemd.show([unit])[unit].get("ActiveState") == "active")
 
-    def status(self, unit: str) -> WorkerHealth:
+    def status(self, unit: str) -> WorkerStatus:
         """Return the status of a worker or stand-in, by the name of its service."""
-        return self.sockets.health(self.site.private(unit, "control"))
+        return self.sockets.read_status(self.site.private(unit, "control"))
 
-    def statuses(self, workers: Iterable[Worker]) -> dict[Worker, WorkerHealth]:
+    def statuses(self, workers: Iterable[Worker]) -> dict[Worker, WorkerStatus]:
         """Return the status of each worker; all are asked at the same time."""
-        return self.sockets.healths(
+        return self.sockets.read_statuses(
             {worker: self.site.private(worker.service, "control") for worker in workers}
         )
 

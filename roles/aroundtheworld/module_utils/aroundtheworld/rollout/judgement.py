@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ansible.module_utils.aroundtheworld.percentiles import percentile
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
+from ansible.module_utils.aroundtheworld.worker_client import WorkerStatus
 
 # The canary is given up when, over at least so many requests, …
 CANARY_REQUESTS = 20
@@ -26,11 +26,11 @@ REFUSED_MORE_THAN_BEFORE = 0.5
 # It is given up at once when its event loop was blocked for so many seconds longer than theirs.
 CANARY_BLOCKED = 1.0
 
-Pairs = Sequence[tuple[WorkerHealth, WorkerHealth]]
+Pairs = Sequence[tuple[WorkerStatus, WorkerStatus]]
 """The statuses of workers at some moment, each with the status of the same worker later."""
 
 # The status of a worker that has not answered a request yet.
-NOTHING = WorkerHealth(responses={})
+NOTHING = WorkerStatus(responses={})
 
 
 def slowest(pairs: Pairs, fraction: float) -> float:
@@ -114,7 +114,7 @@ def refusals_problem(mine: Pairs, others: Pairs, more: float) -> str:
     )
 
 
-def canary_problem(before: WorkerHealth, after: WorkerHealth, siblings: Pairs) -> str:
+def canary_problem(before: WorkerStatus, after: WorkerStatus, siblings: Pairs) -> str:
     """Return what is wrong with the canary, or an empty text.
 
     Args:

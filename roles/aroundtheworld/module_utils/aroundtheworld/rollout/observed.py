@@ -13,7 +13,7 @@ from ansible.module_utils.aroundtheworld.rollout.expected import Expected
 from ansible.module_utils.aroundtheworld.rollout.host import Host
 from ansible.module_utils.aroundtheworld.rollout.units import text_of
 from ansible.module_utils.aroundtheworld.rollout.workers import Worker
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
+from ansible.module_utils.aroundtheworld.worker_client import WorkerStatus
 
 Properties = Mapping[str, str]
 
@@ -74,7 +74,7 @@ class Observed:
     written: Mapping[Path, float]
     units: Mapping[str, Properties]
     addresses: Collection[str]
-    statuses: Mapping[Worker, WorkerHealth]
+    statuses: Mapping[Worker, WorkerStatus]
     own: Collection[Path]
     present: Collection[Path]
     ports: Collection[str]

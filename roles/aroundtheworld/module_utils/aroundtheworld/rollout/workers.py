@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
-from ansible.module_utils.aroundtheworld.worker_client import WorkerHealth
+from ansible.module_utils.aroundtheworld.worker_client import WorkerStatus
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Worker:
         service: Mapping[str, str],
         socket: Mapping[str, str],
         addresses: Collection[str],
-        status: WorkerHealth,
+        status: WorkerStatus,
     ) -> str:
         """Return why the worker has to be replaced, or an empty text when it runs what it should.
 
