@@ -36,8 +36,8 @@ def main() -> None:
         "growth": lambda: growth.measure(1 if arguments.quick else 3),
         "targets": targets.measure,
     }
-    wanted = arguments.parts or ["playbooks", "load"]
-    if unknown := set(wanted) - set(measure):
+    names = arguments.parts or ["playbooks", "load"]
+    if unknown := set(names) - set(measure):
         parser.error(f"no part {', '.join(unknown)}: there are {', '.join(measure)}")
 
     # As Ctrl-C does: hosts are removed on the way out.
@@ -47,7 +47,7 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             kept = [
-                keeps_promises(name, measure[name](), keep=not arguments.quick) for name in wanted
+                keeps_promises(name, measure[name](), keep=not arguments.quick) for name in names
             ]
         except BlockingIOError:
             sys.exit("Another run measures in this checkout: wait for it, or end it.")

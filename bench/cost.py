@@ -31,13 +31,13 @@ statistics.ResponseStatistics.count_response = lambda self, code, seconds: None
 
 
 def measure(rounds: int) -> Part:
-    """Sends requests to a site that measures and to one that does not, in turns.
+    """Sends requests to a site that measures and to another that does not, in turns.
 
     The turns are short, so that both meet a machine that is equally fast; each round has processes
     of its own, because two processes of the same program differ too.
 
     Args:
-        rounds: how often all workers are started anew.
+        rounds: how often all workers are started again.
 
     Raises:
         BenchError: the host could not be set up, or a request was not answered with 200.

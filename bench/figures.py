@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One quantity, measured several times."""
+    """A quantity, measured several times."""
 
     name: str
     unit: str
@@ -49,7 +49,7 @@ def ratios(
 
 @dataclass(frozen=True)
 class Part:
-    """What one part of a run measured, where and when."""
+    """What a part of a run measured, where and when."""
 
     figures: Sequence[Figure]
     when: str = field(

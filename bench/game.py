@@ -67,28 +67,28 @@ def measure(rounds: int, visits: int) -> Part:
 
 
 def _run(host: Host, command: str, database: str = "") -> str:
-    """Runs a command of the app on the host, on a database of its own if one is named."""
-    given = f"env DATABASE_URL=sqlite:///{HOME}/shared/{database}.db " if database else ""
-    return host.shell(f"aroundtheworld-run {given}{command}")
+    """Runs a command of the app on the host, on a database of its own if it is named."""
+    prefix = f"env DATABASE_URL=sqlite:///{HOME}/shared/{database}.db " if database else ""
+    return host.shell(f"aroundtheworld-run {prefix}{command}")
 
 
 def _fill(host: Host) -> None:
-    """Fills the game's own database and a second one, and makes an administrator."""
+    """Fills the game's own database and a second database, and makes an administrator."""
     python = "python -m aroundtheworld"
     _run(host, f"{python} migrate", "small")
-    for database, wanted in (("small", FEW_ROUNDS), ("", MANY_ROUNDS)):
+    for database, count in (("small", FEW_ROUNDS), ("", MANY_ROUNDS)):
         there = 0
-        while there < wanted:
+        while there < count:
             # Chance decides how many rounds a player plays.
-            players = int((wanted - there) / ROUNDS_A_PLAYER) + 1
-            said = _run(host, f"{python} simulate --seed {there} --players {players}", database)
-            there += int(said.split(" rounds ")[0].split()[-1].replace(",", ""))
+            players = int((count - there) / ROUNDS_A_PLAYER) + 1
+            output = _run(host, f"{python} simulate --seed {there} --players {players}", database)
+            there += int(output.split(" rounds ")[0].split()[-1].replace(",", ""))
         say(f"{there:,} rounds in the {database or 'large'} database")
     host.shell(f"echo {shlex.quote(PASSWORD)} | aroundtheworld-run {python} create-admin {ADMIN}")
 
 
 def _start_workers(host: Host) -> dict[str, tuple[int, int]]:
-    """Starts a worker for each database, and one that does nothing; returns ports and processes."""
+    """Starts a worker for each database and an idle app; returns ports and processes."""
     host.shell(f"printf %s {shlex.quote(EMPTY_APP)} > {HOME}/shared/emptyapp.py")
     databases = {"small": "small", "large": "aroundtheworld", "empty": "small"}
     workers = {}
@@ -110,8 +110,8 @@ def _start_workers(host: Host) -> dict[str, tuple[int, int]]:
 
 def _visit(host: Host, what: str, **arguments: object) -> Any:  # noqa: ANN401 - as it comes
     """Runs `bench/visitor.py` on the host and returns what it found."""
-    given = shlex.quote(json.dumps(arguments))
-    return json.loads(host.shell(f"python3 - {what} {given} <<'END'\n{VISITOR}\nEND"))
+    quoted = shlex.quote(json.dumps(arguments))
+    return json.loads(host.shell(f"python3 - {what} {quoted} <<'END'\n{VISITOR}\nEND"))
 
 
 def _costs(rounds: list[dict[str, dict[str, float]]]) -> list[Figure]:
@@ -120,23 +120,26 @@ def _costs(rounds: list[dict[str, dict[str, float]]]) -> list[Figure]:
                rounds[0]["large"]}  # fmt: skip
     empty = Figure(
         "processor time of a request, empty handler", "µs",
-        [median(one["empty"].values()) for one in rounds],
+        [median(costs["empty"].values()) for costs in rounds],
     )  # fmt: skip
     page = Figure(
         "processor time of a request, median public page", "µs",
-        [median(cost for label, cost in one["large"].items() if is_page[label]) for one in rounds],
+        [
+            median(cost for label, cost in costs["large"].items() if is_page[label])
+            for costs in rounds
+        ],
     )  # fmt: skip
-    # Every address once, and a round that is played: as much of each as a visitor wants.
+    # Every address once, and a round that is played: as much of each as in a usual visit.
     large, small = (
         Figure(
             f"processor time of a visit, {count:,} rounds in the database", "µs",
-            [sum(one[name].values()) for one in rounds],
+            [sum(costs[name].values()) for costs in rounds],
         )
         for name, count in (("large", MANY_ROUNDS), ("small", FEW_ROUNDS))
     )  # fmt: skip
     for label in rounds[0]["large"]:
-        here = median(one["large"][label] for one in rounds)
-        there = median(one["small"][label] for one in rounds)
+        here = median(costs["large"][label] for costs in rounds)
+        there = median(costs["small"][label] for costs in rounds)
         say(f"{here:7.0f} µs {label}, {here / there:.2f} x of the small database")
     return [
         ratios("median public page, to an empty handler", page, empty, 30),
@@ -171,7 +174,8 @@ def _reports(rounds: list[dict[str, Any]]) -> list[Figure]:
 
     def p99(phase: str, kind: str) -> list[float]:
         return [
-            sorted(one[phase][kind])[int(0.99 * len(one[phase][kind]))] * 1000 for one in rounds
+            sorted(waits[phase][kind])[int(0.99 * len(waits[phase][kind]))] * 1000
+            for waits in rounds
         ]
 
     figures = {
@@ -179,7 +183,7 @@ def _reports(rounds: list[dict[str, Any]]) -> list[Figure]:
         for phase, words in (("busy", "while a report runs"), ("idle", "while none does"))
         for kind in ("reads", "writes")
     }
-    slowest = [max(one["busy"]["writes"]) for one in rounds]
+    slowest = [max(waits["busy"]["writes"]) for waits in rounds]
     return [
         ratios(
             "public p99 while a report runs, to idle",
@@ -187,5 +191,5 @@ def _reports(rounds: list[dict[str, Any]]) -> list[Figure]:
         ),
         Figure("slowest public write while a report runs", "s", slowest, 0.5),
         *figures.values(),
-        Figure("how long the report ran", "s", [one["seconds"] for one in rounds]),
+        Figure("how long the report ran", "s", [waits["seconds"] for waits in rounds]),
     ]  # fmt: skip

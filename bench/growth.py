@@ -76,12 +76,16 @@ def measure(rounds: int) -> Part:
                 took = hosts[count].playbook(SITE, changes=False, variables=workers(count))
                 run[count].append(took)
     rates = {
-        key: Figure(f"requests a second, {_words(*key)}", "requests/s", [one.rate for one in some])
+        key: Figure(
+            f"requests a second, {_words(*key)}", "requests/s", [load.rate for load in some]
+        )
         for key, some in loads.items()
     }
     costs = {
-        key: Figure(f"processor time a request, {_words(*key)}", "µs", [one.cost for one in some])
-        for key, some in loads.items()
+        key: Figure(
+            f"processor time a request, {_words(*key)}", "µs", [load.cost for load in group]
+        )
+        for key, group in loads.items()
     }
     runs = {
         count: Figure(f"`site.yml`, nothing to change, {count} workers", "s", values)
@@ -107,7 +111,7 @@ def measure(rounds: int) -> Part:
 
 
 def _words(port: int, count: int) -> str:
-    # One worker is the admin side's.
+    # The last worker is the admin side's.
     return f"{count} workers" if port == 80 else f"bare Tornado, {count - 1} processes"
 
 

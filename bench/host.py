@@ -38,7 +38,7 @@ def run(
         environment: added to this process's own.
 
     Raises:
-        BenchError: it failed; the message ends with the end of what it said.
+        BenchError: it failed; the message ends with the end of its output.
     """
     done = subprocess.run(  # noqa: S603 - the project's own commands
         [str(part) for part in command],
@@ -78,7 +78,7 @@ def say(message: str) -> None:
 
 
 def workers(count: int, first: int = 10001) -> dict[str, Any]:
-    """Returns the variables for so many workers, from a port on, the last one the admin side's."""
+    """Returns the variables for so many workers, from a port on, the last is the admin side's."""
     last = first + count - 1
     return {
         "aroundtheworld_pools": [
@@ -89,13 +89,13 @@ def workers(count: int, first: int = 10001) -> dict[str, Any]:
 
 
 class Host:
-    """A Debian host of its own for one block, bare when the block begins and gone when it ends."""
+    """A Debian host of its own for a block, bare when the block begins and gone when it ends."""
 
     def __init__(self, name: str, debian: int = 12) -> None:
         """Names the host; nothing is made yet.
 
         Args:
-            name: the same in every run, so that one which was killed is cleaned up by the next.
+            name: the same in every run, so that a run that was killed is cleaned up by the next.
             debian: its release.
         """
         self.name, self.debian = f"bench-{name}", debian
@@ -169,16 +169,18 @@ class Host:
             command += ["--extra-vars", json.dumps(variables)]
         environment = {"XDG_CACHE_HOME": str(cache)} if cache else {}
         began = time.perf_counter()
-        said = run(*command, playbook, *arguments, environment=environment)
+        output = run(*command, playbook, *arguments, environment=environment)
         took = time.perf_counter() - began
-        changed = re.search(r"changed=(\d+)", said)
+        changed = re.search(r"changed=(\d+)", output)
         if changed is None or (changed[1] != "0") is not changes:
-            wanted = "something" if changes else "nothing"
-            raise BenchError(f"{playbook} {' '.join(arguments)} should change {wanted}:\n{said}")
+            expected = "something" if changes else "nothing"
+            raise BenchError(
+                f"{playbook} {' '.join(arguments)} should change {expected}:\n{output}"
+            )
         return took
 
     def install(self, package: str) -> None:
-        """Installs one of Debian's packages, if it is not there."""
+        """Installs a package of Debian's, if it is not there."""
         self.shell(f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes {package}")
 
     def add_to_nginx(self, name: str, configuration: str) -> None:

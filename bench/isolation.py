@@ -16,7 +16,7 @@ from bench.host import CHECKOUT, BenchError, Host, run, say
 HOME = "/var/lib/tornado/aroundtheworld"
 RATE = 200  # public requests a second
 BLOCKED = 5  # seconds for which a public loop is blocked
-WATCHDOG = 10  # seconds after which one is restarted
+WATCHDOG = 10  # seconds after which a public worker is restarted
 PUBLIC_PORTS, ADMIN_PORT = [10001, 10002, 10003], 10004
 
 VARIABLES: dict[str, Any] = {
@@ -39,7 +39,7 @@ VARIABLES: dict[str, Any] = {
     ],
 }
 
-# How the admin side is kept busy: a word for the table, and what is asked for.
+# How the admin side is kept busy: a word for the table, and the path that is requested.
 STATES = {
     "idle": "",
     "blocking calls": "/admin/block?seconds=1",
@@ -120,17 +120,17 @@ class Visit:
     seconds: list[float]
     failed: list[str]
     once: float = 0.0
-    """When somebody asked for what disturbs, in seconds since 1970."""
+    """When the request that disturbs was sent, in seconds since 1970."""
 
     @property
     def p99(self) -> float:
-        """Milliseconds that one in a hundred answers took, or longer."""
+        """Milliseconds that 1 in 100 responses took, or longer."""
         return statistics.quantiles(self.seconds, n=100)[98] * 1000 if self.seconds else 0.0
 
     @property
     def slow(self) -> float:
         """How many of a hundred requests took longer than half a second, or failed."""
-        slow = sum(one > 0.5 for one in self.seconds) + len(self.failed)
+        slow = sum(seconds > 0.5 for seconds in self.seconds) + len(self.failed)
         return 100 * slow / (len(self.seconds) + len(self.failed))
 
 
@@ -142,13 +142,13 @@ class Bench:
         self.host = host
 
     def visit(self, port: int, seconds: float, *, busy: str = "", once: str = "") -> Visit:
-        """Have visitors come, while others ask for what keeps the admin side busy."""
+        """Have visitors come, while others keep the admin side busy."""
         site = (self.host.address, str(port))
-        said = run(
+        output = run(
             *(sys.executable, "-m", "bench.visitors", *site, f"--rate={RATE}"),
             *(f"--seconds={seconds}", f"--busy={busy}", f"--once={once}"),
         )
-        return Visit(**json.loads(said.splitlines()[-1]))
+        return Visit(**json.loads(output.splitlines()[-1]))
 
     def start(self, other: Other) -> None:
         """Start the processes of another way, each as a service without limits."""
@@ -160,7 +160,7 @@ class Bench:
         for number, process in enumerate(other.processes):
             self.host.shell(f"{prefix} --unit=strain-{number} /usr/bin/env {process}")
         self.wait(other.port)
-        # Anew, or its defaults would have nginx shut out for 10 s whoever was not there at once.
+        # By its defaults, nginx shuts out for 10 s what was not there at once; this ends that.
         self.host.shell("systemctl reload nginx; sleep 1")
 
     def stop(self) -> None:
@@ -177,14 +177,14 @@ class Bench:
 
     def restarts(self) -> dict[int, int]:
         """Return each worker's restarts by systemd."""
-        said = self.host.shell("systemctl show -p Id,NRestarts 'aroundtheworld@*.service'")
+        output = self.host.shell("systemctl show -p Id,NRestarts 'aroundtheworld@*.service'")
         found = {}
-        for block in said.strip().split("\n\n"):
+        for block in output.strip().split("\n\n"):
             port, count = re.search(r"@(\d+)\.", block), re.search(r"NRestarts=(\d+)", block)
             if port and count:
                 found[int(port[1])] = int(count[1])
         if found.keys() != {*PUBLIC_PORTS, ADMIN_PORT}:
-            raise BenchError(f"systemd should know four workers, and says:\n{said}")
+            raise BenchError(f"systemd should know four workers, and prints:\n{output}")
         return found
 
 
@@ -255,7 +255,7 @@ def _disturbed(bench: Bench) -> list[Figure]:
     named = [float(line.split()[0]) - visit.once for line in lines if "Block" in line]
     say(f"one public loop blocked: {visit.slow:.2f} % slow; named after {named[:1]} s")
 
-    # Both sides blocked for longer than the public one's watchdog allows.
+    # Both sides blocked for longer than the watchdog of the public side allows.
     calm = bench.restarts()
     bench.visit(80, WATCHDOG * 2.5, once=f"/block?seconds={WATCHDOG * 3}")
     bench.visit(80, WATCHDOG * 3, once=f"/admin/block?seconds={WATCHDOG * 3}")
@@ -278,7 +278,7 @@ def _disturbed(bench: Bench) -> list[Figure]:
         Figure("restarts by the watchdog, public worker blocked for good", "", [public], 1, True),
         Figure("restarts by the watchdog, admin worker blocked as long", "", [admin], 0),
         Figure("times that a memory hog had the admin worker killed", "", [killed], 1, True),
-        Figure("times that it had a public one killed", "", [others], 0),
+        Figure("times that it had a public worker killed", "", [others], 0),
         Figure("public requests that failed meanwhile", "", [float(len(hogged.failed))], 0),
         Figure("public p99 meanwhile", "ms", [hogged.p99]),
     ]

@@ -48,13 +48,15 @@ PATIENCE = 600  # seconds of waiting for the machine to be quiet, in all
 
 @dataclass(frozen=True)
 class Load:
-    """What one burst of requests showed."""
+    """What a burst of requests showed."""
 
     rate: float
     """Requests a second."""
     cost: float
-    """Microseconds of processor time that nginx and the workers took for one. Unlike the rate, it
-    hardly depends on what else the machine is doing."""
+    """Microseconds of processor time that nginx and the workers took for a request.
+
+    Unlike the rate, it hardly depends on what else the machine is doing.
+    """
     elsewhere: float
     """The share of the machine's time that went to anything else, such as the client."""
 
@@ -97,15 +99,17 @@ def measure(rounds: int) -> Part:
                     f"The machine was never quiet for long enough: {elsewhere:.0%} of its time "
                     "went elsewhere. Try again when it has less to do."
                 )
-    rate = Figure("requests through the role's nginx", "requests/s", [one.rate for one in ours])
-    plain_rate = Figure("through the plain configuration", "requests/s", [p.rate for p in plain])
+    rate = Figure("requests through the role's nginx", "requests/s", [load.rate for load in ours])
+    plain_rate = Figure(
+        "through the plain configuration", "requests/s", [load.rate for load in plain]
+    )
     return Part(
         [
             ratios("public requests a second, to plain", rate, plain_rate, 1.6, at_least=True),
             rate,
             plain_rate,
-            Figure("processor time a request, role's nginx", "µs", [one.cost for one in ours]),
-            Figure("processor time a request, plain", "µs", [one.cost for one in plain]),
+            Figure("processor time a request, role's nginx", "µs", [load.cost for load in ours]),
+            Figure("processor time a request, plain", "µs", [load.cost for load in plain]),
         ]
     )
 
@@ -114,17 +118,17 @@ def burst(host: Host, port: int, seconds: int, connections: int = CONNECTIONS) -
     """Sends as many requests as there are answers, and returns what that showed.
 
     Raises:
-        BenchError: one was not answered with 200.
+        BenchError: a request was not answered with 200.
     """
-    said = host.shell(
+    output = host.shell(
         f"{_STATE}; wrk --threads 1 --connections {connections} --duration {seconds}s"
         f" http://127.0.0.1:{port}/api/ping; {_STATE}"
     )
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    count = re.search(r"([1-9]\d*) requests in", said)
-    state = [int(number) for number in re.findall(r"^used (\d+)$", said, re.MULTILINE)]
-    if rate is None or count is None or len(state) != 6 or "Non-2xx" in said:
-        raise BenchError(f"Not every request to port {port} was answered with 200:\n{said}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    count = re.search(r"([1-9]\d*) requests in", output)
+    state = [int(number) for number in re.findall(r"^used (\d+)$", output, re.MULTILINE)]
+    if rate is None or count is None or len(state) != 6 or "Non-2xx" in output:
+        raise BenchError(f"Not every request to port {port} was answered with 200:\n{output}")
     used, idle, all_time = (
         after - before for before, after in zip(state[:3], state[3:], strict=True)
     )

@@ -4,8 +4,8 @@ Open-loop: a request leaves when it is due, whatever became of the earlier ones,
 counts from then. So a site that stands still for a second shows as hundreds of slow requests, where
 a client that waits for each response would show one.
 
-Connections are kept like a browser keeps them: one that the site closed while it was idle is opened
-again, but a request that was sent and not answered has failed.
+Connections are kept like a browser keeps them: where the site closed an idle connection, another is
+opened, but a request that was sent and not answered has failed.
 
 asyncio would add up to a millisecond until a timer runs, and 300 µs of a processor for each
 request, which is more than the site takes itself. So this is sockets and select, which take 75 µs.

@@ -75,7 +75,7 @@ def draw_isolation(figures: Sequence[Figure]) -> None:
         places = [group + (number - len(states) / 2 + 0.5) * width for group in range(len(ways))]
         axes.bar(places, [way[state] for way in ways.values()], width, label=state)
     axes.set_yscale("log")
-    axes.set_ylabel("one in a hundred public requests takes longer, ms")
+    axes.set_ylabel("1 in 100 public requests takes longer, ms")
     axes.set_xticks(range(len(ways)), list(ways))
     axes.tick_params(axis="x", labelsize="small")
     # Milliseconds. Of bars that begin at 1, those of a site at rest could not be seen.

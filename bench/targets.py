@@ -19,7 +19,7 @@ def measure() -> Part:
     Debian packages that this machine has, and the caches of uv and pip, are used as they are.
 
     Raises:
-        BenchError: one of them failed.
+        BenchError: a target failed.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         clone = Path(temporary) / "clone"

@@ -1,4 +1,4 @@
-"""Visits a site, and tells how long that took and what it cost, in JSON.
+"""Visits a site, and prints how long that took and what it cost, in JSON.
 
 Runs on the host that is measured, with Debian's own Python: nothing but the standard library.
 """
@@ -25,10 +25,10 @@ sys.path.append("/var/lib/tornado/aroundtheworld/current/runner")  # of the depl
 
 
 class Visitor:
-    """Somebody with a connection and cookies, who notes how long every answer took."""
+    """A client with a connection and cookies, which notes how long every response took."""
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        """Takes the port, and the address of the host where it is not this one."""
+        """Takes the port, and the address of the host where it is not this machine."""
         self.connection = http.client.HTTPConnection(address, port, timeout=60)
         self.cookies = {"_xsrf": XSRF}
         self.took: list[tuple[str, str, float]] = []
@@ -52,17 +52,17 @@ class Visitor:
             body = ""
         began = time.perf_counter()
         self.connection.request(method, path, body, headers)
-        answer = self.connection.getresponse()
-        said = answer.read()
+        response = self.connection.getresponse()
+        content = response.read()
         self.took.append((method, re.sub("[0-9]+", "N", path), time.perf_counter() - began))
-        if answer.status >= 400:
-            raise RuntimeError(f"{method} {path}: {answer.status} {said[:200]!r}")
-        for cookie in answer.headers.get_all("Set-Cookie", []):
+        if response.status >= 400:
+            raise RuntimeError(f"{method} {path}: {response.status} {content[:200]!r}")
+        for cookie in response.headers.get_all("Set-Cookie", []):
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value
-        if answer.headers.get_content_type() == "application/json":
-            return json.loads(said)
-        return answer.headers.get("Location", "")
+        if response.headers.get_content_type() == "application/json":
+            return json.loads(content)
+        return response.headers.get("Location", "")
 
     def play(self) -> int:
         """Plays a round by the API and returns its number."""
@@ -88,11 +88,11 @@ class Visitor:
 
 
 def pages(finished: int, begun: str) -> list[str]:
-    """Returns the addresses of all public pages, for one who has played.
+    """Returns the addresses of all public pages, for a guest who has played.
 
     Args:
         finished: number of a round that is finished.
-        begun: address of one that is not.
+        begun: address of a round that is not.
     """
     return ["/", "/countries", FRANCE, PARIS, "/travel", "/leaderboard", "/you", "/quiz", begun,
             f"/quiz/{finished}", "/login", "/signup", "/api"]  # fmt: skip
@@ -126,7 +126,7 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
     """Does work in several threads at once.
 
     Raises:
-        RuntimeError: one of them failed.
+        RuntimeError: a thread failed.
     """
     failures: list[BaseException] = []
 

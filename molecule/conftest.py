@@ -53,7 +53,7 @@ print(json.dumps(statuses))
 
 @dataclass(frozen=True)
 class PlaybookRun:
-    """What `ansible-playbook` did on one host."""
+    """What `ansible-playbook` did on a host."""
 
     returncode: int
     output: str
@@ -94,7 +94,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keeps the tests of one host together and in order, beside those of the other hosts."""
+    """Keeps the tests of a host together and in order, beside those of the other hosts."""
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
         host = item.callspec.params.get("_testinfra_host")
         if isinstance(host, Host):
@@ -110,8 +110,8 @@ def pytest_runtest_makereport(
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
         journal = "journalctl --no-pager --lines=40 --output=short-precise"
-        said = host.run(f"systemctl --no-pager --failed; {journal} -u 'aroundtheworld*' -u nginx")
-        report.sections.append((f"journal of {_name(host)}", said.stdout))
+        output = host.run(f"systemctl --no-pager --failed; {journal} -u 'aroundtheworld*' -u nginx")
+        report.sections.append((f"journal of {_name(host)}", output.stdout))
     return report
 
 
@@ -204,8 +204,8 @@ def ansible_playbook(name: str, inventory_path: Path) -> Callable[..., PlaybookR
     """Returns a function that runs the operator's command on the host under test.
 
     `ansible_playbook("--tags", "maintenance_on")` runs `ansible-playbook site.yml --tags
-    maintenance_on` in the checkout, limited to the host, or to what the inventory calls one of its
-    sites. Its result says what came of it: a run that fails is for the test to judge.
+    maintenance_on` in the checkout, limited to the host, or to what the inventory calls a site
+    of it. Its result says what came of it: a run that fails is for the test to judge.
     """
 
     def run(*arguments: str, playbook: str = "site.yml", limit: str = name) -> PlaybookRun:
@@ -224,9 +224,9 @@ def ansible_playbook(name: str, inventory_path: Path) -> Callable[..., PlaybookR
         print(f"$ {' '.join(command)}\n{result.stdout}")  # pytest shows it when the test fails
         recap = re.search(rf"^{re.escape(limit)} +: (.+)$", result.stdout, re.MULTILINE)
         counts = dict(re.findall(r"(\w+)=(\d+)", recap[1])) if recap else {}
-        wanted = ("ok", "changed", "unreachable", "failed", "skipped")
+        names = ("ok", "changed", "unreachable", "failed", "skipped")
         return PlaybookRun(
-            result.returncode, result.stdout, **{key: int(counts.get(key, 0)) for key in wanted}
+            result.returncode, result.stdout, **{key: int(counts.get(key, 0)) for key in names}
         )
 
     return run

@@ -10,7 +10,7 @@ It prints `begun` when the first request leaves, ends after `--seconds` or on SI
 waits for the responses that are due. LEDGER gets a JSON object a line:
 
     sent     when the request was due, in seconds since 1970
-    kind     one of the kinds below, or `websocket`
+    kind     the name of a kind below, or `websocket`
     seconds  from then until the whole response was there
     outcome  the status, or what went wrong in words
     good     whether it is what a visitor expects
@@ -93,7 +93,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Take the file to write."""
         self._file, self._lock = path.open("w"), threading.Lock()
-        # Two clocks would drift apart: times of day are computed from the one that latency has.
+        # Two clocks would drift apart: times of day are computed from the clock of latencies.
         self._epoch = time.time() - time.monotonic()
 
     def row(self, kind: str, due: float) -> Row:

@@ -3,9 +3,9 @@
 
     molecule/rollout/sabotage.py [max_fails] [socket] [drain] [gate]
 
-Without a name it takes one, others with the next commit, or all of them with MATRIX=all. Each works
-in a copy of the checkout with a host of its own, so that nothing else is touched, and runs the
-tests that have to notice. The exit status is 0 when they did.
+Without a name it takes a single thing, another with the next commit, or everything with MATRIX=all.
+It works in a copy of the checkout with a host of its own, so that nothing else is touched, and runs
+the tests that have to notice. The exit status is 0 when they did.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Sabotage:
 SABOTAGES = {
     # nginx shuts a worker out for ten seconds after an error, as it does by default.
     "max_fails": Sabotage("templates/site.conf.j2", " max_fails=0;", ";", "killed_workers"),
-    # The listening socket goes when its worker restarts, as one that the worker binds would.
+    # The listening socket goes when its worker restarts, as a socket that the worker binds would.
     "socket": Sabotage(
         "templates/worker.socket.j2",
         "[Unit]\n",
@@ -56,7 +56,7 @@ SABOTAGES = {
         "KillMode=mixed\nKillSignal=SIGKILL\n",
         "handover",
     ),
-    # A process that has started is taken for one that works.
+    # A process that has started is taken for a process that works.
     "gate": Sabotage(
         "module_utils/aroundtheworld/rollout/gate.py",
         "        deadline = time.monotonic() + READY_SECONDS\n",
@@ -79,7 +79,7 @@ def chosen_names(arguments: Sequence[str]) -> list[str]:
 
 
 def copy_checkout(copy: Path) -> None:
-    """Copy what git knows, for a scenario with one host."""
+    """Copy what git knows, for a scenario with a single host."""
     files = subprocess.run(
         ["git", "ls-files", "-z"], cwd=CHECKOUT, check=True, capture_output=True, text=True
     ).stdout
@@ -106,7 +106,7 @@ def is_noticed(name: str, copy: Path) -> bool:
     target = copy / ROLE / sabotage.file
     text = target.read_text()
     if text.count(sabotage.old) != 1:
-        sys.exit(f"{sabotage.file} has not exactly one {sabotage.old!r} to take away.")
+        sys.exit(f"{sabotage.file} does not have {sabotage.old!r} exactly once.")
     target.write_text(text.replace(sabotage.old, sabotage.new))
     environment = {
         **os.environ,

@@ -17,7 +17,7 @@ finds it even when DIR is lost. The environment may change:
 
     HOSTS_PREFIX  how the names of containers, images and the network begin;
                   the default differs from checkout to checkout
-    HOSTS_SUBNET  the hosts' network, such as 10.77.0.0/24; podman chooses a free one by default
+    HOSTS_SUBNET  the hosts' network, such as 10.77.0.0/24; podman chooses a free network by default
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ROOTS = CHECKOUT / ".cache" / "roots"
 
 SUITES = {12: "bookworm", 13: "trixie"}
-# What the Debian installer or a provider's image puts on the smallest server that one can log in
+# What the Debian installer or a provider's image puts on the smallest server that people can log in
 # to and that Ansible can manage, and nothing that the role has to bring.
 PACKAGES = (
     "ca-certificates",
@@ -120,18 +120,18 @@ def run(*command: str, stdin: bytes | None = None, problem: str = "") -> str:
     """Runs a command as root and returns what it printed.
 
     Raises:
-        HostError: the command failed; the message is `problem` and what the command said.
+        HostError: the command failed; the message is `problem` and what the command printed.
     """
     result = subprocess.run(as_root(command), input=stdin, capture_output=True, check=False)
     if result.returncode == 0:
         return result.stdout.decode().strip()
-    said = result.stderr.decode(errors="replace").strip()
-    if said.startswith("sudo:"):
+    output = result.stderr.decode(errors="replace").strip()
+    if output.startswith("sudo:"):
         raise HostError(
-            f"Test hosts need root, and sudo did not give it without a password ({said}): "
+            f"Test hosts need root, and sudo did not give it without a password ({output}): "
             "run make as root, or allow this user NOPASSWD in /etc/sudoers.d."
         )
-    raise HostError(f"{problem or 'This failed: ' + ' '.join(command)}\n{said}")
+    raise HostError(f"{problem or 'This failed: ' + ' '.join(command)}\n{output}")
 
 
 # --- roots ----------------------------------------------------------------------------------------
@@ -160,12 +160,12 @@ def build_root(debian: int) -> Path:
             command = as_root(["mmdebstrap", *MMDEBSTRAP, SUITES[debian]])
             build = subprocess.run(command, stdout=tar, stderr=subprocess.PIPE, check=False)
         if build.returncode != 0:
-            said = build.stderr.decode(errors="replace").strip()
+            output = build.stderr.decode(errors="replace").strip()
             if not root.exists():
                 raise HostError(
-                    f"mmdebstrap could not build Debian {debian}; it needs Debian's mirror.\n{said}"
+                    f"mmdebstrap could not build Debian {debian}: is the mirror there?\n{output}"
                 )
-            say(f"Keeping last week's root of Debian {debian}, as no new one can be had:\n{said}")
+            say(f"Keeping last week's root of Debian {debian}, as none can be built now:\n{output}")
             return root
         for outdated in ROOTS.glob(f"debian{debian}-*.tar"):
             outdated.unlink()
@@ -224,11 +224,11 @@ def choose_ports(publish: Iterable[str]) -> dict[str, int]:
             match = re.fullmatch(r"(\d+)(?:=(\d+)(\??))?", wish)
             if match is None:
                 raise HostError(f"Cannot publish {wish!r}: say 80, 80=8081 or '80=8080?'.")
-            own, wanted, or_any = match.groups()
-            if wanted and is_free(int(wanted)):
-                ports[own] = int(wanted)
-            elif wanted and not or_any:
-                raise HostError(f"Port {wanted} of 127.0.0.1 is taken: choose another.")
+            own, port, or_any = match.groups()
+            if port and is_free(int(port)):
+                ports[own] = int(port)
+            elif port and not or_any:
+                raise HostError(f"Port {port} of 127.0.0.1 is taken: choose another.")
             else:
                 # Held until all are chosen, so that no two are the same.
                 probe = held.enter_context(socket.socket())
@@ -247,7 +247,7 @@ class Group:
         """Names the group; nothing is made yet.
 
         Args:
-            name: tells groups of one checkout apart, such as a Molecule scenario's name.
+            name: tells groups of a checkout apart, such as a Molecule scenario's name.
             directory: where clients find what they need.
         """
         checkout = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:6]
@@ -281,7 +281,7 @@ class Group:
         if foreign := self.foreign():
             raise HostError(
                 f"{self.directory} describes {foreign.container}, which another HOSTS_PREFIX made: "
-                "`make down`, or `molecule destroy`, under that one removes it."
+                "`make down`, or `molecule destroy`, under that prefix removes it."
             )
         existing = self.hosts()
         for platform in platforms:
@@ -354,7 +354,7 @@ class Group:
                 *("podman", "network", "create", "--disable-dns", f"--label={self.label}"),
                 *([f"--subnet={subnet}"] if subnet else []),
                 self.prefix,
-                problem=f"podman could not make the network {self.prefix}; HOSTS_SUBNET sets one.",
+                problem=f"podman could not make the network {self.prefix}: HOSTS_SUBNET sets one.",
             )
         network = json.loads(run("podman", "network", "inspect", self.prefix))[0]
         return ipaddress.ip_network(network["subnets"][0]["subnet"])
@@ -473,12 +473,12 @@ def _make_key(path: Path, comment: str) -> None:
 
 
 def main() -> None:
-    """Carries out one command; a failure is a sentence on standard error and exit status 1."""
+    """Carries out a command; a failure is a sentence on standard error and exit status 1."""
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="build the roots that hosts start from")
-    build.add_argument("debian", type=int, nargs="+", help=f"one of {list(SUITES)}")
+    build.add_argument("debian", type=int, nargs="+", help=f"of {list(SUITES)}")
     for name in ("create", "destroy", "urls"):
         command = commands.add_parser(name)
         command.add_argument("--directory", type=Path, required=True)

@@ -193,7 +193,7 @@ def test_a_result_has_its_request_and_the_response(site):
     assert (by_kind["post"].body, by_kind[""].body) == (b"name=ada", b"body")
     assert by_kind["post"].headers["content-length"] == "8"
     assert by_kind["post"].request is post
-    assert visitors.server.connections >= 3  # one for each post, and one that is kept
+    assert visitors.server.connections >= 3  # each post has its own, and the gets keep theirs
     host = f"127.0.0.1:{visitors.server.server_port}"
     assert visitors.server.headers == {(host, "id=1"), ("example.org", None)}
 

@@ -52,7 +52,7 @@ def test_a_free_port_is_chosen_as_wished(hosts, monkeypatch):
 
 
 def test_a_port_is_free_unless_something_listens_on_it(hosts, taken):
-    assert hosts.is_free(0)  # the kernel chooses one that is free
+    assert hosts.is_free(0)  # the kernel chooses a free port
     assert not hosts.is_free(taken)
 
 
@@ -224,14 +224,14 @@ def test_how_to_reach_another_prefixs_hosts_stays(hosts, group, podman):
     podman.make(first, "debian12")
     second.destroy()
     assert first.hosts()["debian12"].container == "first-local-debian12"
-    # They are not taken for one's own either.
+    # Nor are they taken for the second group's own.
     with pytest.raises(hosts.HostError, match="first-local-debian12, which another HOSTS_PREFIX"):
         second.create([{"name": "debian12", "debian": 12}])
     first.destroy()
     assert (podman.made, first.directory.exists()) == ([], False)
 
 
-def test_a_missing_podman_is_said_with_the_remedy(tmp_path):
+def test_a_missing_podman_is_an_error_with_the_remedy(tmp_path):
     empty = {"PATH": str(tmp_path)}
     command = [sys.executable, str(SCRIPT), "destroy", "--directory", str(tmp_path / "hosts")]
     # The usual places of administrators' programs are searched too; podman is in neither.

@@ -1,4 +1,4 @@
-"""A Bokeh application, as its documentation shows one, served by the role's runner."""
+"""A Bokeh application, as its documentation shows it, served by the role's runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sites of one host."""
+"""The sites of a host."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ def urls(published: Callable[[int], str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def play(name: str, ansible_playbook: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that runs `ansible-playbook site.yml …` for one site of the host."""
+    """Return a function that runs `ansible-playbook site.yml …` for a site of the host."""
     return lambda site, *arguments: ansible_playbook(*arguments, limit=f"{site}-{name}")
 
 
 @pytest.fixture
 def processes(host: Host) -> Callable[[], dict[str, str]]:
-    """Return a function that tells the main process of every worker of every site."""
+    """Return a function that reads the main process of every worker of every site."""
 
-    def tell() -> dict[str, str]:
+    def read() -> dict[str, str]:
         patterns = " ".join(f"'{site}@*.service'" for site in PORTS)
-        said = host.check_output(f"systemctl show --property=Id,MainPID {patterns}")
-        blocks = (dict(line.split("=", 1) for line in one.split()) for one in said.split("\n\n"))
+        output = host.check_output(f"systemctl show --property=Id,MainPID {patterns}")
+        blocks = (
+            dict(line.split("=", 1) for line in block.split()) for block in output.split("\n\n")
+        )
         return {block["Id"]: block["MainPID"] for block in blocks if block}
 
-    return tell
+    return read

@@ -1,4 +1,4 @@
-"""Apps that nobody here wrote do what they are for, behind nginx, three sites on one host."""
+"""Apps from PyPI do what they are for, behind nginx, three sites on a host."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def jupyter(host: Host, urls: dict[str, str]) -> Iterator[httpx.Client]:
 
 async def message(socket: WebSocketClientConnection) -> str:
     """Return the next message; fails when none comes."""
-    said = await asyncio.wait_for(socket.read_message(), SECONDS)
-    assert isinstance(said, str), "the WebSocket was closed"
-    return said
+    text = await asyncio.wait_for(socket.read_message(), SECONDS)
+    assert isinstance(text, str), "the WebSocket was closed"
+    return text
 
 
 async def hang_up(socket: WebSocketClientConnection) -> None:
@@ -99,9 +99,9 @@ def test_jupyter_keeps_notebooks_for_who_has_the_token(
 
 
 def test_jupyters_terminal_is_a_websocket(urls: dict[str, str], jupyter: httpx.Client) -> None:
-    answer = jupyter.post("/api/terminals")
-    answer.raise_for_status()
-    path = f"/terminals/websocket/{answer.json()['name']}"
+    response = jupyter.post("/api/terminals")
+    response.raise_for_status()
+    path = f"/terminals/websocket/{response.json()['name']}"
 
     async def work() -> str:
         request = HTTPRequest(

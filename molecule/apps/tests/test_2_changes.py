@@ -1,4 +1,4 @@
-"""What happens to one site of a host is nothing to the others."""
+"""What happens to a site of a host does not touch the other sites."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {unit.partition("@")[0] for unit, pid in {*before.items()} ^ {*after.items()}}
 
 
-def test_the_runner_exchanges_bokeh_and_loses_no_request(
+def test_the_runner_replaces_bokeh_and_loses_no_request(
     urls: dict[str, str],
     play: Callable[..., Any],
     new_release: Any,

@@ -1,4 +1,4 @@
-"""The site on one host: what visitors see of it, and what systemd and the workers tell."""
+"""The site on a host: what visitors see of it, and what systemd and the workers show."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one request."""
+    """What came back for a request."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -39,24 +39,24 @@ class Answer:
 
 @dataclass(frozen=True)
 class Logged:
-    """What nginx logged of one request."""
+    """What nginx logged of a request."""
 
     probe: str
     """The end of its query, by which other logs tell of it too."""
     port: int
-    """Of the worker that answered; 0 if none was asked."""
+    """Of the worker that answered; 0 if no worker did."""
     status: int
 
     @classmethod
     def parse(cls, line: str) -> Logged:
         """Read a line of the access log."""
-        said = json.loads(line)
-        port = int(said["upstream"].rpartition(":")[2] or 0)
-        return cls(said["uri"].rpartition("probe=")[2], port, said["status"])
+        entry = json.loads(line)
+        port = int(entry["upstream"].rpartition(":")[2] or 0)
+        return cls(entry["uri"].rpartition("probe=")[2], port, entry["status"])
 
 
 class Site:
-    """The site on one host."""
+    """The site on a host."""
 
     def __init__(
         self, host: Host, url: str, worker_statuses: Callable[[], dict[int, dict[str, Any]]]
@@ -67,7 +67,7 @@ class Site:
     # From outside
 
     def ask(self, path: str = "/", method: str = "GET", body: bytes | None = None) -> Answer:
-        """Send a request whose path goes over the wire exactly as it is given."""
+        """Send a request whose path goes over the wire exactly as it is."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
         began = time.perf_counter()
         try:
@@ -96,7 +96,7 @@ class Site:
     def ports(self, path: str = "/", requests: int = 40) -> set[int]:
         """Return the ports of the workers that answer requests for `path`."""
         logged = self.logged(f"{path}?n={number}" for number in range(requests))
-        return {one.port for one in logged.values()}
+        return {entry.port for entry in logged.values()}
 
     # From the host
 
@@ -207,4 +207,6 @@ def neighbours(host: Host, name: str, inventory_path: Path) -> list[Host]:
     """Return the other hosts of the scenario."""
     names = json.loads((inventory_path.parent / "hosts.json").read_text())
     config = str(inventory_path.parent / "ssh_config")
-    return [testinfra.get_host(f"ssh://{one}", ssh_config=config) for one in names if one != name]
+    return [
+        testinfra.get_host(f"ssh://{other}", ssh_config=config) for other in names if other != name
+    ]

@@ -56,7 +56,7 @@ def test_only_the_admin_worker_answers_under_admin(site):
 def test_nginx_and_the_workers_agree_on_every_path(site, host, until):
     # Tornado refuses this method before it looks at anything else, and writes down what it saw.
     logged = site.logged(PATHS, method="PROBE")
-    path_of = {one.probe: path for path, one in logged.items()}
+    path_of = {entry.probe: path for path, entry in logged.items()}
     mark = logged["/"].probe.partition("-")[0]
 
     def journal():
@@ -84,11 +84,11 @@ def test_a_blocked_admin_side_delays_nobody(site, administrator, until):
     with ThreadPoolExecutor() as pool:
         slow = "/admin/reports/grand-tour?starts=25"
         report = pool.submit(administrator.get, slow)
-        until(lambda: site.workers()[10004], lambda said: said["busy_seconds"] > 0.5)
+        until(lambda: site.workers()[10004], lambda status: status["busy_seconds"] > 0.5)
         during = seconds()
-        said = site.workers()[10004]
-        assert said["busy_in"] == "GrandTourHandler.get"
-        assert said["busy_seconds"] > sum(during), "it was not blocked all the time"
+        status = site.workers()[10004]
+        assert status["busy_in"] == "GrandTourHandler.get"
+        assert status["busy_seconds"] > sum(during), "it was not blocked all the time"
         assert report.result().status_code == 200
     assert statistics.median(during) <= 2 * statistics.median(before) + 0.005
     assert (
@@ -97,7 +97,7 @@ def test_a_blocked_admin_side_delays_nobody(site, administrator, until):
     assert max(during) < 1, "a request waited for the admin worker"
 
 
-def test_workers_listen_where_they_are_told_and_little_else_does(site):
+def test_workers_listen_where_they_should_and_little_else_does(site):
     found = site.listeners()
     workers = {(address, port) for address, port, _ in found if port in PUBLIC | ADMIN}
     assert workers == {("127.0.0.1", port) for port in PUBLIC | ADMIN}
@@ -110,13 +110,13 @@ def test_workers_listen_where_they_are_told_and_little_else_does(site):
     }
 
 
-def test_every_worker_tells_who_it_is(site):
+def test_every_worker_names_its_pool_and_release(site):
     workers = site.workers()
-    assert {port: said["pool"] for port, said in workers.items()} == {
+    assert {port: status["pool"] for port, status in workers.items()} == {
         **dict.fromkeys(PUBLIC, "public"),
         **dict.fromkeys(ADMIN, "admin"),
     }
-    assert {said["state"] for said in workers.values()} == {"ready"}
+    assert {status["state"] for status in workers.values()} == {"ready"}
     assert set(site.releases().values()) == {site.release()}
 
 

@@ -1,4 +1,4 @@
-"""What a worker may do, and who may read what it is given."""
+"""What a worker may do, and who may read its secrets."""
 
 import re
 
@@ -11,8 +11,8 @@ PORTS = (10001, 10002, 10003, 10004)
 
 def test_systemd_finds_little_exposure(host):
     workers = " ".join(f"aroundtheworld@{port}.service" for port in PORTS)
-    said = host.check_output(f"systemd-analyze security --no-pager {workers}")
-    exposures = re.findall(r"Overall exposure level for .*@(\d+)\.service: ([\d.]+)", said)
+    output = host.check_output(f"systemd-analyze security --no-pager {workers}")
+    exposures = re.findall(r"Overall exposure level for .*@(\d+)\.service: ([\d.]+)", output)
     assert [int(port) for port, _ in exposures] == list(PORTS)
     assert max(float(exposure) for _, exposure in exposures) <= 1.5
 
@@ -85,7 +85,7 @@ def test_a_credential_is_for_its_worker_alone(host):
     assert host.run(read.format("www-data")).rc == 1
 
 
-def test_a_secret_is_told_nowhere(host, site):
+def test_a_secret_appears_nowhere(host, site):
     secret = host.file(SECRET).content_string
     assert len(secret) >= 32
     places = {
@@ -96,6 +96,6 @@ def test_a_secret_is_told_nowhere(host, site):
         "command lines": "cat /proc/*/cmdline",
     }
     for place, command in places.items():
-        said = host.run(command).stdout
-        assert said, place
-        assert secret not in said, place
+        output = host.run(command).stdout
+        assert output, place
+        assert secret not in output, place

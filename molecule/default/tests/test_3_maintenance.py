@@ -1,6 +1,6 @@
 """Closing the site for maintenance and opening it again, by the operator's own commands.
 
-The tests of this module build on one another, in this order.
+The tests of this module build on each other, in this order.
 """
 
 import pytest

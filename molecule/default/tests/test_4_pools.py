@@ -33,7 +33,7 @@ def traces(host):
     return found
 
 
-def wanted_traces(ports):
+def expected_traces(ports):
     """Return what `traces` finds on a host with these pools and nothing else."""
     numbers = [number for own in ports.values() for number in own]
     names = [f"aroundtheworld@{number}" for number in numbers]
@@ -61,25 +61,25 @@ def wanted_traces(ports):
 
 
 @pytest.mark.parametrize(
-    "wanted", [FIVE, THREE, DEFAULT], ids=["five workers", "three workers", "four workers"]
+    "ports", [FIVE, THREE, DEFAULT], ids=["five workers", "three workers", "four workers"]
 )
 def test_changing_the_number_of_workers(
-    host, http, site, ansible_playbook, variables, visited, wanted
+    host, http, site, ansible_playbook, variables, visited, ports
 ):
     before = site.pids()
-    arguments = () if wanted is DEFAULT else (variables(pools=pools(wanted)),)
+    arguments = () if ports is DEFAULT else (variables(pools=pools(ports)),)
     with visited(http, "/api/ping") as outcomes:
         run = ansible_playbook(*arguments)
         assert run.returncode == 0
     assert outcomes.keys() == {"200"}
     assert outcomes.total() > 20
 
-    assert traces(host) == wanted_traces(wanted)
+    assert traces(host) == expected_traces(ports)
     assert {port for _, port, _ in site.listeners()} == {22, 80, 9145, 9146} | set().union(
-        *wanted.values()
+        *ports.values()
     )
     for name, path in PATHS.items():
-        assert site.ports(path) == set(wanted.get(name, wanted["public"])), path
+        assert site.ports(path) == set(ports.get(name, ports["public"])), path
     stayed = {port: pid for port, pid in before.items() if port in site.pids()}
     assert stayed.items() <= site.pids().items(), "a worker was restarted that nothing concerns"
 

@@ -38,7 +38,7 @@ def test_a_release_that_cannot_run_is_refused(site, ansible_playbook, changed_ap
 
 
 def test_a_refused_release_is_not_run_later_either(host, site, ansible_playbook, until):
-    """A worker that dies after the refusal, or a host that reboots, comes back with the old one."""
+    """A worker that dies after the refusal, or a host that reboots, keeps the old release."""
     release, pid = site.release(), site.pids()[10001]
     host.check_output("systemctl kill --signal=KILL aroundtheworld@10001.service")
     until(site.pids, lambda pids: pids[10001] not in (0, pid))

@@ -14,7 +14,7 @@ def test_a_worker_that_was_killed_comes_back_by_itself(host, site, until):
     before = site.pids()
     host.check_output("kill -KILL %s", str(before[10002]))
     until(site.pids, lambda pids: pids[10002] not in (0, before[10002]))
-    until(site.workers, lambda said: said.get(10002, {}).get("state") == "ready")
+    until(site.workers, lambda statuses: statuses.get(10002, {}).get("state") == "ready")
     assert restarted(before, site.pids()) == {10002}
     assert site.ports("/", requests=60) == {10001, 10002, 10003}
 
@@ -57,5 +57,5 @@ def test_a_changed_secret_reaches_every_worker_and_no_output(
     for port in before:
         credential = f"/run/credentials/aroundtheworld@{port}.service/cookie_secret"
         assert host.file(credential).content_string == secret
-    # A secret to be generated is one that is there.
+    # A secret to be generated is there already.
     assert ansible_playbook().changed == 0

@@ -25,31 +25,33 @@ def metrics(host):
     """Return a function that returns name and labels, but for the site, to value."""
 
     def read():
-        said = {}
+        values = {}
         text = host.check_output(FETCH, f"http://{ENDPOINT}/metrics")
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 labels = {key: value for key, value in sample.labels.items() if key != "site"}
                 name = sample.name.removeprefix("aroundtheworld_")
-                said[name, *sorted(labels.values())] = sample.value
-        return said
+                values[name, *sorted(labels.values())] = sample.value
+        return values
 
     return read
 
 
-def test_every_worker_is_told_of_with_pool_port_and_release(metrics, site):
-    said = metrics()
+def test_every_worker_is_there_with_pool_port_and_release(metrics, site):
+    values = metrics()
     for port, pool in PORTS.items():
-        assert said["worker_up", str(port), pool] == 1
-        assert said["worker_restarts_total", str(port), pool] >= 0
-        (about,) = [key for key in said if key[0] == "worker_info" and str(port) in key]
+        assert values["worker_up", str(port), pool] == 1
+        assert values["worker_restarts_total", str(port), pool] >= 0
+        (about,) = [key for key in values if key[0] == "worker_info" and str(port) in key]
         assert site.release() in about
     for pool in PORTS.values():
-        assert said["pool_memory_bytes", pool] > 10_000_000
-        assert said.get(("pool_cpu_seconds_total", pool), 1) > 0  # not on every version of cgroups
-    assert said["nginx_up",] == 1
-    assert said["nginx_requests_total",] > 0
-    assert said["release_info", site.release()] == 1
+        assert values["pool_memory_bytes", pool] > 10_000_000
+        assert (
+            values.get(("pool_cpu_seconds_total", pool), 1) > 0
+        )  # not on every version of cgroups
+    assert values["nginx_up",] == 1
+    assert values["nginx_requests_total",] > 0
+    assert values["release_info", site.release()] == 1
 
 
 def test_metrics_are_for_the_host_alone(site):
@@ -59,11 +61,11 @@ def test_metrics_are_for_the_host_alone(site):
     assert {address for address, port in found if port in (9145, 9146)} == {"127.0.0.1"}
 
 
-def test_who_tells_metrics_has_no_secrets_and_no_privileges(host, metrics):
+def test_the_exporter_has_no_secrets_and_no_privileges(host, metrics):
     metrics()  # so that it runs
     unit = "aroundtheworld-metrics.service"
-    said = host.check_output(f"systemd-analyze security --no-pager {unit}")
-    assert float(re.search(r"Overall exposure level for .*: ([\d.]+)", said)[1]) <= 1.5
+    output = host.check_output(f"systemd-analyze security --no-pager {unit}")
+    assert float(re.search(r"Overall exposure level for .*: ([\d.]+)", output)[1]) <= 1.5
     verified = host.run(f"systemd-analyze verify {unit} aroundtheworld-metrics.socket")
     assert (verified.rc, verified.stdout, verified.stderr) == (0, "", "")
     pid = host.check_output(f"systemctl show -P MainPID {unit}")
@@ -78,11 +80,11 @@ def test_a_worker_that_hangs_is_down_and_holds_nothing_up(host, metrics):
     host.check_output("systemctl kill --signal=STOP aroundtheworld@10002")
     try:
         begun = time.monotonic()
-        said = metrics()
+        values = metrics()
         took = time.monotonic() - begun
     finally:
         host.check_output("systemctl kill --signal=CONT aroundtheworld@10002")
-    up = {port: said["worker_up", str(port), pool] for port, pool in PORTS.items()}
+    up = {port: values["worker_up", str(port), pool] for port, pool in PORTS.items()}
     assert up == {10001: 1, 10002: 0, 10003: 1, 10004: 1}
     assert took < 3
 
@@ -92,11 +94,11 @@ def test_a_restart_by_systemd_is_counted(host, metrics, site, until):
     pid = site.pids()[10003]
     host.check_output("systemctl kill --signal=KILL aroundtheworld@10003")
     until(site.pids, lambda pids: pids[10003] not in (0, pid))
-    after = until(metrics, lambda said: said["worker_up", "10003", "public"] == 1)
+    after = until(metrics, lambda values: values["worker_up", "10003", "public"] == 1)
     assert after["worker_restarts_total", "10003", "public"] == before + 1
 
 
-def test_maintenance_is_told(ansible_playbook, metrics):
+def test_maintenance_is_a_metric(ansible_playbook, metrics):
     assert metrics()["maintenance",] == 0
     assert ansible_playbook("--tags", "maintenance_on").returncode == 0
     closed = metrics()["maintenance",]
@@ -106,7 +108,7 @@ def test_maintenance_is_told(ansible_playbook, metrics):
 
 @pytest.fixture(scope="module")
 def prometheus(host):
-    """Run a Prometheus on the host that asks every second; return a function that asks it."""
+    """Run a Prometheus on the host that scrapes every second; return a function that queries it."""
     host.check_output(
         "systemctl mask --quiet --runtime prometheus prometheus-node-exporter"
         " && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends"
@@ -134,8 +136,8 @@ def prometheus(host):
     )
 
     def ask(url):
-        said = host.run(FETCH, f"http://{PROMETHEUS}/api/v1/{url}")
-        return json.loads(said.stdout)["data"] if said.rc == 0 else None
+        response = host.run(FETCH, f"http://{PROMETHEUS}/api/v1/{url}")
+        return json.loads(response.stdout)["data"] if response.rc == 0 else None
 
     yield ask
     host.check_output("systemctl stop prometheus-here && rm -r /run/prometheus")
@@ -149,14 +151,14 @@ def test_no_panel_is_without_data_and_no_alert_without_reason(
 
     until(known, bool, 30)
     panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
-    asked = {
+    expressions = {
         (panel["title"], target["expr"]): re.sub(
             r"\$\w+", lambda found: {"$__rate_interval": "10s"}.get(found[0], ".+"), target["expr"]
         )
         for panel in panels
         for target in panel.get("targets", [])
     }
-    assert len(asked) > 20
+    assert len(expressions) > 20
 
     def empty():
         for path in ("/", "/api/ping", "/nothing"):
@@ -165,7 +167,7 @@ def test_no_panel_is_without_data_and_no_alert_without_reason(
         administrator.get("/admin/reports/grand-tour?starts=2")
         return {
             key
-            for key, expression in asked.items()
+            for key, expression in expressions.items()
             if not (prometheus(f"query?query={urllib.parse.quote(expression)}") or {}).get("result")
         }
 

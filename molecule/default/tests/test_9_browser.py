@@ -2,7 +2,7 @@
 
 Each page is looked at for what axe finds, sideways scrolling, errors in the console, answers that
 should not have come, and requests to anywhere else; and a picture of it is kept in
-`.cache/screenshots`. The tests build on one another, in this order. One host is enough.
+`.cache/screenshots`. The tests build on each other, in this order. A single host is enough.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def right_answers(host):
 
     def tell(visitor: Visitor) -> list[int]:
         number = visitor.page.url.rpartition("/")[2]
-        said = host.check_output("aroundtheworld-run python -c %s %s", ANSWERS, number)
-        return [answer for _, answer in sorted(json.loads(said))]
+        output = host.check_output("aroundtheworld-run python -c %s %s", ANSWERS, number)
+        return [answer for _, answer in sorted(json.loads(output))]
 
     return tell
 

@@ -20,9 +20,9 @@ CHECKOUT = SCENARIO.parents[1]
 SITE = "site.example.org"
 NEIGHBOUR = "neighbour.example.org"
 HOME = "/var/lib/tornado/aroundtheworld"
-# Files whose lines are each somebody's; those of others are compared one by one.
+# Files whose lines belong to several people; each line is compared.
 ACCOUNTS = {f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow")}
-# What they were before the last change of them, whoever made it.
+# What they were before their last change.
 FORMER_ACCOUNTS = {f"{path}-" for path in ACCOUNTS}
 
 Look = dict[str, Any]
@@ -31,7 +31,7 @@ Difference = dict[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one request."""
+    """What came back for a request."""
 
     status: int
     text: str
@@ -41,7 +41,7 @@ class Answer:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out tests on other hosts than their module's `HOSTS`, if it names some.
 
-    A test with the marker `once` runs on one of the hosts: what it shows is the plan's answer.
+    A test with the marker `once` runs on a single host: what it shows comes from the plan.
     """
 
     def host_of(item: pytest.Function) -> str:
@@ -68,7 +68,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the marker that the hook above reads."""
-    config.addinivalue_line("markers", "once: shows the same on every host, so it runs on one")
+    config.addinivalue_line(
+        "markers", "once: shows the same on all hosts, so it runs on a single host"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +97,7 @@ def ask(published: Callable[[int], str]) -> Callable[..., Answer]:
 
 @pytest.fixture(scope="module")
 def before(name: str, inventory_path: Path) -> Look:
-    """Returns what `look.py` told before the role came."""
+    """Returns what `look.py` found before the role came."""
     looked: Look = json.loads((inventory_path.parent / f"before-{name}.json").read_text())
     return looked
 

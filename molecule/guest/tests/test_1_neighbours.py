@@ -20,14 +20,14 @@ def test_everybody_else_is_as_before(neighbours_are_well):
 
 @pytest.fixture(scope="module")
 def promised(checkout):
-    """The README's table: patterns of paths, each with what is said of it. Each covers what is
+    """The README's table: patterns of paths, each with its description. Each covers what is
     below it, too.
     """
     text = (checkout / "README.md").read_text()
     _, heading, section = text.partition("What it makes on the host\n")
     assert heading, "the README does not say what the role makes on the host"
     rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section.partition("\n#")[0], re.MULTILINE)
-    return {path: said for cell, said in rows for path in re.findall(r"`(/[^`]+)`", cell)}
+    return {path: text for cell, text in rows for path in re.findall(r"`(/[^`]+)`", cell)}
 
 
 def pattern(path):
@@ -38,13 +38,13 @@ def pattern(path):
 
 def test_the_role_makes_what_the_readme_says_and_nothing_else(promised, look, difference):
     made = difference(look())
-    unsaid = [path for path in made if not any(pattern(row).fullmatch(path) for row in promised)]
-    assert unsaid == []
+    unlisted = [path for path in made if not any(pattern(row).fullmatch(path) for row in promised)]
+    assert unlisted == []
     # Not looked for: what `look.py` leaves out, and what a site has only if it is set up so.
     listed = [
         row
-        for row, said in promised.items()
-        if not row.startswith(("/run/", "/var/log/")) and ", if " not in said
+        for row, text in promised.items()
+        if not row.startswith(("/run/", "/var/log/")) and ", if " not in text
     ]
     missing = [row for row in listed if not any(pattern(row).fullmatch(path) for path in made)]
     assert missing == []
@@ -53,8 +53,8 @@ def test_the_role_makes_what_the_readme_says_and_nothing_else(promised, look, di
 @pytest.mark.parametrize("person", ["ada", "deploy"])
 def test_people_log_in_with_their_keys(log_in, person):
     shell = {"ada": "/bin/bash", "deploy": "/bin/sh"}[person]
-    said = log_in(person, 'echo "$SHELL $HOME"; cat diary').splitlines()
-    assert said == [f"{shell} /home/{person}", f"Only {person} reads this."]
+    output = log_in(person, 'echo "$SHELL $HOME"; cat diary').splitlines()
+    assert output == [f"{shell} /home/{person}", f"Only {person} reads this."]
 
 
 @pytest.mark.parametrize("path", ["/admin", "//admin", "//admin/x", "/x/../admin", "/%61dmin"])

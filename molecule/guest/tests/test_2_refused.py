@@ -40,21 +40,21 @@ def test_what_belongs_to_others_is_refused(whose, ansible_playbook, neighbours_a
 
 
 @pytest.mark.once
-def test_a_login_that_may_not_become_root_is_told_so(ansible_playbook, sentences):
+def test_a_login_that_may_not_become_root_is_refused(ansible_playbook, sentences):
     run = ansible_playbook("-eansible_user=ada")
     assert (run.returncode, run.changed) == (2, 0)
     assert "Incorrect sudo password" in sentences(run.output)
 
 
 @pytest.mark.once
-def test_a_play_that_is_not_root_is_told_what_to_set(ansible_playbook, sentences):
+def test_a_play_that_is_not_root_learns_what_to_set(ansible_playbook, sentences):
     run = ansible_playbook("-eansible_become=false")
     assert (run.returncode, run.changed) == (2, 0)
     assert "This needs root on" in sentences(run.output)
     assert "become: true" in sentences(run.output)
 
 
-def test_whoever_was_refused_still_logs_in(log_in):
+def test_a_user_of_the_host_still_logs_in_after_a_refusal(log_in):
     assert log_in("deploy", "id --name --user") == "deploy\n"
 
 

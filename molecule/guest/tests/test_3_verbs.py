@@ -76,7 +76,7 @@ def test_a_removal_together_with_something_else_is_refused(ansible_playbook, ask
     assert ask("/").status == 200
 
 
-def test_a_play_of_ones_own_closes_and_opens_the_site(play, ansible_playbook, ask):
+def test_an_operators_play_closes_and_opens_the_site(play, ansible_playbook, ask):
     playbook = play(VERB)
     assert ansible_playbook("-everb=maintenance_on", playbook=playbook).returncode == 0
     assert (ask("/").status, ask("/admin").status) == (503, 200)

@@ -25,7 +25,7 @@ def another_configuration(host, text):
 
 @contextlib.contextmanager
 def small_disk(host, directory, spare):
-    """A file system over a directory, with as many kibibytes to spare as given."""
+    """A file system over a directory, with so many kibibytes to spare."""
     host.check_output(
         f"mkdir /run/copy && cp -a {directory}/. /run/copy && mount -t tmpfs tmpfs {directory}"
         f" && cp -a /run/copy/. {directory} && used=$(df --output=used {directory} | tail -1)"
@@ -42,7 +42,7 @@ def site_file(host):
     return lambda: host.check_output("nginx -T 2>&1 | grep -A200 'nginx/.*/aroundtheworld.conf:'")
 
 
-def test_a_neighbours_mistake_is_told_and_the_site_stays(
+def test_a_neighbours_mistake_is_reported_and_the_site_stays(
     host, ansible_playbook, ask, site_file, restart_nginx
 ):
     before = site_file()
@@ -89,7 +89,7 @@ def test_a_full_disk_below_the_units_reverts_the_rollout(
         drop_in = f"{UNITS}/aroundtheworld@{PORTS[-1]}.service.d/pool.conf"
         assert f"{drop_in} cannot be written: No space left on device" in run.output
         assert "Every worker that was touched is back on release" in run.output
-        # What is on this disk, and not on the one below it.
+        # What is on this disk, and not on the disk below it.
         assert host.check_output(units) == before
         assert {ask("/").text for _ in range(12)} == {"edition first\n"}
         assert ask("/admin").text == "administration of edition first\n"

@@ -1,4 +1,4 @@
-"""A host that an earlier role deployed meets this one, and loses nothing.
+"""A host that an earlier role deployed meets this role, and loses nothing.
 
 The earlier role knows neither the neighbour's socket nor nginx.org's layout, so the site is on a
 port of its own, on the host with Debian's layout.
@@ -25,14 +25,14 @@ def earlier(checkout, tmp_path_factory):
     archive = directory / "archive.tar"
     command = ["git", "archive", f"--output={archive}", EARLIER, "--"]
     command += ["ansible.cfg", "site.yml", "playbooks", "roles", "molecule/rollout"]
-    # Without the settings of whoever runs this: some change what is in files.
+    # Without the git settings of the person who runs this: some change what is in files.
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
     made = subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, (
         f"this clone does not have the commit {EARLIER}, so the upgrade from it cannot be shown: "
-        f"`git fetch --unshallow` gets it. git said: {made.stderr}"
+        f"`git fetch --unshallow` gets it. git printed: {made.stderr}"
     )
     with tarfile.open(archive) as tar:
         tar.extractall(directory, filter="data")
@@ -74,7 +74,10 @@ def kept(host):
 
 @pytest.fixture(scope="module")
 def upgraded(host, deploy_earlier, kept, ansible_playbook, published, visited, earlier):
-    """Deploys two releases with the earlier role, then one with this; what was there, and runs."""
+    """Deploys two releases with the earlier role, then a third with this role.
+
+    Returns what was there before, and the outcomes of visits meanwhile.
+    """
     # The earlier role took an operator's slices for its own.
     host.check_output(f"cp -a {UNITS} /run/units")
     deploy_earlier()

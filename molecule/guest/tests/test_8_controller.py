@@ -1,6 +1,6 @@
 """A server deploys its own site: as somebody who is not root, with the Ansible of Debian 13.
 
-That one has no pip of its own, and `ansible_connection: local` names no user.
+That controller has no pip of its own, and `ansible_connection: local` names no user.
 """
 
 import io

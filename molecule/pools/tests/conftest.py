@@ -1,4 +1,4 @@
-"""The guest book on one host, deployed in several kinds of pools."""
+"""The guest book on a host, deployed in several kinds of pools."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def deploy(
             shutil.copytree(CHECKOUT / "examples" / "guestbook", app)
             (app / "guestbook" / "release.txt").write_text(release)
             variables["app_dir"] = str(app)
-        given = {f"aroundtheworld_{name}": value for name, value in variables.items()}
-        return ansible_playbook(*more, "-e", json.dumps(given), *arguments)
+        extra = {f"aroundtheworld_{name}": value for name, value in variables.items()}
+        return ansible_playbook(*more, "-e", json.dumps(extra), *arguments)
 
     return deploy
 

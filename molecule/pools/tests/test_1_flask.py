@@ -4,7 +4,7 @@ import json
 
 
 def forged(cookie):
-    """Return the cookie with another last digit, which is one of its signature's."""
+    """Return the cookie with another last digit, which belongs to its signature."""
     return cookie[:-1] + ("1" if cookie.endswith("0") else "0")
 
 
@@ -40,7 +40,7 @@ def test_another_release_loses_no_request_on_either_side(
 ):
     visitor.ask("/sign-in", "POST", {"name": "ada"})
     before = units.pids()
-    # Every other second a slow one: the desk has four threads, and no more than 16 may wait.
+    # Every other second a slow request: the desk has four threads, and no more than 16 may wait.
     paths = [*10 * ["/", "/", "/", "/desk/health"], "/desk?seconds=3"]
     headers = {"Cookie": f"guest={visitor.cookies['guest']}"}
     with visited(http, *paths, headers=headers) as outcomes:
@@ -78,7 +78,7 @@ def test_a_command_that_exits_is_refused_before_any_worker_is_touched(http, depl
     assert outcomes.keys() == {"200"}
 
 
-def test_the_status_tells_of_it(deploy):
+def test_the_status_shows_it(deploy):
     output = deploy("flask", "--tags", "status").output
     row = next(line.split() for line in output.splitlines() if line.split()[:1] == ["10004"])
     assert row[1:3] == ["desk", "active"]

@@ -11,7 +11,7 @@ def test_it_replaces_another_pool_and_leaves_nothing_of_it(host, deploy, units, 
     assert deploy("command").changed == 0
 
 
-def test_one_after_the_other_is_restarted_while_visitors_come(http, deploy, units, visited):
+def test_a_worker_after_the_other_is_restarted_while_visitors_come(http, deploy, units, visited):
     before = units.pids()
     with visited(http, "/", "/static/book.css", "/static/book.css") as outcomes:
         assert deploy("command", release="third").returncode == 0

@@ -42,7 +42,7 @@ def websocket(deploy):
 
 
 @pytest.mark.usefixtures("websocket")
-def test_one_that_is_quiet_for_long_stays_open_and_a_handover_closes_it_with_1001(
+def test_a_connection_that_is_quiet_for_long_stays_open_and_a_handover_closes_it_with_1001(
     http, deploy, visitor, visited, until
 ):
     listener = Listener(http)

@@ -38,8 +38,8 @@ def test_the_processes_yield(host, limited):
 
 
 def test_the_limits_are_the_kernels_or_the_status_says_that_it_lacks_them(host, limited, deploy):
-    said = deploy("flask", "--tags", "status").output
-    lacks = re.search(r"pool desk: this kernel does not enforce ([a-z_, ]+)", said)
+    output = deploy("flask", "--tags", "status").output
+    lacks = re.search(r"pool desk: this kernel does not enforce ([a-z_, ]+)", output)
     lacks = lacks[1].split(", ") if lacks else []
     total = int(host.check_output("awk '/^MemTotal/ {print $2}' /proc/meminfo")) * 1024
     for setting, files in (
@@ -74,12 +74,12 @@ def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(
     host.check_output("kill -STOP -%s", str(limited[10004]))
 
     def ask(number):
-        one = type(visitor)(visitor.url)
-        one.cookies.update(visitor.cookies)
+        client = type(visitor)(visitor.url)
+        client.cookies.update(visitor.cookies)
         begun = time.monotonic()
         method = "GET" if number % 2 else "POST"
         path = "/desk" if number % 2 else "/desk/forget"
-        status, body, headers = one.ask(path, method)
+        status, body, headers = client.ask(path, method)
         if status == 503:
             slowest.append(time.monotonic() - begun)
             assert headers["Retry-After"] == "5"
@@ -102,7 +102,7 @@ def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"memory_max": "9000G"}, "memory_max: '9000G' of pool 'desk' is more than"),
         ({"tasks_max": 999999999}, "tasks_max: 999999999"),
@@ -111,8 +111,8 @@ def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(
         ({"watchdog": 30}, "watchdog: 30 is not allowed in pool 'desk'"),
     ],
 )
-def test_what_cannot_be_is_refused(deploy, units, limited, settings, said):
+def test_what_cannot_be_is_refused(deploy, units, limited, settings, message):
     run = deploy("flask", pools=[PUBLIC, {**DESK, **settings}])
     assert (run.failed, run.changed) == (1, 0)
-    assert said in " ".join(run.output.split())
+    assert message in " ".join(run.output.split())
     assert units.pids() == limited

@@ -1,6 +1,6 @@
-"""The app that rollouts are proved with: it answers whatever `prober.py` asks.
+"""The app that rollouts are proved with: it answers the requests of `prober.py`.
 
-Bad releases are copies of this directory with one change.
+Bad releases are copies of this directory with a change.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-EDITION = "first"  # a copy with another one is another release, and a good one
+EDITION = "first"  # a copy with another edition is another good release
 
 
 class Page(RequestHandler):

@@ -27,7 +27,7 @@ CHECKOUT = SCENARIO.parents[1]
 HOME = "/var/lib/tornado/aroundtheworld"
 PORTS = (10001, 10002, 10003, 10004)
 
-# Prints the process that holds the lock of the site, if one does.
+# Prints the process that holds the lock of the site, if any does.
 LOCK_HOLDER = """
 import os, sys
 lock = "/run/aroundtheworld-locks/aroundtheworld.lock"
@@ -46,11 +46,11 @@ MEASURED = bool(os.environ.get("MEASURE"))
 
 @pytest.fixture(autouse=True)
 def _two_hosts_side_by_side(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Lets tests of both hosts run side by side, but one that measures alone."""
+    """Lets tests of both hosts run side by side, but a test that measures alone."""
     directory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
     alone = MEASURED and request.node.get_closest_marker("measures") is not None
     with (directory / ".queue").open("w") as queue, (directory / ".quiet").open("w") as quiet:
-        # Whoever waits keeps its place in the queue, or one that measures might wait forever.
+        # A test that waits keeps its place in the queue, or measuring tests might wait forever.
         fcntl.flock(queue, fcntl.LOCK_EX)
         fcntl.flock(quiet, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         fcntl.flock(queue, fcntl.LOCK_UN)
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Runs each test on one of the hosts in turn, unless there is time to measure."""
+    """Runs each test on a single host, on each in turn, unless there is time to measure."""
     if MEASURED:
         return
     by_test: dict[str, list[pytest.Item]] = {}
@@ -125,7 +125,7 @@ class Ledger:
         return Ledger(row for row in self.rows if row["kind"] in kinds)
 
     def failed(self) -> Ledger:
-        """Returns the requests that did not get what a visitor wants."""
+        """Returns the requests that did not get what a visitor expects."""
         return Ledger(row for row in self.rows if not row["good"])
 
     def public(self) -> Ledger:
@@ -133,7 +133,7 @@ class Ledger:
         return Ledger(row for row in self.rows if row["kind"] != "admin")
 
     def between(self, *spans: tuple[float, float]) -> Ledger:
-        """Returns the requests that were to be sent at a time of day in one of the spans."""
+        """Returns the requests that were to be sent at a time of day in any of the spans."""
         return Ledger(
             row for row in self.rows if any(begin <= row["sent"] < end for begin, end in spans)
         )
@@ -257,9 +257,9 @@ def play(name: str, inventory_path: Path, tmp_path: Path) -> Iterator[Callable[.
         return plays[-1]
 
     yield start
-    for one in plays:
-        if one.running:
-            one.kill()
+    for started in plays:
+        if started.running:
+            started.kill()
 
 
 @pytest.fixture
@@ -345,7 +345,7 @@ class Site:
         return str(self._host.check_output(command))
 
     def wait_until(self, condition: str, play: Play | None = None) -> None:
-        """Returns when a shell command on the host succeeds; it is asked every 20 ms."""
+        """Returns when a shell command on the host succeeds; it runs every 20 ms."""
         loop = f"until {condition}; do sleep 0.02; done"
         done = self._host.run("timeout 120 bash -c %s", f"{{ {loop}; }} 2>/dev/null")
         if done.rc:

@@ -1,4 +1,4 @@
-"""An event loop that is blocked: whom it hurts, what is told of it, and what ends it."""
+"""An event loop that is blocked: whom it hurts, what the journal says, and what ends it."""
 
 import concurrent.futures
 import json
@@ -41,16 +41,16 @@ def journal(host):
     """
 
     def entries(text, since):
-        said = host.check_output(
+        output = host.check_output(
             "journalctl --unit='aroundtheworld@*' --output=json --since=@%s --no-pager",
             str(int(since)),
         )
-        all_of_them = [json.loads(line) for line in said.splitlines()]
+        all_of_them = [json.loads(line) for line in output.splitlines()]
         found = []
         for number, entry in enumerate(all_of_them):
             when = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
             if when >= since and text in str(entry["MESSAGE"]):
-                lines = [str(one["MESSAGE"]) for one in all_of_them[number : number + 30]]
+                lines = [str(other["MESSAGE"]) for other in all_of_them[number : number + 30]]
                 found.append((when, "\n".join(lines)))
         return found
 
@@ -59,14 +59,14 @@ def journal(host):
 
 @pytest.fixture
 def advice(ansible_playbook):
-    """Returns a function that asks the adviser: routes by pattern and pool, advice by pattern."""
+    """Returns a function that runs the adviser: routes by pattern and pool, advice by pattern."""
 
     def ask():
         run = ansible_playbook("--tags", "advise", "-e", "aroundtheworld_advise_format=json")
         assert (run.returncode, run.changed) == (0, 0)
-        (said,) = (json.loads(line) for line in run.output.splitlines() if line[:7] == '{"host"')
-        routes = {(one["route"], one["pool"]): one for one in said["routes"]}
-        return routes, {one["route"]: one for one in said["advice"]}
+        (answer,) = (json.loads(line) for line in run.output.splitlines() if line[:7] == '{"host"')
+        routes = {(route["route"], route["pool"]): route for route in answer["routes"]}
+        return routes, {advice["route"]: advice for advice in answer["advice"]}
 
     return ask
 
@@ -94,12 +94,12 @@ def test_one_blocked_loop_keeps_no_visitor_waiting(load, ask, journal, at_most, 
     at_most(len(slow), 0.01 * len(while_blocked))
     assert not public.failed()
 
-    (first, told), *more = journal("has been blocked for", begun)
+    (first, message), *more = journal("has been blocked for", begun)
     assert not more
-    print(f"told of after {first - begun:.2f} s")
+    print(f"in the journal after {first - begun:.2f} s")
     assert first - begun < 2
-    assert "by Block.get, route /block (GET /block), still in:" in told
-    assert 'atlas.py", line ' in told
+    assert "by Block.get, route /block (GET /block), still in:" in message
+    assert 'atlas.py", line ' in message
     ((_, ended),) = journal("was blocked for", begun)
     assert 5 <= float(re.search(r"was blocked for ([\d.]+) s", ended)[1]) < 6
 
@@ -117,7 +117,7 @@ def test_what_stays_blocked_is_restarted_but_not_in_the_blocking_pool(
     assert admin.result() == 200
 
     after = {port: (worker["pid"], restarts(host, port)) for port, worker in site.workers.items()}
-    (port,) = (port for port in before if after[port] != before[port])  # one, and not one by one
+    (port,) = (port for port in before if after[port] != before[port])  # not each in turn
     assert port != 10004
     assert after[port][1] == before[port][1] + 1
     assert {worker["state"] for worker in site.workers.values()} == {"ready"}

@@ -7,7 +7,7 @@ import pytest
 
 WORKER = "aroundtheworld@10003"
 CRASHES = "/run/aroundtheworld/10003/crashes"
-# A site beside the one that all other tests are about.
+# A site beside the site that all other tests are about.
 ANOTHER = {
     "aroundtheworld_site": "another",
     "aroundtheworld_user": "another",
@@ -47,7 +47,7 @@ def test_a_first_deployment_whose_app_cannot_be_made_leaves_nothing_running(
 
 
 def state(host):
-    """Returns the worker's state, and how often systemd started it anew."""
+    """Returns the worker's state, and how often systemd started it again."""
     command = f"systemctl show --property=ActiveState,SubState,NRestarts {WORKER}"
     return dict(line.split("=") for line in host.check_output(command).splitlines())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# Below this, a difference is one of the machine, not of the site.
+# Below this, a difference comes from the machine, not from the site.
 NOISE = 5.0  # milliseconds
 
 # Requests that take no time of their own, so that what they take is the site's doing.
@@ -112,8 +112,8 @@ def test_what_takes_longer_than_its_drain_timeout_is_cut_and_named(
     assert answers == [500]  # what Tornado answers for a handler that is cancelled
     # Ten seconds, and what the others and their stand-ins take.
     assert 10 <= sum(phase["seconds"] for phase in site.last_change["phases"]) < 40
-    said = host.check_output("journalctl --since=-2min -u 'aroundtheworld@*' -o cat")
-    assert "cut at the end of the drain timeout: POST /slow in Slow, running for" in said
+    output = host.check_output("journalctl --since=-2min -u 'aroundtheworld@*' -o cat")
+    assert "cut at the end of the drain timeout: POST /slow in Slow, running for" in output
     site.runs(site.last_change["to"])
 
 
@@ -149,7 +149,7 @@ def test_a_bad_release_is_reverted(fault, plain, load, app, ansible_playbook, si
 def test_a_worker_that_runs_another_release_is_reverted(
     plain, load, app, ansible_playbook, site, host
 ):
-    # A drop-in of the operator's own, made by hand one day and forgotten.
+    # A drop-in of the operator's own, made by hand long ago and forgotten.
     pinned = f"[Service]\\nEnvironment=AROUNDTHEWORLD_RELEASE={site.current}\\n"
     host.check_output(f"printf '{pinned}' >{OVERRIDE}")
     try:

@@ -11,7 +11,7 @@ HOME = "/var/lib/tornado/aroundtheworld"
 
 
 def activity(unit, *states):
-    """Returns a condition of the shell: the unit is in one of the states."""
+    """Returns a condition of the shell: the unit is in any of the states."""
     return f"[[ '{' '.join(states)}' == *$(systemctl show --value -p ActiveState {unit})* ]]"
 
 
@@ -58,7 +58,7 @@ def test_a_run_whose_controller_died_goes_on_and_holds_its_lock(
         again = ansible_playbook(*deploy)
         after = ansible_playbook(*deploy)
     assert second.returncode != 0
-    _tells_of_the_lock(second.output)
+    _names_the_lock(second.output)
     assert again.returncode == 0
     assert (after.returncode, after.changed) == (0, 0)
     assert len(ledger.failed()) == 0
@@ -79,7 +79,7 @@ def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site, 
     assert still_running, "else what was timed was not beside the first run"
     assert second.returncode != 0
     assert second.changed == 0
-    _tells_of_the_lock(second.output)
+    _names_the_lock(second.output)
     assert returncode == 0
     # Who waits for the first run sees what it is doing.
     assert re.search(r"^\S+ +\d+\.\d s  replace 10001$", output, re.MULTILINE)
@@ -88,7 +88,7 @@ def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site, 
     site.runs(site.last_change["to"])
 
 
-def _tells_of_the_lock(output):
+def _names_the_lock(output):
     since = r"has been changing this site since \d{4}-\d\d-\d\dT[\d:+]+"
     doing = r"deploy of release \w{12}, at this moment: (replace|watch) 1000\d\."
     assert re.search(rf"\w+ on \S+ {since}: {doing}", " ".join(output.split())), output
@@ -170,7 +170,7 @@ def test_killed_workers_cost_no_get(load, site, host, measured):
     assert all(worker["pid"] != before[port]["pid"] for port, worker in site.workers.items())
     assert len(ledger.of("get", "get fresh").failed()) == 0
     # The admin pool's requests are never sent twice, so what was there is lost; further ones wait
-    # for the next worker, and when too many do, are told at once that it is busy.
+    # for the next worker, and when too many do, are refused at once, as it is busy.
     for row in ledger.of("admin").failed().rows:
         assert row["outcome"] in ("502", "503"), row
         assert row["outcome"] == "503" or row["sent"] < killed[10004], row

@@ -34,10 +34,10 @@ def test_a_module_that_is_asked_to_end_reverts(
     former = site.current
     deploy = [app(), "-earoundtheworld_canary_seconds=2"]
     with load() as ledger:
-        asked = play(*deploy)
-        site.wait_until(PHASES[phase], asked)
+        ended = play(*deploy)
+        site.wait_until(PHASES[phase], ended)
         site.kill_module(f"SIG{sent}")
-        returncode, output = asked.wait()
+        returncode, output = ended.wait()
         change = on_one_release(site, former)
         again = ansible_playbook(*deploy)
     assert returncode != 0

@@ -5,7 +5,7 @@ import json
 PUBLIC = {"name": "public", "ports": [10001, 10002, 10003], "paths": ["/"], "start_timeout": 20}
 ADMIN = {"name": "admin", "ports": [10004], "paths": ["/admin"], "blocking": True}
 MEGABYTE = 1 << 20
-# One worker takes more than half of what its pool may have.
+# A single worker takes more than half of what its pool may have.
 HEAVY = {"EDITION = ": f"BALLAST = bytearray(b'x') * {120 * MEGABYTE}\nEDITION = "}
 LIMIT = 200 * MEGABYTE
 

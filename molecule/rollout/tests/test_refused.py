@@ -62,8 +62,8 @@ def test_bad_input_touches_no_worker(mistake, app, ansible_playbook, site, tmp_p
     run = ansible_playbook(*mistake(directory, tmp_path))
     assert (run.returncode, run.changed) == (2, 0)
     assert SENTENCES[mistake] in " ".join(run.output.split())
-    assert {port: one["pid"] for port, one in site.workers.items()} == {
-        port: one["pid"] for port, one in before.items()
+    assert {port: worker["pid"] for port, worker in site.workers.items()} == {
+        port: worker["pid"] for port, worker in before.items()
     }
     site.runs(current)
 

@@ -1,4 +1,4 @@
-"""Going back, what is kept for that, and what the host tells of its releases."""
+"""Going back, what is kept for that, and what the host shows of its releases."""
 
 import json
 import time
@@ -50,7 +50,7 @@ def test_going_back_skips_what_was_found_bad(app, ansible_playbook, site):
     newer = site.current
     assert ansible_playbook("--tags", "rollback", NO_APP).returncode == 0
     assert site.current == good
-    # `newer` was rolled back from, so the one before `good` is meant now.
+    # `newer` was rolled back from, so the release before `good` is meant now.
     assert ansible_playbook("--tags", "rollback", NO_APP).returncode == 0
     assert site.current not in (good, newer)
 
@@ -84,7 +84,7 @@ def test_old_releases_are_pruned(app, ansible_playbook, site):
     assert sorted(site.releases) == sorted([previous, site.current])
 
 
-def test_the_status_tells_of_workers_and_changes(ansible_playbook, site):
+def test_the_status_shows_workers_and_changes(ansible_playbook, site):
     run = ansible_playbook("--tags", "status")
     assert (run.returncode, run.changed) == (0, 0)
     rows = [line.split() for line in run.output.splitlines()]
@@ -96,13 +96,13 @@ def test_the_status_tells_of_workers_and_changes(ansible_playbook, site):
 
 
 def test_a_program_gets_the_status_as_json_and_an_exit_code(ansible_playbook, site, host):
-    asked = ("--tags", "status", "-earoundtheworld_status_format=json")
+    arguments = ("--tags", "status", "-earoundtheworld_status_format=json")
     port = max(site.workers)
     host.check_output(
         "systemctl stop aroundtheworld@%s.socket aroundtheworld@%s.service", *[str(port)] * 2
     )
     try:
-        run = ansible_playbook(*asked)
+        run = ansible_playbook(*arguments)
         line = next(line for line in run.output.splitlines() if line.startswith('{"host"'))
         assert json.loads(line)["problems"] == [f"aroundtheworld@{port} is inactive"]
         assert (run.returncode, run.failed) == (2, 1)

@@ -69,15 +69,15 @@ def test_the_apps_own_commands_get_the_words_that_were_typed(host):
 
 
 def test_no_secret_is_shown_and_everything_else_is(app, ansible_playbook, host):
-    """With all the words that Ansible has, in a dry run and a real one, and in the journal."""
+    """With all the words that Ansible has, in a dry run and a real run, and in the journal."""
     number = uuid.uuid4().hex  # other values than those of a run before
     secret, private = f"{number} and 42", f"postgresql://ada:love/{number}@db/shop"
-    given = {
-        # A value that is a word of the site's paths, and one of a letter.
+    variables = {
+        # A value that is a word of the site's paths, and another of a single letter.
         "aroundtheworld_environment": {"SITE": "aroundtheworld", "LETTER": "e", "URL": private},
         "aroundtheworld_secrets": {"mail": secret, "site": "aroundtheworld", "letter": "e"},
     }
-    arguments = [app(), f"-e{json.dumps(given)}", "-vvv", "--diff"]
+    arguments = [app(), f"-e{json.dumps(variables)}", "-vvv", "--diff"]
     dry, done = ansible_playbook(*arguments, "--check"), ansible_playbook(*arguments)
     assert (dry.returncode, done.returncode) == (0, 0)
     for run in (dry, done):
@@ -92,5 +92,5 @@ def test_no_secret_is_shown_and_everything_else_is(app, ansible_playbook, host):
     assert number not in journal
     assert "/etc/********" not in journal
     assert host.file("/etc/aroundtheworld/secrets/mail").content_string == secret
-    given = {name: {} for name in given}
-    assert ansible_playbook(app(), f"-e{json.dumps(given)}").returncode == 0
+    variables = {name: {} for name in variables}
+    assert ansible_playbook(app(), f"-e{json.dumps(variables)}").returncode == 0
