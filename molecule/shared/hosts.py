@@ -13,7 +13,8 @@ A published port is `80` (on any free port of 127.0.0.1), `80=8081` (on 8081) or
 DIR receives what a client needs: `ssh_config`, the key that it names, and `hosts.json`.
 
 Only the standard library is needed, and podman as root. What is made carries a label, so destroy
-finds it even when DIR is lost. The environment may change:
+finds it even when DIR is lost. roots.py builds the roots, and machine.py knows what this machine
+allows. The environment may change:
 
     HOSTS_PREFIX  how the names of containers, images and the network begin;
                   the default differs from checkout to checkout
@@ -23,52 +24,26 @@ finds it even when DIR is lost. The environment may change:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import io
 import ipaddress
 import json
 import os
 import re
-import resource
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-ROOTS = CHECKOUT / ".cache" / "roots"
+from machine import HostError, as_root, choose_ports, run, runtime_options, say
+from roots import SUITES, build_root
 
-SUITES = {12: "bookworm", 13: "trixie"}
-# What the Debian installer or a provider's image puts on the smallest server that people can log in
-# to and that Ansible can manage, and nothing that the role has to bring.
-PACKAGES = (
-    "ca-certificates",
-    "dbus",
-    "iproute2",
-    "libpam-systemd",
-    "openssh-server",
-    "procps",
-    "python3",
-    "systemd-sysv",
-)
-MMDEBSTRAP = (
-    "--quiet",
-    "--variant=minbase",
-    f"--include={','.join(PACKAGES)}",
-    # Every host gets a key of its own.
-    "--customize-hook=rm $1/etc/ssh/ssh_host_*",
-    # The machine's kernel is not a container's to load modules into; Debian 13's would fail to.
-    "--customize-hook=ln -s /dev/null $1/etc/systemd/system/systemd-modules-load.service",
-)
-ROOT_MAX_AGE = 7 * 24 * 3600  # seconds; then Debian's security updates are worth a rebuild
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 # A server's mounts are shared, a container's are private. systemd expects the former: it fills a
 # service's credentials in a mount namespace of its own and relies on the mount coming through.
@@ -76,10 +51,6 @@ BOOT = ("/bin/sh", "-c", "mount --make-rshared / && exec /sbin/init")
 
 LABEL = "aroundtheworld.test-hosts"
 READY_TIMEOUT = 60  # seconds from a container's start until it answers over SSH
-
-
-class HostError(Exception):
-    """Something a person must hear about, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -94,150 +65,6 @@ class Host:
     publish: list[str]
     ports: dict[str, int]
     """The host's own port, as text, to the port of 127.0.0.1 that leads to it."""
-
-
-def say(message: str) -> None:
-    """Reports progress at once."""
-    print(message, flush=True)
-
-
-# --- commands -------------------------------------------------------------------------------------
-
-
-def as_root(command: Sequence[str]) -> list[str]:
-    """Returns the command as root has to run it.
-
-    Raises:
-        HostError: there is no such program.
-    """
-    if shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-        raise HostError(f"{command[0]} is missing: `scripts/bootstrap hosts` installs it.")
-    # Ansible's tasks have no terminal on which sudo could ask for a password.
-    return [*([] if os.geteuid() == 0 else ["sudo", "-n"]), *command]
-
-
-def run(*command: str, stdin: bytes | None = None, problem: str = "") -> str:
-    """Runs a command as root and returns what it printed.
-
-    Raises:
-        HostError: the command failed; the message is `problem` and what the command printed.
-    """
-    result = subprocess.run(as_root(command), input=stdin, capture_output=True, check=False)
-    if result.returncode == 0:
-        return result.stdout.decode().strip()
-    output = result.stderr.decode(errors="replace").strip()
-    if output.startswith("sudo:"):
-        raise HostError(
-            f"Test hosts need root, and sudo did not give it without a password ({output}): "
-            "run make as root, or allow this user NOPASSWD in /etc/sudoers.d."
-        )
-    raise HostError(f"{problem or 'This failed: ' + ' '.join(command)}\n{output}")
-
-
-# --- roots ----------------------------------------------------------------------------------------
-
-
-def build_root(debian: int) -> Path:
-    """Returns the tar file of a bare Debian, built now if there is none of this recipe and week.
-
-    Raises:
-        HostError: there is none and it could not be built.
-    """
-    if debian not in SUITES:
-        raise HostError(f"There is no test host for Debian {debian}: known are {list(SUITES)}.")
-    machine = os.uname().machine
-    recipe = hashlib.sha256(repr((SUITES[debian], MMDEBSTRAP, machine)).encode()).hexdigest()[:12]
-    root = ROOTS / f"debian{debian}-{recipe}.tar"
-    if root.exists() and time.time() - root.stat().st_mtime < ROOT_MAX_AGE:
-        return root
-
-    say(f"Building the root of Debian {debian} (half a minute, once a week)")
-    ROOTS.mkdir(parents=True, exist_ok=True)
-    unfinished = root.with_suffix(f".{os.getpid()}")
-    try:
-        with unfinished.open("wb") as tar:
-            # No mirror is named: mmdebstrap knows Debian's own, with updates and security.
-            command = as_root(["mmdebstrap", *MMDEBSTRAP, SUITES[debian]])
-            build = subprocess.run(command, stdout=tar, stderr=subprocess.PIPE, check=False)
-        if build.returncode != 0:
-            output = build.stderr.decode(errors="replace").strip()
-            if not root.exists():
-                raise HostError(
-                    f"mmdebstrap could not build Debian {debian}: is the mirror there?\n{output}"
-                )
-            say(f"Keeping last week's root of Debian {debian}, as none can be built now:\n{output}")
-            return root
-        for outdated in ROOTS.glob(f"debian{debian}-*.tar"):
-            outdated.unlink()
-        unfinished.replace(root)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return root
-
-
-# --- what this machine allows ---------------------------------------------------------------------
-
-
-def runtime_options() -> list[str]:
-    """Returns the options of `podman create` that depend on the machine."""
-    # podman asks for limits that a machine without CAP_SYS_RESOURCE may not set, and on the way
-    # lowers its own number of processes to the kernel's number of process ids.
-    files = min(_hard_limit(resource.RLIMIT_NOFILE), 2**20)
-    pids = int(Path("/proc/sys/kernel/pid_max").read_text())
-    processes = min(_hard_limit(resource.RLIMIT_NPROC), pids)
-    options = [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={processes}:{processes}"]
-    # On cgroup v1, also in its hybrid mode, crun gives a systemd no hierarchy that it may write.
-    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
-        options.append("--runtime=runc")
-    return options
-
-
-def _hard_limit(which: int) -> int:
-    hard = resource.getrlimit(which)[1]
-    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-def is_free(port: int) -> bool:
-    """Tells whether a port of 127.0.0.1 can be listened on."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def choose_ports(publish: Iterable[str]) -> dict[str, int]:
-    """Chooses a port of 127.0.0.1 for each port that a host publishes.
-
-    Args:
-        publish: `80`, `80=8081` or `80=8080?`, as the module says.
-
-    Raises:
-        HostError: a wish is not of that form, or the port that it names is taken.
-    """
-    wishes = {"22": "22", **{re.split("=", wish)[0]: wish for wish in publish}}
-    ports = {}
-    with contextlib.ExitStack() as held:
-        for wish in wishes.values():
-            match = re.fullmatch(r"(\d+)(?:=(\d+)(\??))?", wish)
-            if match is None:
-                raise HostError(f"Cannot publish {wish!r}: say 80, 80=8081 or '80=8080?'.")
-            own, port, or_any = match.groups()
-            if port and is_free(int(port)):
-                ports[own] = int(port)
-            elif port and not or_any:
-                raise HostError(f"Port {port} of 127.0.0.1 is taken: choose another.")
-            else:
-                # Held until all are chosen, so that no two are the same.
-                probe = held.enter_context(socket.socket())
-                probe.bind(("127.0.0.1", 0))
-                ports[own] = probe.getsockname()[1]
-    return ports
-
-
-# --- hosts ----------------------------------------------------------------------------------------
 
 
 class Group:

@@ -1,6 +1,5 @@
-"""The decisions that molecule/shared/hosts.py takes about a machine, without making a host."""
+"""The decisions of molecule/shared about a machine and its hosts, without making a host."""
 
-import importlib.util
 import json
 import re
 import socket
@@ -11,15 +10,11 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "molecule" / "shared" / "hosts.py"
+sys.path.insert(0, str(SCRIPT.parent))
 
-
-@pytest.fixture
-def hosts(monkeypatch):
-    spec = importlib.util.spec_from_file_location("test_hosts_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+import hosts  # noqa: E402 - importable only by now
+import machine  # noqa: E402
+import roots  # noqa: E402
 
 
 @pytest.fixture
@@ -30,87 +25,87 @@ def taken():
         yield listener.getsockname()[1]
 
 
-def test_ssh_is_published_always_and_ports_differ(hosts):
-    ports = hosts.choose_ports(["80", "443"])
+def test_ssh_is_published_always_and_ports_differ():
+    ports = machine.choose_ports(["80", "443"])
     assert list(ports) == ["22", "80", "443"]
     assert len(set(ports.values())) == 3
 
 
-def test_a_taken_port_is_refused_by_name(hosts, taken):
-    with pytest.raises(hosts.HostError, match=f"Port {taken} of 127.0.0.1 is taken"):
-        hosts.choose_ports([f"80={taken}"])
+def test_a_taken_port_is_refused_by_name(taken):
+    with pytest.raises(machine.HostError, match=f"Port {taken} of 127.0.0.1 is taken"):
+        machine.choose_ports([f"80={taken}"])
 
 
-def test_a_taken_port_that_was_only_preferred_is_replaced(hosts, taken):
-    assert hosts.choose_ports([f"80={taken}?"])["80"] != taken
+def test_a_taken_port_that_was_only_preferred_is_replaced(taken):
+    assert machine.choose_ports([f"80={taken}?"])["80"] != taken
 
 
-def test_a_free_port_is_chosen_as_wished(hosts, monkeypatch):
+def test_a_free_port_is_chosen_as_wished(monkeypatch):
     # A real port that is free now may be taken by another process a moment later.
-    monkeypatch.setattr(hosts, "is_free", lambda port: port == 2222)
-    assert hosts.choose_ports(["22=2222"]) == {"22": 2222}
+    monkeypatch.setattr(machine, "is_free", lambda port: port == 2222)
+    assert machine.choose_ports(["22=2222"]) == {"22": 2222}
 
 
-def test_a_port_is_free_unless_something_listens_on_it(hosts, taken):
-    assert hosts.is_free(0)  # the kernel chooses a free port
-    assert not hosts.is_free(taken)
+def test_a_port_is_free_unless_something_listens_on_it(taken):
+    assert machine.is_free(0)  # the kernel chooses a free port
+    assert not machine.is_free(taken)
 
 
 @pytest.mark.parametrize("wish", ["", "http", "80:8080", "80=", "80=x", "80=8080!"])
-def test_a_wish_that_makes_no_sense_is_shown(hosts, wish):
-    with pytest.raises(hosts.HostError, match=re.escape(repr(wish))):
-        hosts.choose_ports([wish])
+def test_a_wish_that_makes_no_sense_is_shown(wish):
+    with pytest.raises(machine.HostError, match=re.escape(repr(wish))):
+        machine.choose_ports([wish])
 
 
 @pytest.mark.parametrize(
     ("hard", "expected"), [(20_000, 20_000), (10**9, 2**20), (-1, 2**20)], ids=str
 )
-def test_no_limit_exceeds_what_the_machine_allows(hosts, monkeypatch, hard, expected):
-    monkeypatch.setattr(hosts.resource, "getrlimit", lambda _: (hard, hard))
-    assert f"--ulimit=nofile={expected}:{expected}" in hosts.runtime_options()
+def test_no_limit_exceeds_what_the_machine_allows(monkeypatch, hard, expected):
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (hard, hard))
+    assert f"--ulimit=nofile={expected}:{expected}" in machine.runtime_options()
 
 
-def test_an_unknown_debian_is_refused(hosts):
-    with pytest.raises(hosts.HostError, match=r"Debian 11: known are \[12, 13\]"):
-        hosts.build_root(11)
+def test_an_unknown_debian_is_refused():
+    with pytest.raises(machine.HostError, match=r"Debian 11: known are \[12, 13\]"):
+        roots.build_root(11)
 
 
 @pytest.fixture
-def mmdebstrap(hosts, monkeypatch, tmp_path):
+def mmdebstrap(monkeypatch, tmp_path):
     """Returns a function that has a shell command stand for mmdebstrap."""
-    monkeypatch.setattr(hosts, "ROOTS", tmp_path)
+    monkeypatch.setattr(roots, "ROOTS", tmp_path)
 
     def stand_in(command):
-        monkeypatch.setattr(hosts, "as_root", lambda _: ["sh", "-c", command])
+        monkeypatch.setattr(roots, "as_root", lambda _: ["sh", "-c", command])
 
     return stand_in
 
 
-def test_a_root_is_built_once(hosts, mmdebstrap):
+def test_a_root_is_built_once(mmdebstrap):
     mmdebstrap("echo root")
-    root = hosts.build_root(12)
+    root = roots.build_root(12)
     mmdebstrap("exit 1")
-    assert hosts.build_root(12) == root
+    assert roots.build_root(12) == root
     assert root.read_text() == "root\n"
 
 
-def test_an_old_root_is_replaced_but_kept_when_it_cannot_be(hosts, mmdebstrap, monkeypatch):
+def test_an_old_root_is_replaced_but_kept_when_it_cannot_be(mmdebstrap, monkeypatch):
     mmdebstrap("echo old")
-    root = hosts.build_root(12)
-    later = hosts.time.time() + hosts.ROOT_MAX_AGE + 1
-    monkeypatch.setattr(hosts.time, "time", lambda: later)
+    root = roots.build_root(12)
+    later = roots.time.time() + roots.ROOT_MAX_AGE + 1
+    monkeypatch.setattr(roots.time, "time", lambda: later)
     mmdebstrap("echo half; exit 1")
-    assert hosts.build_root(12).read_text() == "old\n"
+    assert roots.build_root(12).read_text() == "old\n"
     mmdebstrap("echo new")
-    assert hosts.build_root(12).read_text() == "new\n"
-    assert list(hosts.ROOTS.iterdir()) == [root]
+    assert roots.build_root(12).read_text() == "new\n"
+    assert list(roots.ROOTS.iterdir()) == [root]
 
 
-def test_a_root_that_cannot_be_built_leaves_nothing(hosts, mmdebstrap):
+def test_a_root_that_cannot_be_built_leaves_nothing(mmdebstrap):
     mmdebstrap("echo half; echo no mirror >&2; exit 1")
-    with pytest.raises(hosts.HostError, match="no mirror"):
-        hosts.build_root(12)
-    assert list(hosts.ROOTS.iterdir()) == []
+    with pytest.raises(machine.HostError, match="no mirror"):
+        roots.build_root(12)
+    assert list(roots.ROOTS.iterdir()) == []
 
 
 KINDS = {"ps": "container", "images": "image", "network": "network"}
@@ -156,14 +151,14 @@ class Podman:
 
 
 @pytest.fixture
-def podman(hosts, monkeypatch):
+def podman(monkeypatch):
     podman = Podman()
     monkeypatch.setattr(hosts, "run", podman)
     return podman
 
 
 @pytest.fixture
-def group(hosts, monkeypatch, tmp_path):
+def group(monkeypatch, tmp_path):
     """Returns a function that names a group under a HOSTS_PREFIX."""
 
     def make(prefix, name="local", directory="hosts"):
@@ -218,14 +213,14 @@ def test_what_lost_its_name_is_removed_too(group, podman):
     assert podman.made == []
 
 
-def test_how_to_reach_another_prefixs_hosts_stays(hosts, group, podman):
+def test_how_to_reach_another_prefixs_hosts_stays(group, podman):
     first, second = group("first"), group("second")
     describe(first, "debian12")
     podman.make(first, "debian12")
     second.destroy()
     assert first.hosts()["debian12"].container == "first-local-debian12"
     # Nor are they taken for the second group's own.
-    with pytest.raises(hosts.HostError, match="first-local-debian12, which another HOSTS_PREFIX"):
+    with pytest.raises(machine.HostError, match="first-local-debian12, which another HOSTS_PREFIX"):
         second.create([{"name": "debian12", "debian": 12}])
     first.destroy()
     assert (podman.made, first.directory.exists()) == ([], False)
