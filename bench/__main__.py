@@ -14,7 +14,7 @@ from bench.host import CACHE, TOOLS, BenchError, run, say
 
 
 def main() -> None:
-    """Measures the parts that are named; exit status 1 when a promise is broken."""
+    """Measure the parts that are named; exit status 1 when a promise is broken."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").strip())
     parser.add_argument(
         "parts",
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def keeps_promises(name: str, part: Part, keep: bool) -> bool:
-    """Prints a part, writes it into the documentation if it is to be kept, and judges it."""
+    """Print a part, write it into the documentation if it is to be kept, and judge it."""
     say("\n" + "\n".join(report.table(part)) + "\n")
     if keep:
         report.save(report.load() | {name: part})

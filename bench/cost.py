@@ -31,7 +31,7 @@ statistics.ResponseStatistics.count_response = lambda self, code, seconds: None
 
 
 def measure(rounds: int) -> Part:
-    """Sends requests to a site that measures and to another that does not, in turns.
+    """Send requests to a site that measures and to another that does not, in turns.
 
     The turns are short, so that both meet a machine that is equally fast; each round has processes
     of its own, because two processes of the same program differ too.

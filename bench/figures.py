@@ -42,7 +42,7 @@ class Figure:
 def ratios(
     name: str, over: Figure, under: Figure, limit: float | None = None, at_least: bool = False
 ) -> Figure:
-    """Returns how many times `under` each of `over` is, round by round."""
+    """Return how many times `under` each of `over` is, round by round."""
     values = [a / b for a, b in zip(over.values, under.values, strict=True)]
     return Figure(name, "x", values, limit, at_least)
 
@@ -58,17 +58,17 @@ class Part:
     machine: str = field(default_factory=lambda: describe_machine())
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what `from_json` takes."""
+        """Return what `from_json` takes."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Part:
-        """Returns what `to_json` was called on."""
+        """Return what `to_json` was called on."""
         return cls(**{**data, "figures": [Figure(**figure) for figure in data["figures"]]})
 
 
 def describe_machine() -> str:
-    """Returns what decides how long things take here, in words."""
+    """Return what decides how long things take here, in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}, "

@@ -40,7 +40,7 @@ BURST = 20
 
 
 def measure(rounds: int, visits: int) -> Part:
-    """Fills the database of a deployed game and visits it.
+    """Fill the database of a deployed game and visit it.
 
     Args:
         rounds: how often costs and reports are measured.
@@ -67,13 +67,13 @@ def measure(rounds: int, visits: int) -> Part:
 
 
 def _run(host: Host, command: str, database: str = "") -> str:
-    """Runs a command of the app on the host, on a database of its own if it is named."""
+    """Run a command of the app on the host, on a database of its own if it is named."""
     prefix = f"env DATABASE_URL=sqlite:///{HOME}/shared/{database}.db " if database else ""
     return host.shell(f"aroundtheworld-run {prefix}{command}")
 
 
 def _fill(host: Host) -> None:
-    """Fills the game's own database and a second database, and makes an administrator."""
+    """Fill the game's own database and a second database, and make an administrator."""
     python = "python -m aroundtheworld"
     _run(host, f"{python} migrate", "small")
     for database, count in (("small", FEW_ROUNDS), ("", MANY_ROUNDS)):
@@ -88,7 +88,7 @@ def _fill(host: Host) -> None:
 
 
 def _start_workers(host: Host) -> dict[str, tuple[int, int]]:
-    """Starts a worker for each database and an idle app; returns ports and processes."""
+    """Start a worker for each database and an idle app; return ports and processes."""
     host.shell(f"printf %s {shlex.quote(EMPTY_APP)} > {HOME}/shared/emptyapp.py")
     databases = {"small": "small", "large": "aroundtheworld", "empty": "small"}
     workers = {}
@@ -109,13 +109,13 @@ def _start_workers(host: Host) -> dict[str, tuple[int, int]]:
 
 
 def _visit(host: Host, what: str, **arguments: object) -> Any:  # noqa: ANN401 - as it comes
-    """Runs `bench/visitor.py` on the host and returns what it found."""
+    """Run `bench/visitor.py` on the host and return what it found."""
     quoted = shlex.quote(json.dumps(arguments))
     return json.loads(host.shell(f"python3 - {what} {quoted} <<'END'\n{VISITOR}\nEND"))
 
 
 def _costs(rounds: list[dict[str, dict[str, float]]]) -> list[Figure]:
-    """Returns what was measured of the costs."""
+    """Return what was measured of the costs."""
     is_page = {label: not label.startswith("/api/") and label != "round" for label in
                rounds[0]["large"]}  # fmt: skip
     empty = Figure(
@@ -152,7 +152,7 @@ def _costs(rounds: list[dict[str, dict[str, float]]]) -> list[Figure]:
 
 
 def _holds(rounds: list[dict[str, dict[str, int]]]) -> list[Figure]:
-    """Returns what was measured of how long requests held the loop."""
+    """Return what was measured of how long requests held the loop."""
     counts: dict[str, Counter[float]] = defaultdict(Counter)
     for routes in rounds:
         for route, buckets in routes.items():
@@ -170,7 +170,7 @@ def _holds(rounds: list[dict[str, dict[str, int]]]) -> list[Figure]:
 
 
 def _reports(rounds: list[dict[str, Any]]) -> list[Figure]:
-    """Returns what was measured while a report ran, and while none did."""
+    """Return what was measured while a report ran, and while none did."""
 
     def p99(phase: str, kind: str) -> list[float]:
         return [

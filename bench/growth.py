@@ -48,7 +48,7 @@ server {{
 
 
 def measure(rounds: int) -> Part:
-    """Sends requests to 4 and to 64 workers in turns, and has nothing changed on either host.
+    """Send requests to 4 and to 64 workers in turns, and have nothing changed on either host.
 
     Args:
         rounds: how often each is measured.
@@ -116,7 +116,7 @@ def _words(port: int, count: int) -> str:
 
 
 def _prepare(host: Host, count: int) -> None:
-    """Starts the processes that are nothing but Tornado, and has nginx take every connection."""
+    """Start the processes that are nothing but Tornado, and have nginx take every connection."""
     ports = range(FIRST_BARE_PROCESS, FIRST_BARE_PROCESS + count - 1)
     connections = CONNECTIONS_A_WORKER * count
     nginx = BARE_NGINX.format(

@@ -30,7 +30,7 @@ def run(
     directory: Path = CHECKOUT,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Runs a command and returns what it printed.
+    """Run a command and return what it printed.
 
     Args:
         command: the program and its arguments.
@@ -61,7 +61,7 @@ def run_to_the_end(
     directory: Path = CHECKOUT,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Does what `run` does, however often Ctrl-C is pressed meanwhile."""
+    """Do what `run` does, however often Ctrl-C is pressed meanwhile."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.SIG_IGN) for number in signals]
     try:
@@ -73,12 +73,12 @@ def run_to_the_end(
 
 
 def say(message: str) -> None:
-    """Reports progress at once."""
+    """Report progress at once."""
     print(message, flush=True)
 
 
 def workers(count: int, first: int = 10001) -> dict[str, Any]:
-    """Returns the variables for so many workers, from a port on, the last is the admin side's."""
+    """Return the variables for so many workers, from a port on, the last is the admin side's."""
     last = first + count - 1
     return {
         "aroundtheworld_pools": [
@@ -92,7 +92,7 @@ class Host:
     """A Debian host of its own for a block, bare when the block begins and gone when it ends."""
 
     def __init__(self, name: str, debian: int = 12) -> None:
-        """Names the host; nothing is made yet.
+        """Name the host; nothing is made yet.
 
         Args:
             name: the same in every run, so that a run that was killed is cleaned up by the next.
@@ -102,7 +102,7 @@ class Host:
         self.directory = CACHE / name
 
     def __enter__(self) -> Host:
-        """Makes the host, and an inventory that holds only it."""
+        """Make the host, and an inventory that holds only it."""
         self._remove()
         try:
             platform = [{"name": self.name, "debian": self.debian}]
@@ -129,7 +129,7 @@ class Host:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Removes the host and all that belongs to it."""
+        """Remove the host and all that belongs to it."""
         self._remove()
 
     def _remove(self) -> None:
@@ -147,7 +147,7 @@ class Host:
         cache: Path | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> float:
-        """Runs a playbook and returns how long that took, in seconds.
+        """Run a playbook and return how long that took, in seconds.
 
         Args:
             playbook: its path in the checkout.
@@ -180,11 +180,11 @@ class Host:
         return took
 
     def install(self, package: str) -> None:
-        """Installs a package of Debian's, if it is not there."""
+        """Install a package of Debian's, if it is not there."""
         self.shell(f"DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes {package}")
 
     def add_to_nginx(self, name: str, configuration: str) -> None:
-        """Has nginx serve what the site's configuration does not."""
+        """Have nginx serve what the site's configuration does not."""
         self.shell(
             f"printf %s {shlex.quote(configuration)} > /etc/nginx/conf.d/{name}.conf"
             " && nginx -t -q && systemctl reload nginx && sleep 1"
@@ -197,7 +197,7 @@ class Host:
         return str(known[self.name]["address"])
 
     def shell(self, command: str) -> str:
-        """Runs a shell command on the host as root and returns what it printed.
+        """Run a shell command on the host as root and return what it printed.
 
         Raises:
             BenchError: it failed.

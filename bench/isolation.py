@@ -189,7 +189,7 @@ class Bench:
 
 
 def measure(seconds: float, rounds: int) -> Part:
-    """Has visitors come to each way of deploying, idle and busy in every way.
+    """Have visitors come to each way of deploying, idle and busy in every way.
 
     Args:
         seconds: how long each visit to the role is; to the others, half of that.
@@ -247,7 +247,7 @@ def _promises(ours: dict[str, list[Visit]]) -> list[Figure]:
 
 
 def _disturbed(bench: Bench) -> list[Figure]:
-    """Returns what a blocked public loop and a hog in the admin side cost."""
+    """Return what a blocked public loop and a hog in the admin side cost."""
     visit = bench.visit(80, BLOCKED + 5, once=f"/block?seconds={BLOCKED}")
     lines = bench.host.shell(
         f"journalctl -q -o short-unix -u 'aroundtheworld@*' --since=@{visit.once:.0f}"
@@ -285,7 +285,7 @@ def _disturbed(bench: Bench) -> list[Figure]:
 
 
 def _pictures(found: dict[str, dict[str, list[Visit]]]) -> list[Figure]:
-    """Returns the p99 of each way in each state, and what failed in it."""
+    """Return the p99 of each way in each state, and what failed in it."""
     figures = []
     for name, states in found.items():
         for state, visits in states.items():

@@ -62,7 +62,7 @@ class Load:
 
 
 def measure(rounds: int) -> Part:
-    """Sends requests through both configurations in turns, from the host to itself.
+    """Send requests through both configurations in turns, from the host to itself.
 
     Args:
         rounds: how many bursts each configuration gets.
@@ -115,7 +115,7 @@ def measure(rounds: int) -> Part:
 
 
 def burst(host: Host, port: int, seconds: int, connections: int = CONNECTIONS) -> Load:
-    """Sends as many requests as there are answers, and returns what that showed.
+    """Send as many requests as there are answers, and return what that showed.
 
     Raises:
         BenchError: a request was not answered with 200.

@@ -13,7 +13,7 @@ WORKERS_16 = workers(16)
 
 
 def measure(rounds: int, deploys: int) -> Part:
-    """Measures first deploys on bare hosts, then everyday runs on a host that has its site.
+    """Measure first deploys on bare hosts, then everyday runs on a host that has its site.
 
     Args:
         rounds: how often each everyday run is measured.
@@ -83,6 +83,6 @@ def measure(rounds: int, deploys: int) -> Part:
 
 
 def _floor(host: Host) -> float:
-    """Returns the floor of a host, over a connection that is open already."""
+    """Return the floor of a host, over a connection that is open already."""
     host.playbook(FLOOR, changes=False)
     return host.playbook(FLOOR, changes=False)

@@ -22,13 +22,13 @@ KEPT, BROKEN = "#2a7f62", "#c0392b"
 
 
 def share(figure: Figure, value: float) -> float:
-    """Returns how much of the figure's limit a value uses: more than 1 is too much."""
+    """Return how much of the figure's limit a value uses: more than 1 is too much."""
     limit = figure.limit or 1
     return limit / value if figure.at_least else value / limit
 
 
 def main() -> None:
-    """Draws a row for each promise, with a dot for each time that it was measured."""
+    """Draw a row for each promise, with a dot for each time that it was measured."""
     figures = [
         figure
         for part in report.load().values()
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def draw_isolation(figures: Sequence[Figure]) -> None:
-    """Draws a group of bars for each way to deploy the app, a bar for each kind of work."""
+    """Draw a group of bars for each way to deploy the app, a bar for each kind of work."""
     ways: dict[str, dict[str, float]] = {}
     for figure in figures:
         way, colon, state = figure.name.partition(": ")

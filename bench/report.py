@@ -18,14 +18,14 @@ PARTS = ("playbooks", "load", "cost", "game", "isolation", "growth", "targets")
 
 
 def load(path: Path = FIGURES) -> dict[str, Part]:
-    """Returns the parts that were kept, by name."""
+    """Return the parts that were kept, by name."""
     if not path.exists():
         return {}
     return {name: Part.from_json(part) for name, part in json.loads(path.read_text()).items()}
 
 
 def save(parts: Mapping[str, Part]) -> None:
-    """Keeps the parts, and writes each into the page between its markers."""
+    """Keep the parts, and write each into the page between its markers."""
     data = {name: parts[name].to_json() for name in PARTS if name in parts}
     FIGURES.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     page = PAGE.read_text()
@@ -35,7 +35,7 @@ def save(parts: Mapping[str, Part]) -> None:
 
 
 def with_part(page: str, name: str, part: Part) -> str:
-    """Returns the page with the table of a part between its markers."""
+    """Return the page with the table of a part between its markers."""
     before, begin, rest = page.partition(BEGIN.format(name))
     _, end, after = rest.partition(END)
     if not end:
@@ -44,12 +44,12 @@ def with_part(page: str, name: str, part: Part) -> str:
 
 
 def markdown(part: Part) -> str:
-    """Returns when and where a part was measured, and its table."""
+    """Return when and where a part was measured, and its table."""
     return f"Measured on {part.when}: {part.machine}.\n\n" + "\n".join(table(part)) + "\n"
 
 
 def table(part: Part) -> Iterator[str]:
-    """Yields the lines of a part's table; those with a limit come first in it."""
+    """Yield the lines of a part's table; those with a limit come first in it."""
     rows = [["what", "limit", "median", "least", "most", "times", "ok?"]]
     rows += [_row(figure) for figure in part.figures]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

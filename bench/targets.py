@@ -14,7 +14,7 @@ OWN = {"MAKEFLAGS": "", "MFLAGS": "", "MAKELEVEL": "", "HOSTS_PREFIX": "", "HOST
 
 
 def measure() -> Part:
-    """Runs `make up` twice and `make test` once in a clone of what is committed.
+    """Run `make up` twice and `make test` once in a clone of what is committed.
 
     Debian packages that this machine has, and the caches of uv and pip, are used as they are.
 
@@ -42,7 +42,7 @@ def measure() -> Part:
 
 
 def _make(clone: Path, target: str) -> float:
-    """Makes a target and returns how long that took, in seconds."""
+    """Make a target and return how long that took, in seconds."""
     began = time.perf_counter()
     run("make", target, directory=clone, environment=OWN)
     took = time.perf_counter() - began

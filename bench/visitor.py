@@ -28,14 +28,14 @@ class Visitor:
     """A client with a connection and cookies, which notes how long every response took."""
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        """Takes the port, and the address of the host where it is not this machine."""
+        """Take the port, and the address of the host where it is not this machine."""
         self.connection = http.client.HTTPConnection(address, port, timeout=60)
         self.cookies = {"_xsrf": XSRF}
         self.took: list[tuple[str, str, float]] = []
         """Method, path without numbers, and seconds."""
 
     def ask(self, method: str, path: str, content: Any = None) -> Any:  # noqa: ANN401 - as it comes
-        """Returns what is answered: JSON where it is, and where a redirect leads.
+        """Return what is answered: JSON where it is, and where a redirect leads.
 
         Raises:
             RuntimeError: it was an error.
@@ -65,7 +65,7 @@ class Visitor:
         return response.headers.get("Location", "")
 
     def play(self) -> int:
-        """Plays a round by the API and returns its number."""
+        """Play a round by the API and return its number."""
         number: int = self.ask("POST", "/api/rounds")["id"]
         for position in range(QUESTIONS):
             answer = {"position": position, "choice": position % 4}
@@ -73,7 +73,7 @@ class Visitor:
         return number
 
     def fly(self) -> None:
-        """Flies to the nearest city that can be paid, if there is any."""
+        """Fly to the nearest city that can be paid, if there is any."""
         here = self.ask("GET", "/api/journey")["city"]["id"]
         flights = self.ask("GET", "/api/journey/flights")
         if flights:
@@ -81,14 +81,14 @@ class Visitor:
             self.ask("POST", "/api/journey/flights", ticket)
 
     def begin(self) -> str:
-        """Begins a round on the pages, answers a question and returns the round's address."""
+        """Begin a round on the pages, answer a question and return the round's address."""
         address = str(self.ask("POST", "/quiz", ""))
         self.ask("POST", address, "position=0&choice=0")
         return address
 
 
 def pages(finished: int, begun: str) -> list[str]:
-    """Returns the addresses of all public pages, for a guest who has played.
+    """Return the addresses of all public pages, for a guest who has played.
 
     Args:
         finished: number of a round that is finished.
@@ -99,14 +99,14 @@ def pages(finished: int, begun: str) -> list[str]:
 
 
 def addresses(finished: int, begun: str) -> list[str]:
-    """Returns all public addresses, those of the API too."""
+    """Return all public addresses, those of the API too."""
     api = ["/openapi.json", "/ping", "/countries", FRANCE, PARIS, "/leaderboard",
            f"/rounds/{finished}", "/journey", "/journey/flights"]  # fmt: skip
     return pages(finished, begun) + [f"/api{path}" for path in api]
 
 
 def visit_everything(port: int, visits: int, name: str) -> None:
-    """Makes visits of new guests, who see every page, play, fly and sign up."""
+    """Make visits of new guests, who see every page, play, fly and sign up."""
     for number in range(visits):
         guest = Visitor(port)
         finished = guest.play()
@@ -123,7 +123,7 @@ def visit_everything(port: int, visits: int, name: str) -> None:
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Does work in several threads at once.
+    """Do work in several threads at once.
 
     Raises:
         RuntimeError: a thread failed.
@@ -146,14 +146,14 @@ def in_threads(count: int, work: Callable[[int], None]) -> None:
 
 
 def read(control: str, url: str) -> Any:  # noqa: ANN401 - as it comes
-    """Returns what a worker answers on its control socket."""
+    """Return what a worker answers on its control socket."""
     from aroundtheworld_runner.bounded_http import request  # only the host has it
 
     return json.loads(request(Path(control), "GET", url, timeout=10, limit=1024 * 1024).body)
 
 
 def process(path: str) -> int:
-    """Waits until the worker with that private socket is ready, and returns its process.
+    """Wait until the worker with that private socket is ready, and return its process.
 
     Raises:
         RuntimeError: it was not within a minute.
@@ -169,7 +169,7 @@ def process(path: str) -> int:
 
 
 def routes(sockets: list[str]) -> dict[str, dict[str, int]]:
-    """Returns for each route of several workers how many requests held the loop how long."""
+    """Return for each route of several workers how many requests held the loop how long."""
     found: dict[str, dict[str, int]] = {}
     for path in sockets:
         for route in read(path, "/routes")["routes"]:
@@ -180,7 +180,7 @@ def routes(sockets: list[str]) -> dict[str, dict[str, int]]:
 
 
 def block(port: int, visits: int, name: str, sockets: list[str]) -> dict[str, Any]:
-    """Has everything visited, and returns for how long each route held a worker's loop."""
+    """Have everything visited, and return for how long each route held a worker's loop."""
     visit_everything(port, 10, f"{name}-first")
     before = routes(sockets)
     in_threads(2, lambda number: visit_everything(port, visits // 2, f"{name}-{number}"))
@@ -194,13 +194,13 @@ def block(port: int, visits: int, name: str, sockets: list[str]) -> dict[str, An
 
 
 def used(process: int) -> int:
-    """Returns the nanoseconds of processor time that all threads of a process have used."""
+    """Return the nanoseconds of processor time that all threads of a process have used."""
     schedstats = Path(f"/proc/{process}/task").glob("*/schedstat")
     return sum(int(schedstat.read_text().split()[0]) for schedstat in schedstats)
 
 
 def cost(workers: dict[str, tuple[int, int]], rounds: int, burst: int) -> list[dict[str, Any]]:
-    """Returns for each round what each request costs each worker, in microseconds.
+    """Return for each round what each request costs each worker, in microseconds.
 
     Args:
         workers: port and process of `empty`, whose handler does nothing, and of `small` and
@@ -220,7 +220,7 @@ def cost(workers: dict[str, tuple[int, int]], rounds: int, burst: int) -> list[d
             visitors[name].ask("GET", path)
 
     def of(name: str, label: str) -> float:
-        """Returns what a request to a worker costs."""
+        """Return what a request to a worker costs."""
         before = used(workers[name][1])
         if label == "round":
             for _ in range(burst):

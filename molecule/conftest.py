@@ -65,7 +65,7 @@ class PlaybookRun:
 
 
 def _scenario(variable: str) -> Path:
-    """Returns a path that Molecule tells its verifier."""
+    """Return a path that Molecule passes to its verifier."""
     if variable not in os.environ:
         raise pytest.UsageError(
             "These tests need a scenario's hosts: `molecule verify -s default` runs them."
@@ -80,7 +80,7 @@ def _known_hosts() -> dict[str, dict[str, Any]]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Points testinfra at the scenario's hosts, and refuses a scenario without tests of its own."""
+    """Point testinfra at the scenario's hosts, and refuse a scenario without tests of its own."""
     tests = _scenario("MOLECULE_SCENARIO_DIRECTORY") / "tests"
     if not any("def test_" in file.read_text() for file in tests.glob("test_*.py")):
         raise pytest.UsageError(f"There is no test in {tests}, and Molecule would let that pass.")
@@ -89,12 +89,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    """Returns which cases of a matrix are taken."""
+    """Return which cases of a matrix are taken."""
     return about()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keeps the tests of a host together and in order, beside those of the other hosts."""
+    """Keep the tests of a host together and in order, beside those of the other hosts."""
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
         host = item.callspec.params.get("_testinfra_host")
         if isinstance(host, Host):
@@ -105,7 +105,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Shows, below a test that failed, what its host has to say."""
+    """Show, below a test that failed, what its host has to say."""
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
@@ -126,19 +126,19 @@ def _backend(host: Host) -> SshBackend:
 
 @pytest.fixture(scope="session")
 def inventory_path() -> Path:
-    """Returns the inventory of the scenario's hosts, as `ansible-playbook -i` wants it."""
+    """Return the inventory of the scenario's hosts, as `ansible-playbook -i` wants it."""
     return _scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "inventory"
 
 
 @pytest.fixture(scope="module")
 def name(host: Host) -> str:
-    """Returns the host's name in the inventory."""
+    """Return the host's name in the inventory."""
     return _name(host)
 
 
 @pytest.fixture(scope="module")
 def published(name: str) -> Callable[[int], str]:
-    """Returns a function that tells the URL of a port of the host as seen from here.
+    """Return a function that returns the URL of a port of the host as seen from here.
 
     It has no slash at the end.
     """
@@ -147,13 +147,13 @@ def published(name: str) -> Callable[[int], str]:
 
 @pytest.fixture(scope="module")
 def http(published: Callable[[int], str]) -> str:
-    """Returns the URL of the host's port 80 as seen from here, without a slash at the end."""
+    """Return the URL of the host's port 80 as seen from here, without a slash at the end."""
     return published(80)
 
 
 @pytest.fixture(scope="module")
 def worker_statuses(host: Host) -> Callable[[], dict[int, dict[str, Any]]]:
-    """Returns a function that reads the status of every worker of the site, by port.
+    """Return a function that reads the status of every worker of the site, by port.
 
     The state of a worker that does not answer is the error.
     """
@@ -167,7 +167,7 @@ def worker_statuses(host: Host) -> Callable[[], dict[int, dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
-    """Returns a block in which a site's paths are requested all the time, at a constant rate.
+    """Return a block in which a site's paths are requested all the time, at a constant rate.
 
     It counts the outcomes: statuses, and how requests failed. Each request has a connection of its
     own.
@@ -201,7 +201,7 @@ def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
 
 @pytest.fixture(scope="module")
 def ansible_playbook(name: str, inventory_path: Path) -> Callable[..., PlaybookRun]:
-    """Returns a function that runs the operator's command on the host under test.
+    """Return a function that runs the operator's command on the host under test.
 
     `ansible_playbook("--tags", "maintenance_on")` runs `ansible-playbook site.yml --tags
     maintenance_on` in the checkout, limited to the host, or to what the inventory calls a site
@@ -238,7 +238,7 @@ def _is_molecules(variable: str) -> bool:
 
 @pytest.fixture(scope="module")
 def reboot(host: Host) -> Callable[[], None]:
-    """Returns a function that reboots the host and returns when it has started everything."""
+    """Return a function that reboots the host and return when it has started everything."""
 
     def run() -> None:
         # A container has its machine's boot id, but a process 1 of its own.

@@ -32,12 +32,12 @@ PROPERTIES = "ActiveState,UnitFileState,InvocationID,FragmentPath,DropInPaths"
 
 
 def output(*command: str) -> str:
-    """Returns what a command printed."""
+    """Return what a command printed."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def paths(directory: str) -> Iterator[os.DirEntry[str]]:
-    """Yields everything below a directory."""
+    """Yield everything below a directory."""
     for entry in os.scandir(directory):
         if entry.path not in LEFT_OUT:
             yield entry
@@ -46,7 +46,7 @@ def paths(directory: str) -> Iterator[os.DirEntry[str]]:
 
 
 def described(entry: os.DirEntry[str]) -> str:
-    """Returns type, mode, owner and content of a file in a line."""
+    """Return type, mode, owner and content of a file in a line."""
     status = entry.stat(follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         return f"link to {Path(entry.path).readlink()}"
@@ -57,7 +57,7 @@ def described(entry: os.DirEntry[str]) -> str:
 
 
 def owner(status: os.stat_result) -> str:
-    """Returns user and group by name, or by number if nobody has it."""
+    """Return user and group by name, or by number if nobody has it."""
     try:
         user = pwd.getpwuid(status.st_uid).pw_name
     except KeyError:
@@ -70,13 +70,13 @@ def owner(status: os.stat_result) -> str:
 
 
 def nginx_files() -> dict[str, str]:
-    """Returns every file that nginx reads, with its content."""
+    """Return every file that nginx reads, with its content."""
     parts = re.split(r"^# configuration file (.+):\n", output("nginx", "-T", "-q"), flags=re.M)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def unit(name: str) -> dict[str, str]:
-    """Returns how a unit is; another InvocationID means that it was started again."""
+    """Return how a unit is; another InvocationID means that it was started again."""
     shown = output("systemctl", "show", f"--property={PROPERTIES}", "--", name)
     return dict(line.partition("=")[::2] for line in shown.splitlines())
 

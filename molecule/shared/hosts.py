@@ -71,7 +71,7 @@ class Group:
     """The hosts that are created and destroyed together, with the network that they share."""
 
     def __init__(self, name: str, directory: Path) -> None:
-        """Names the group; nothing is made yet.
+        """Name the group; nothing is made yet.
 
         Args:
             name: tells groups of a checkout apart, such as a Molecule scenario's name.
@@ -85,14 +85,14 @@ class Group:
         self.directory = directory.resolve()
 
     def hosts(self) -> dict[str, Host]:
-        """Returns the hosts that the directory describes, by name."""
+        """Return the hosts that the directory describes, by name."""
         known = self.directory / "hosts.json"
         if not known.exists():
             return {}
         return {name: Host(**host) for name, host in json.loads(known.read_text()).items()}
 
     def foreign(self) -> Host | None:
-        """Returns a host that the directory describes and another group made."""
+        """Return a host that the directory describes and another group made."""
         hosts = self.hosts().values()
         return next((host for host in hosts if host.container != self._container(host.name)), None)
 
@@ -100,7 +100,7 @@ class Group:
         return f"{self.prefix}-{name}"
 
     def create(self, platforms: list[dict[str, Any]]) -> None:
-        """Makes sure that the hosts run and answer; those that do already are left alone.
+        """Make sure that the hosts run and answer; those that do already are left alone.
 
         Raises:
             HostError: says what could not be made.
@@ -141,7 +141,7 @@ class Group:
             say(f"{host.name}: Debian {host.debian}, {'created' if is_new else 'there already'}")
 
     def destroy(self) -> None:
-        """Removes every container, image and network of the group, and its directory."""
+        """Remove every container, image and network of the group, and its directory."""
         is_own = self.foreign() is None
         for name in self.hosts() if is_own else ():
             # A connection kept open would wait for a host that never answers.
@@ -158,7 +158,7 @@ class Group:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _made(self, *listing: str) -> list[str]:
-        """Returns what the group made, of what a podman command lists as id and name a line."""
+        """Return what the group made, of what a podman command lists as id and name a line."""
 
         def labelled(label: str) -> list[list[str]]:
             listed = run("podman", *listing, f"--filter=label={label}")
@@ -174,7 +174,7 @@ class Group:
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def _network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-        """Returns the subnet of the group's network, which is made if there is none."""
+        """Return the subnet of the group's network, which is made if there is none."""
         if not self._exists("network", self.prefix):
             subnet = os.environ.get("HOSTS_SUBNET")
             run(
@@ -225,7 +225,7 @@ class Group:
         return Host(name, debian, container, address, publish, ports)
 
     def _credentials(self, name: str) -> bytes:
-        """Returns a tar of the key that may log in and the key that the host shows."""
+        """Return a tar of the key that may log in and the key that the host shows."""
         host_key = self.directory / f"host_{name}"
         host_key.unlink(missing_ok=True)
         _make_key(host_key, comment=name)
@@ -248,7 +248,7 @@ class Group:
         return archive.getvalue()
 
     def _describe(self, hosts: dict[str, Host]) -> None:
-        """Writes what clients need to reach the hosts."""
+        """Write what clients need to reach the hosts."""
         known_hosts, sections = [], []
         for host in hosts.values():
             public_key = (self.directory / f"host_{host.name}.pub").read_text()
@@ -272,7 +272,7 @@ class Group:
         (self.directory / "hosts.json").write_text(json.dumps(described, indent=2) + "\n")
 
     def _wait(self, host: Host) -> None:
-        """Returns when the host answers over SSH and has started what it starts."""
+        """Return when the host answers over SSH and has started what it starts."""
         ssh = ["ssh", "-F", str(self.directory / "ssh_config"), host.name]
         give_up = time.monotonic() + READY_TIMEOUT
         # A host that started only in part is a host all the same; the tests say what is wrong.
@@ -300,7 +300,7 @@ def _make_key(path: Path, comment: str) -> None:
 
 
 def main() -> None:
-    """Carries out a command; a failure is a sentence on standard error and exit status 1."""
+    """Carry out a command; a failure is a sentence on standard error and exit status 1."""
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)

@@ -19,12 +19,12 @@ class HostError(Exception):
 
 
 def say(message: str) -> None:
-    """Reports progress at once."""
+    """Report progress at once."""
     print(message, flush=True)
 
 
 def as_root(command: Sequence[str]) -> list[str]:
-    """Returns the command as root has to run it.
+    """Return the command as root has to run it.
 
     Raises:
         HostError: there is no such program.
@@ -36,7 +36,7 @@ def as_root(command: Sequence[str]) -> list[str]:
 
 
 def run(*command: str, stdin: bytes | None = None, problem: str = "") -> str:
-    """Runs a command as root and returns what it printed.
+    """Run a command as root and return what it printed.
 
     Raises:
         HostError: the command failed; the message is `problem` and what the command printed.
@@ -54,7 +54,7 @@ def run(*command: str, stdin: bytes | None = None, problem: str = "") -> str:
 
 
 def runtime_options() -> list[str]:
-    """Returns the options of `podman create` that depend on the machine."""
+    """Return the options of `podman create` that depend on the machine."""
     # podman asks for limits that a machine without CAP_SYS_RESOURCE may not set, and on the way
     # lowers its own number of processes to the kernel's number of process ids.
     files = min(_hard_limit(resource.RLIMIT_NOFILE), 2**20)
@@ -73,7 +73,7 @@ def _hard_limit(which: int) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Tells whether a port of 127.0.0.1 can be listened on."""
+    """Return whether a port of 127.0.0.1 can be listened on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -84,7 +84,7 @@ def is_free(port: int) -> bool:
 
 
 def choose_ports(publish: Iterable[str]) -> dict[str, int]:
-    """Chooses a port of 127.0.0.1 for each port that a host publishes.
+    """Choose a port of 127.0.0.1 for each port that a host publishes.
 
     Args:
         publish: `80`, `80=8081` or `80=8080?`, as the module says.

@@ -38,7 +38,7 @@ ROOT_MAX_AGE = 7 * 24 * 3600  # seconds; then Debian's security updates are wort
 
 
 def build_root(debian: int) -> Path:
-    """Returns the tar file of a bare Debian, built now if there is none of this recipe and week.
+    """Return the tar file of a bare Debian, built now if there is none of this recipe and week.
 
     Raises:
         HostError: there is none and it could not be built.

@@ -72,7 +72,7 @@ def test_an_unknown_debian_is_refused():
 
 @pytest.fixture
 def mmdebstrap(monkeypatch, tmp_path):
-    """Returns a function that has a shell command stand for mmdebstrap."""
+    """Return a function that runs a shell command in place of mmdebstrap."""
     monkeypatch.setattr(roots, "ROOTS", tmp_path)
 
     def stand_in(command):
@@ -159,7 +159,7 @@ def podman(monkeypatch):
 
 @pytest.fixture
 def group(monkeypatch, tmp_path):
-    """Returns a function that names a group under a HOSTS_PREFIX."""
+    """Return a function that names a group under a HOSTS_PREFIX."""
 
     def make(prefix, name="local", directory="hosts"):
         monkeypatch.setenv("HOSTS_PREFIX", prefix)

@@ -166,7 +166,7 @@ def stranger(chromium, http) -> Iterator[Visitor]:
 
 @pytest.fixture
 def right_answers(host):
-    """Return a function that tells the right answers of the round that a visitor plays."""
+    """Return a function that reads the right answers of the round that a visitor plays."""
 
     def tell(visitor: Visitor) -> list[int]:
         number = visitor.page.url.rpartition("/")[2]

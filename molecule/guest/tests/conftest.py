@@ -39,7 +39,7 @@ class Answer:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out tests on other hosts than their module's `HOSTS`, if it names some.
+    """Leave out tests on other hosts than their module's `HOSTS`, if it names some.
 
     A test with the marker `once` runs on a single host: what it shows comes from the plan.
     """
@@ -67,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares the marker that the hook above reads."""
+    """Declare the marker that the hook above reads."""
     config.addinivalue_line(
         "markers", "once: shows the same on all hosts, so it runs on a single host"
     )
@@ -75,13 +75,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def checkout() -> Path:
-    """Returns the directory of the project."""
+    """Return the directory of the project."""
     return CHECKOUT
 
 
 @pytest.fixture(scope="module")
 def ask(published: Callable[[int], str]) -> Callable[..., Answer]:
-    """Returns a function that asks a site by its name; the path goes over the wire as it is."""
+    """Return a function that sends a GET to a site by its name, with the path exactly as it is."""
 
     def ask(path: str, name: str = SITE, port: int = 80) -> Answer:
         connection = http.client.HTTPConnection(urlsplit(published(port)).netloc, timeout=20)
@@ -97,14 +97,14 @@ def ask(published: Callable[[int], str]) -> Callable[..., Answer]:
 
 @pytest.fixture(scope="module")
 def before(name: str, inventory_path: Path) -> Look:
-    """Returns what `look.py` found before the role came."""
+    """Return what `look.py` found before the role came."""
     looked: Look = json.loads((inventory_path.parent / f"before-{name}.json").read_text())
     return looked
 
 
 @pytest.fixture(scope="module")
 def look(host: Host) -> Callable[[], Look]:
-    """Returns a function that tells what is on the host now, in the same form."""
+    """Return a function that returns what is on the host now, in the same form."""
     program = (SCENARIO / "look.py").read_text()
 
     def look() -> Look:
@@ -116,7 +116,7 @@ def look(host: Host) -> Callable[[], Look]:
 
 @pytest.fixture(scope="module")
 def difference(before: Look) -> Callable[[Look], Difference]:
-    """Returns a function that tells which files are not as before: what each was, and is now.
+    """Return a function that returns which files are not as before: what each was, and is now.
 
     An empty text stands for a file that is not there.
     """
@@ -139,7 +139,7 @@ def neighbours_are_well(
     difference: Callable[[Look], Difference],
     ask: Callable[..., Answer],
 ) -> Callable[..., None]:
-    """Returns a function that asks everybody else on the host whether they are as before.
+    """Return a function that asserts that everything else on the host is as before.
 
     Units need not be the same processes after a reboot, so `restarted=True` compares less.
     """
@@ -168,7 +168,7 @@ def neighbours_are_well(
 
 @pytest.fixture(scope="module")
 def log_in(name: str, inventory_path: Path) -> Callable[..., str]:
-    """Returns a function that runs a command as a person who logs in with their own key."""
+    """Return a function that runs a command as a person who logs in with their own key."""
 
     def log_in(person: str, command: str) -> str:
         config = inventory_path.parent / "ssh_config"
@@ -181,7 +181,7 @@ def log_in(name: str, inventory_path: Path) -> Callable[..., str]:
 
 @pytest.fixture(scope="module")
 def restart_nginx(host: Host, ask: Callable[..., Answer]) -> Callable[[], None]:
-    """Returns a function that restarts nginx and sees that every site comes up again.
+    """Return a function that restarts nginx and see that every site comes up again.
 
     What nginx runs may not be what is on disk, and that shows at the next boot otherwise.
     """
@@ -197,7 +197,7 @@ def restart_nginx(host: Host, ask: Callable[..., Answer]) -> Callable[[], None]:
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[str], str]:
-    """Returns a function that writes a playbook of the operator's own, and returns its path."""
+    """Return a function that writes a playbook of the operator's own, and return its path."""
 
     def write(text: str) -> str:
         path = tmp_path / "own.yml"
@@ -209,5 +209,5 @@ def play(tmp_path: Path) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def sentences() -> Callable[[str], str]:
-    """Returns a function that takes the line breaks out of what Ansible printed."""
+    """Return a function that takes the line breaks out of what Ansible printed."""
     return lambda output: re.sub(r"\s+", " ", output)

@@ -57,7 +57,7 @@ def test_a_neighbours_mistake_is_reported_and_the_site_stays(
 def test_a_reload_that_fails_puts_the_former_file_back(
     host, ansible_playbook, ask, site_file, restart_nginx
 ):
-    # nginx -t passes, because somebody else's socket is no matter of syntax.
+    # nginx -t passes, because syntax does not include the sockets of others.
     before = site_file()
     host.check_output(f"systemd-run --quiet --unit=takes-a-port {TAKES_A_PORT}")
     try:

@@ -41,7 +41,7 @@ def earlier(checkout, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deploy_earlier(earlier, name, inventory_path):
-    """Deploys with the earlier role."""
+    """Deploy with the earlier role."""
 
     def deploy(*arguments):
         app = f"-earoundtheworld_app_dir={earlier}/molecule/rollout/app"
@@ -74,7 +74,7 @@ def kept(host):
 
 @pytest.fixture(scope="module")
 def upgraded(host, deploy_earlier, kept, ansible_playbook, published, visited, earlier):
-    """Deploys two releases with the earlier role, then a third with this role.
+    """Deploy two releases with the earlier role, then a third with this role.
 
     Returns what was there before, and the outcomes of visits meanwhile.
     """

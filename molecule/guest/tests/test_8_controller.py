@@ -58,7 +58,7 @@ def is_source(member):
 
 @pytest.fixture(scope="module")
 def deploy(project, name, inventory_path):
-    """Returns a function that deploys from somewhere else than the project, as Grace."""
+    """Return a function that deploys from somewhere else than the project, as Grace."""
 
     def deploy(*arguments):
         config = inventory_path.parent / "ssh_config"

@@ -54,7 +54,7 @@ class Visitor:
 
 @pytest.fixture
 def visitor(http: str) -> Visitor:
-    """Return somebody who has not been there before."""
+    """Return a visitor who has not been there before."""
     return Visitor(http)
 
 

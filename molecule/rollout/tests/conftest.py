@@ -46,7 +46,7 @@ MEASURED = bool(os.environ.get("MEASURE"))
 
 @pytest.fixture(autouse=True)
 def _two_hosts_side_by_side(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Lets tests of both hosts run side by side, but a test that measures alone."""
+    """Let tests of both hosts run side by side, but a test that measures alone."""
     directory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
     alone = MEASURED and request.node.get_closest_marker("measures") is not None
     with (directory / ".queue").open("w") as queue, (directory / ".quiet").open("w") as quiet:
@@ -58,12 +58,12 @@ def _two_hosts_side_by_side(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares the marker of the fixture above."""
+    """Declare the marker of the fixture above."""
     config.addinivalue_line("markers", "measures: times, so nothing else may run meanwhile")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Runs each test on a single host, on each in turn, unless there is time to measure."""
+    """Run each test on a single host, on each in turn, unless there is time to measure."""
     if MEASURED:
         return
     by_test: dict[str, list[pytest.Item]] = {}
@@ -85,13 +85,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def measured() -> bool:
-    """Returns whether the machine is quiet enough for times, and for many requests a second."""
+    """Return whether the machine is quiet enough for times, and for many requests a second."""
     return MEASURED
 
 
 @pytest.fixture
 def at_most(subtests: pytest.Subtests) -> Callable[[float, float], None]:
-    """Returns a function that judges a time, on a machine that is quiet enough for that.
+    """Return a function that judges a time, on a machine that is quiet enough for that.
 
     It does so in a subtest, which is skipped elsewhere, as the report shows.
     """
@@ -113,38 +113,38 @@ class Ledger:
     """What became of every request; prober.py describes the rows."""
 
     def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Takes rows in any order."""
+        """Take rows in any order."""
         self.rows = sorted(rows, key=lambda row: row["sent"])
 
     def __len__(self) -> int:
-        """Returns the number of requests."""
+        """Return the number of requests."""
         return len(self.rows)
 
     def of(self, *kinds: str) -> Ledger:
-        """Returns the requests of some kinds."""
+        """Return the requests of some kinds."""
         return Ledger(row for row in self.rows if row["kind"] in kinds)
 
     def failed(self) -> Ledger:
-        """Returns the requests that did not get what a visitor expects."""
+        """Return the requests that did not get what a visitor expect."""
         return Ledger(row for row in self.rows if not row["good"])
 
     def public(self) -> Ledger:
-        """Returns the requests of visitors, so all but the admin's."""
+        """Return the requests of visitors, so all but the admin's."""
         return Ledger(row for row in self.rows if row["kind"] != "admin")
 
     def between(self, *spans: tuple[float, float]) -> Ledger:
-        """Returns the requests that were to be sent at a time of day in any of the spans."""
+        """Return the requests that were to be sent at a time of day in any of the spans."""
         return Ledger(
             row for row in self.rows if any(begin <= row["sent"] < end for begin, end in spans)
         )
 
     def percentile(self, fraction: float) -> float:
-        """Returns the latency in milliseconds that a share of the requests did not exceed."""
+        """Return the latency in milliseconds that a share of the requests did not exceed."""
         seconds = sorted(row["seconds"] for row in self.rows)
         return 1000 * float(seconds[min(int(len(seconds) * fraction), len(seconds) - 1)])
 
     def __str__(self) -> str:
-        """Returns a table for people."""
+        """Return a table for people."""
         lines = []
         for kind, _ in sorted(collections.Counter(row["kind"] for row in self.rows).items()):
             mine = self.of(kind)
@@ -163,7 +163,7 @@ Load = Callable[..., AbstractContextManager[Ledger]]
 
 @pytest.fixture
 def load(http: str, tmp_path: Path) -> Load:
-    """Returns a context in which the site has visitors, as `with load(rate=100) as ledger`.
+    """Return a context in which the site has visitors, as `with load(rate=100) as ledger`.
 
     The ledger is filled when the block has ended and every answer that was due is there.
     """
@@ -198,7 +198,7 @@ class Play:
     """An `ansible-playbook` that runs beside the test."""
 
     def __init__(self, arguments: Iterable[str], output: Path) -> None:
-        """Starts it, with a file for what it says."""
+        """Start it, with a file for what it says."""
         command = ["ansible-playbook", "site.yml", *arguments]
         print(f"$ {' '.join(command)} &")
         # What Molecule sets for its own runs has no place in the operator's.
@@ -224,13 +224,13 @@ class Play:
         return self._process.poll() is None
 
     def wait(self) -> tuple[int, str]:
-        """Returns its exit status and output when it has ended."""
+        """Return its exit status and output when it has ended."""
         returncode = self._process.wait(120)
         print(self._output.read_text())
         return returncode, self._output.read_text()
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Ends the controller: it and all that it started, at once; by default none can object."""
+        """End the controller: it and all that it started, at once; by default none can object."""
         for process in _descendants(self._process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
@@ -238,7 +238,7 @@ class Play:
 
 
 def _descendants(process: int) -> list[int]:
-    """Returns a process and all that it started and they started, by id."""
+    """Return a process and all that it started and they started, by id."""
     found = [process]
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         for child in task.read_text().split():
@@ -248,7 +248,7 @@ def _descendants(process: int) -> list[int]:
 
 @pytest.fixture
 def play(name: str, inventory_path: Path, tmp_path: Path) -> Iterator[Callable[..., Play]]:
-    """Returns a function that starts `ansible-playbook site.yml …` on the host under test."""
+    """Return a function that starts `ansible-playbook site.yml …` on the host under test."""
     plays: list[Play] = []
 
     def start(*arguments: str) -> Play:
@@ -264,7 +264,7 @@ def play(name: str, inventory_path: Path, tmp_path: Path) -> Iterator[Callable[.
 
 @pytest.fixture
 def app(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., str]:
-    """Returns a function that makes an app like `app/`, with changes, and how to deploy it.
+    """Return a function that makes an app like `app/`, with changes, and how to deploy it.
 
     `app({"old": "new"})` returns the argument for `ansible-playbook`. Without changes it is a good
     release that no other test makes.
@@ -300,7 +300,7 @@ class Site:
     def __init__(
         self, host: Host, worker_statuses: Callable[[], dict[int, dict[str, Any]]]
     ) -> None:
-        """Takes testinfra's host."""
+        """Take testinfra's host."""
         self._host, self._worker_statuses = host, worker_statuses
 
     def _python(self, program: str) -> str:
@@ -330,7 +330,7 @@ class Site:
         return entry
 
     def runs(self, release: str) -> None:
-        """Asserts that the whole site runs a release and nothing else is left."""
+        """Assert that the whole site runs a release and nothing else is left."""
         assert self.current == release
         for port, worker in self.workers.items():
             assert (port, worker["release"], worker["state"]) == (port, release, "ready")
@@ -345,7 +345,7 @@ class Site:
         return str(self._host.check_output(command))
 
     def wait_until(self, condition: str, play: Play | None = None) -> None:
-        """Returns when a shell command on the host succeeds; it runs every 20 ms."""
+        """Return when a shell command on the host succeeds; it runs every 20 ms."""
         loop = f"until {condition}; do sleep 0.02; done"
         done = self._host.run("timeout 120 bash -c %s", f"{{ {loop}; }} 2>/dev/null")
         if done.rc:
@@ -355,12 +355,12 @@ class Site:
             pytest.fail(f"this did not come about in two minutes: {condition}")
 
     def kill_module(self, name: str = "KILL") -> None:
-        """Kills what changes the site right now, if anything does, or sends it another signal."""
+        """Kill what changes the site right now, if anything does, or send it another signal."""
         if process := self._python(LOCK_HOLDER):
             self._host.run(f"kill -{name.removeprefix('SIG')} {process}")
 
     def wait_until_unlocked(self) -> None:
-        """Returns when nothing changes the site any more."""
+        """Return when nothing changes the site any more."""
         give_up = time.monotonic() + 120
         while self._python(LOCK_HOLDER):
             assert time.monotonic() < give_up
@@ -369,13 +369,13 @@ class Site:
 
 @pytest.fixture
 def site(host: Host, worker_statuses: Callable[[], dict[int, dict[str, Any]]]) -> Site:
-    """Returns a look at the site."""
+    """Return a look at the site."""
     return Site(host, worker_statuses)
 
 
 @pytest.fixture
 def release_in() -> Callable[[str], str]:
-    """Returns a function that finds the new release's id in what a deploy printed with --diff."""
+    """Return a function that finds the new release's id in what a deploy printed with --diff."""
 
     def find(output: str) -> str:
         found = re.search(r"^switch \S+ from \S+ to (\w{12})$", output, re.MULTILINE)

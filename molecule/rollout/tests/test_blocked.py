@@ -14,13 +14,13 @@ WATCHDOG = 10  # seconds, of the public pool
 
 @pytest.fixture(scope="module", autouse=True)
 def _plain(ansible_playbook):
-    """Has the host run the app as it is."""
+    """Have the host run the app as it is."""
     assert ansible_playbook().returncode == 0
 
 
 @pytest.fixture
 def ask(http):
-    """Returns a function that sends a GET and returns a future of its status."""
+    """Return a function that sends a GET and return a future of its status."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
 
         def status(path):
@@ -35,7 +35,7 @@ def ask(http):
 
 @pytest.fixture
 def journal(host):
-    """Returns a function that finds what the workers' journal says of a text since a time.
+    """Return a function that finds what the workers' journal says of a text since a time.
 
     Returns pairs of when and what, with the lines of the same second that follow.
     """
@@ -59,7 +59,7 @@ def journal(host):
 
 @pytest.fixture
 def advice(ansible_playbook):
-    """Returns a function that runs the adviser: routes by pattern and pool, advice by pattern."""
+    """Return a function that runs the adviser: routes by pattern and pool, advice by pattern."""
 
     def ask():
         run = ansible_playbook("--tags", "advise", "-e", "aroundtheworld_advise_format=json")

@@ -21,7 +21,7 @@ ENABLED = "ls /etc/systemd/system/*.wants | grep another || true"
 
 @pytest.fixture
 def another(ansible_playbook, tmp_path):
-    """Returns the arguments by which a play is about another site."""
+    """Return the arguments by which a play is about another site."""
     file = tmp_path / "another.json"
     file.write_text(json.dumps(ANOTHER))
     yield [f"-e@{file}"]
@@ -47,7 +47,7 @@ def test_a_first_deployment_whose_app_cannot_be_made_leaves_nothing_running(
 
 
 def state(host):
-    """Returns the worker's state, and how often systemd started it again."""
+    """Return the worker's state, and how often systemd started it again."""
     command = f"systemctl show --property=ActiveState,SubState,NRestarts {WORKER}"
     return dict(line.split("=") for line in host.check_output(command).splitlines())
 

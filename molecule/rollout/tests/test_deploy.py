@@ -20,7 +20,7 @@ OVERRIDE = "/etc/systemd/system/aroundtheworld@10001.service.d/zz-forgotten.conf
 
 @pytest.fixture(scope="module")
 def plain(ansible_playbook):
-    """Has the host run the app as it is, and returns a function that asserts it still does."""
+    """Have the host run the app as it is, and return a function that asserts it still does."""
 
     def still():
         run = ansible_playbook()

@@ -11,7 +11,7 @@ HOME = "/var/lib/tornado/aroundtheworld"
 
 
 def activity(unit, *states):
-    """Returns a condition of the shell: the unit is in any of the states."""
+    """Return a condition of the shell: the unit is in any of the states."""
     return f"[[ '{' '.join(states)}' == *$(systemctl show --value -p ActiveState {unit})* ]]"
 
 
@@ -105,7 +105,7 @@ PING = """
 
 
 def _startup(ansible_playbook, directory):
-    """Returns how many seconds Ansible takes for a play that does nothing."""
+    """Return how many seconds Ansible takes for a play that does nothing."""
     playbook = directory / "ping.yml"
     playbook.write_text(PING)
     begun = time.monotonic()

@@ -12,7 +12,7 @@ UNITS = "/etc/systemd/system"
 
 
 def on_one_release(site, former):
-    """Asserts that the site is whole, and returns the last change."""
+    """Assert that the site is whole, and return the last change."""
     change = site.last_change
     assert change["from"] == former
     assert change["outcome"] in ("done", "reverted"), change

@@ -11,7 +11,7 @@ LIMIT = 200 * MEGABYTE
 
 
 def of_slice(host, *names):
-    """Returns properties of the pool's slice."""
+    """Return properties of the pool's slice."""
     command = f"systemctl show --property={','.join(names)} aroundtheworld-admin.slice"
     return dict(line.split("=") for line in host.check_output(command).splitlines())
 

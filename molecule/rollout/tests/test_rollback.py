@@ -10,7 +10,7 @@ HOME = "/var/lib/tornado/aroundtheworld"
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """Leaves the controller without a package index and without wheels it once fetched."""
+    """Leave the controller without a package index and without wheels it once fetched."""
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
