@@ -8,7 +8,7 @@ Connections are kept like a browser keeps them: where the site closed an idle co
 opened, but a request that was sent and not answered has failed.
 
 asyncio would add up to a millisecond until a timer runs, and 300 µs of a processor for each
-request, which is more than the site takes itself. So this is sockets and select, which take 75 µs.
+request, which is more than the site takes itself. Sockets and select take less than half of that.
 """
 
 from __future__ import annotations
