@@ -109,6 +109,7 @@ molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts
 .PHONY: scenarios
 scenarios: ## prove the rest of the role: every Molecule scenario that `make test` does not run
 	@$(MAKE) molecule SCENARIO="$(patsubst %,-s %,$(OTHER_SCENARIOS))"
+	@python molecule/rollout/sabotage.py
 
 .PHONY: docs
 docs: .venv ## write what is generated anew: the README's tables of variables, Grafana's dashboard

@@ -1,6 +1,12 @@
 """Flask behind gunicorn in a pool of its own, on the socket that systemd holds."""
 
 import json
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+VARIABLES = CHECKOUT / "inventory" / "guestbook-flask" / "group_vars" / "aroundtheworld.yml"
 
 
 def forged(cookie):
@@ -24,6 +30,26 @@ def test_a_run_that_has_nothing_to_do_does_nothing(deploy, units):
     before = units.pids()
     assert deploy("flask").changed == 0
     assert units.pids() == before
+
+
+def test_the_workers_and_the_site_have_directives_of_the_operators_own(host, units, visitor):
+    for port, limit in ((10001, None), (10004, 4096)):
+        path = f"/proc/{units.pids()[port]}/limits"
+        soft = host.check_output("awk '/^Max open files/ {print $4}' %s", path)
+        assert (int(soft) == limit) is (limit is not None)
+    assert visitor.ask("/robots.txt")[:2] == (200, b"User-agent: *\nDisallow: /desk\n")
+
+
+def test_a_directive_that_systemd_does_not_know_is_refused_before_any_unit_is_written(
+    host, deploy, units
+):
+    pools = yaml.safe_load(VARIABLES.read_text())["aroundtheworld_pools"]
+    pools[1]["unit"] = {"LimitNOFLIE": 4096}
+    before = (units.pids(), host.check_output("cat /etc/systemd/system/aroundtheworld*"))
+    run = deploy("flask", pools=pools)
+    assert run.failed == 1
+    assert "LimitNOFLIE" in run.output
+    assert (units.pids(), host.check_output("cat /etc/systemd/system/aroundtheworld*")) == before
 
 
 def test_a_worker_that_is_killed_comes_back_with_the_same(host, units, until, visitor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import itertools
 import os
 import re
 import shutil
@@ -43,11 +44,20 @@ DEBIAN = "include conf.d/*.conf; include {etc}/sites-enabled/*;"
 NGINX_ORG = "include {etc}/conf.d/*.conf;"
 
 
+# Below those that the kernel gives to connections, which may come between the search and nginx, and
+# other ones for each of the processes that run tests beside each other.
+PORTS = itertools.count(
+    20000 + 200 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+)
+
+
 def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port on which nothing listens, another one each time."""
+    while True:
+        port = next(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - it does not listen
+            return port
 
 
 def fetch(port: int, path: str, host: str, address: str = "127.0.0.1") -> tuple[int, str]:
