@@ -45,11 +45,12 @@ def test_a_directive_that_systemd_does_not_know_is_refused_before_any_unit_is_wr
 ):
     pools = yaml.safe_load(VARIABLES.read_text())["aroundtheworld_pools"]
     pools[1]["unit"] = {"LimitNOFLIE": 4096}
-    before = (units.pids(), host.check_output("cat /etc/systemd/system/aroundtheworld*"))
+    files = "find /etc/systemd/system -name 'aroundtheworld*' -type f -exec md5sum {} +"
+    before = (units.pids(), host.check_output(files))
     run = deploy("flask", pools=pools)
     assert run.failed == 1
     assert "LimitNOFLIE" in run.output
-    assert (units.pids(), host.check_output("cat /etc/systemd/system/aroundtheworld*")) == before
+    assert (units.pids(), host.check_output(files)) == before
 
 
 def test_a_worker_that_is_killed_comes_back_with_the_same(host, units, until, visitor):

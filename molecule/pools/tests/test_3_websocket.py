@@ -28,6 +28,8 @@ class Listener:
             self.heard.append(message)
             self.connected.set()
         self.code = self.connection.close_code
+        # Also after the server has closed it; else Tornado warns of it whenever it is collected.
+        self.connection.close()
 
     def hang_up(self):
         self.loop.call_soon_threadsafe(self.connection.close)

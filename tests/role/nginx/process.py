@@ -56,7 +56,7 @@ def free_port() -> int:
     while True:
         port = next(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("0.0.0.0", port))  # noqa: S104 - it does not listen
+            probe.bind(("0.0.0.0", port))
             return port
 
 
