@@ -98,7 +98,7 @@ lint: .venv ## check the style, types and known mistakes of every file
 .PHONY: unit
 unit: .venv ## run the tests that need no host
 	@scripts/bootstrap unit
-	@pytest --numprocesses=$$(( $$(nproc) * 2 )) --dist=worksteal  # many of them wait
+	@pytest --numprocesses=$$(( $$(nproc) * 3 )) --dist=worksteal  # many of them wait
 
 .PHONY: molecule
 molecule: hosts-tools ## prove the role on Debian 12 and 13 hosts

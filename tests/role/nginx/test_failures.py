@@ -5,7 +5,7 @@ import signal
 import socket
 
 import pytest
-from ansible.module_utils.aroundtheworld.nginx import service, states
+from ansible.module_utils.aroundtheworld.nginx import change, service, states
 
 from tests.role.nginx.process import fetch, needs_nginx
 
@@ -81,6 +81,7 @@ def test_a_reload_that_does_not_come_about_leaves_everything_as_it_was(
     run(site_text("second"))
     files = host.files()
     monkeypatch.setattr(service.Service.reload, "__defaults__", (0.3,))
+    monkeypatch.setattr(change, "REVERT_SECONDS", 0.3)
     host.ignores_reloads = True
     with pytest.raises(run.failed, match="nginx did not take its new configuration"):
         run()

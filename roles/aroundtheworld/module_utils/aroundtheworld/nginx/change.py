@@ -39,6 +39,7 @@ from ansible.module_utils.aroundtheworld.systemd import HostError
 
 SERVED_SECONDS = 3.0  # until the site answers with the new configuration, once nginx has it
 AGAIN_SECONDS = 0.1
+REVERT_SECONDS = 10.0  # for nginx to read the former configuration again
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # A site is part of the http block; what Debian's nginx.conf sets there is not a matter of syntax.
@@ -234,7 +235,7 @@ class SiteChange:
                 self.service.call("disable")
             if "reload" in done and not self.service.try_all():
                 # Also when it seems to have gone on as before: it may only have been slow.
-                self.service.reload(self.configuration, seconds=10)
+                self.service.reload(self.configuration, REVERT_SECONDS)
         except HostError as error:
             if "reloaded" in done:
                 return (
