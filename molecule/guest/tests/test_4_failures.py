@@ -7,7 +7,7 @@ import pytest
 
 HOME = "/var/lib/tornado/aroundtheworld"
 UNITS = "/etc/systemd/system"
-PORTS = (10004, 10001, 10002)  # as they are exchanged
+PORTS = (10004, 10001, 10002)  # in the order of their replacement
 STAND_INS = "systemctl list-units --plain --no-legend 'aroundtheworld-handover@*'"
 TAKES_A_PORT = "python3 -m http.server --bind 127.0.0.1 8099"
 
@@ -78,7 +78,7 @@ def test_a_full_disk_below_the_units_reverts_the_rollout(
     units = f"cd {UNITS} && grep -r . . | sort | sha256sum"
     before = host.check_output(units)
     # A page for each file that names the release, and for the drop-in of each stand-in, but not for
-    # the last file: that is the drop-in of the last worker, when all others are exchanged.
+    # the last file: that is the drop-in of the last worker, when all others are replaced.
     release = f"releases/$(basename $(readlink {HOME}/current))"
     files = int(host.check_output(f"grep -r --files-with-matches {release} {UNITS} | wc -l"))
     app = shutil.copytree(checkout / "molecule/rollout/app", tmp_path / "app")
