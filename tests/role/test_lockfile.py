@@ -63,11 +63,11 @@ def test_markers_are_decided_for_the_hosts_python(requirements):
 
 
 def test_an_environment_is_named_by_its_lock_and_its_python(requirements):
-    one = environment_for(requirements, PYTHON)
-    assert one == environment_for(list(reversed(requirements)), PYTHON)
+    environment = environment_for(requirements, PYTHON)
+    assert environment == environment_for(list(reversed(requirements)), PYTHON)
     others = [
         environment_for(requirements[1:], PYTHON),
         environment_for(requirements, PYTHON | {"version": "3.13"}),
         environment_for(requirements, PYTHON | {"platform": "aarch64-glibc2.36"}),
     ]
-    assert len({one["id"], *(other["id"] for other in others)}) == 4
+    assert len({environment["id"], *(other["id"] for other in others)}) == 4

@@ -37,7 +37,7 @@ class Host:
 
     def run_command(self, command):
         verbs = ("systemd-run", "tar", "venv", "install", "compileall")
-        verb = next(one for one in verbs if one in command)
+        verb = next(name for name in verbs if name in command)
         self.commands.append(verb)
         if verb == self.fails:
             return 1, "", f"{verb} does not work today\n"
@@ -190,11 +190,11 @@ def test_check_mode_says_what_the_migration_would_do(host, run, there):
     assert {"app", "runner"} <= {*host.seen}
     options, command = host.started[: host.started.index("--")], host.started[-4:]
     assert command == ["/usr/bin/env", "migrate", "--check", "all of it"]
-    unit = next(one.removeprefix("--unit=") for one in options if one.startswith("--unit="))
+    unit = next(option[7:] for option in options if option.startswith("--unit="))
     assert "--property=User=tornado" in options
     assert f"--property=Environment=S_FILE=/run/credentials/{unit}.service/s" in options
-    assert not any("Why" in one for one in options)
-    assert missing(run) == [one for one in ("environment", "release") if one not in there]
+    assert not any("Why" in option for option in options)
+    assert missing(run) == [name for name in ("environment", "release") if name not in there]
     assert [path for path in host.release.parent.iterdir() if path.name.startswith(".")] == []
 
 

@@ -73,7 +73,7 @@ def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list
         own: The names of the site's units.
     """
     sockets = read_claims(layout.root / "etc").get(layout.name, {}).get("sockets", [])
-    ports = {one["port"] for one in sockets if one["variable"] == "aroundtheworld_pools"}
+    ports = {socket["port"] for socket in sockets if socket["variable"] == "aroundtheworld_pools"}
     units = {layout.service(port) for port in ports} | own & systemd.loaded(layout.service("*"))
     states = systemd.show(sorted(units), PROPERTIES)
     answers = read_statuses({unit: layout.private(unit, "control") for unit in states})
