@@ -85,7 +85,7 @@ def copy_checkout(copy: Path) -> None:
     ).stdout
     for file in filter(None, files.split("\0")):
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(CHECKOUT / file, copy / file)
+        shutil.copy2(CHECKOUT / file, copy / file, follow_symlinks=False)
     (copy / ".cache").mkdir()
     (copy / ".cache" / "roots").symlink_to(CHECKOUT / ".cache" / "roots")
     # Molecule finds its shared configuration by the repository that it is in.
