@@ -34,3 +34,9 @@ def test_a_run_without_names_takes_one_of_them(monkeypatch):
 def test_an_unknown_sabotage_is_refused():
     with pytest.raises(SystemExit, match=r"'brake' .* max_fails, socket, drain, gate"):
         sabotage.chosen_names(["brake"])
+
+
+def test_the_copy_has_what_git_knows_and_links_as_links(tmp_path):
+    sabotage.copy_checkout(tmp_path)
+    assert (tmp_path / "playbooks" / "roles").is_symlink()
+    assert (tmp_path / "playbooks" / "roles" / "aroundtheworld" / "tasks" / "main.yml").is_file()
