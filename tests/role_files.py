@@ -18,10 +18,14 @@ ROLE = CHECKOUT / "roles" / "aroundtheworld"
 @functools.cache
 def load_python(path: str) -> ModuleType:
     """Return the module in the role's file `path`, which no package path leads to."""
-    name = f"role_{path.replace('/', '_').removesuffix('.py')}"
-    specification = importlib.util.spec_from_file_location(name, ROLE / path)
+    return load_file(f"role_{path.replace('/', '_').removesuffix('.py')}", ROLE / path)
+
+
+def load_file(name: str, path: Path) -> ModuleType:
+    """Return the module in a file, under a name of its own."""
+    specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
-        raise ImportError(f"{ROLE / path} is not a Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # dataclasses look their module up
     specification.loader.exec_module(module)

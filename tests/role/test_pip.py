@@ -13,18 +13,10 @@ import pytest
 
 from aroundtheworld_controller import pip, wheels
 from tests.hostile_wheel import make_wheel
+from tests.role.host_python import PYTHON
 from tests.role_files import ROLE
 
 BUNDLED = Path(ensurepip.__file__).parent / "_bundled"
-PYTHON = {
-    "version": "3.11",
-    "implementation": "cp",
-    "platform": "x86_64-glibc2.36",
-    "machine": "x86_64",
-    "libc_version": "2.36",
-    "markers": {"python_full_version": "3.11.2"},
-}
-
 FIND = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])

@@ -1,17 +1,11 @@
 """The sabotages of the scenario rollout: what they take away is there, and tests that notice."""
 
-import importlib.util
-import sys
-
 import pytest
 
-from tests.role_files import CHECKOUT
+from tests.role_files import CHECKOUT, load_file
 
 SCENARIO = CHECKOUT / "molecule" / "rollout"
-spec = importlib.util.spec_from_file_location("test_sabotage_script", SCENARIO / "sabotage.py")
-sabotage = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = sabotage  # dataclasses look their module up
-spec.loader.exec_module(sabotage)
+sabotage = load_file("test_sabotage_script", SCENARIO / "sabotage.py")
 
 
 @pytest.mark.parametrize("name", sabotage.SABOTAGES)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -161,6 +162,20 @@ class Site:
             return response.status, response.headers, response.read().decode()
         finally:
             connection.close()
+
+    @contextlib.contextmanager
+    def occupied(self, pool: str, path: str) -> Iterator[None]:
+        """Have a worker of the pool hold a request for this path during the block."""
+        worker = self.workers[pool]
+        worker.gate.clear()
+        request = threading.Thread(target=self.fetch, args=(path,))
+        request.start()
+        try:
+            self.host.until(lambda: worker.requests)
+            yield
+        finally:
+            worker.gate.set()
+            request.join()
 
     def received(self, path: str, method: str = "GET", **more: Any) -> Mapping[str, Any]:
         """Return what a worker received."""

@@ -1,6 +1,5 @@
 """Whatever the host's http block sets for all servers, the site keeps its promises."""
 
-import threading
 import time
 
 import pytest
@@ -77,17 +76,9 @@ def test_closing_and_opening_are_seen_at_once(hostile):
 
 
 def test_a_busy_pool_has_its_own_page(hostile):
-    admin = hostile.workers["admin"]
-    admin.gate.clear()
-    first = threading.Thread(target=hostile.fetch, args=("/admin/slow",))
-    first.start()
-    deadline = time.monotonic() + 10
-    while not admin.requests and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(1.2)  # longer than what the http block would wait for a worker
-    status, headers, text = hostile.fetch("/admin/x")
-    admin.gate.set()
-    first.join()
+    with hostile.occupied("admin", "/admin/slow"):
+        time.sleep(1.2)  # longer than what the http block would wait for a worker
+        status, headers, text = hostile.fetch("/admin/x")
     assert (status, headers["Retry-After"]) == (503, "5")
     assert "busy" in text
 

@@ -5,7 +5,6 @@ nginx and the rendered site are real; the workers respond with what they receive
 
 import itertools
 import json
-import threading
 import time
 
 import pytest
@@ -82,16 +81,8 @@ def test_a_closed_site_is_closed_for_such_a_path_and_the_admin_side_is_not(make_
 
 def test_such_a_path_takes_one_of_a_busy_pools_places(make_site):
     site = make_site(places=1)
-    admin = site.workers["admin"]
-    admin.gate.clear()
-    first = threading.Thread(target=site.fetch, args=("//admin//slow",))
-    first.start()
-    deadline = time.monotonic() + 10
-    while not admin.requests and time.monotonic() < deadline:
-        time.sleep(0.01)
-    status, headers, text = site.fetch("//admin//x")
-    admin.gate.set()
-    first.join()
+    with site.occupied("admin", "//admin//slow"):
+        status, headers, text = site.fetch("//admin//x")
     assert (status, headers["Retry-After"]) == (503, "5")
     assert "busy" in text
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.changelog import read_log
-from ansible.module_utils.aroundtheworld.claims import read_claims
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.journal import journal_lines
@@ -72,7 +71,7 @@ def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list
         layout: Where everything of the site is.
         own: The names of the site's units.
     """
-    sockets = read_claims(layout.root / "etc").get(layout.name, {}).get("sockets", [])
+    sockets = belongings.read_claim(layout.name, layout.root).get("sockets", [])
     ports = {socket["port"] for socket in sockets if socket["variable"] == "aroundtheworld_pools"}
     units = {layout.service(port) for port in ports} | own & systemd.loaded(layout.service("*"))
     states = systemd.show(sorted(units), PROPERTIES)
