@@ -1,6 +1,11 @@
-"""The Python of a host, and a virtual environment for it."""
+"""The Python of a host, a virtual environment for it, and where pip's wheel is here."""
 
 from __future__ import annotations
+
+from aroundtheworld_controller.pip import WHEEL_DIRECTORIES
+
+# Python's own directory, or Debian's, whose Python has none of its own.
+PIP_WHEELS = next(directory for directory in WHEEL_DIRECTORIES if any(directory.glob("pip-*.whl")))
 
 HASHES = ["sha256:" + digit * 64 for digit in "01"]
 

@@ -1,6 +1,5 @@
 """Whatever the controller's Ansible came with, wheels are fetched, or it is said what to type."""
 
-import ensurepip
 import hashlib
 import json
 import os
@@ -13,10 +12,9 @@ import pytest
 
 from aroundtheworld_controller import pip, wheels
 from tests.hostile_wheel import make_wheel
-from tests.role.host_python import PYTHON
+from tests.role.host_python import PIP_WHEELS, PYTHON
 from tests.role_files import ROLE
 
-BUNDLED = Path(ensurepip.__file__).parent / "_bundled"
 FIND = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
@@ -97,14 +95,14 @@ def test_pip_beside_ansible_comes_first(find, fetches):
 
 
 def test_the_wheel_that_python_brings_will_do(find, fetches, bare):
-    command = find(directories=[BUNDLED])
+    command = find(directories=[PIP_WHEELS])
     assert command[0] == str(bare)
-    assert command[1].startswith(f"{BUNDLED}/pip-")
+    assert command[1].startswith(f"{PIP_WHEELS}/pip-")
     fetches(command)
 
 
 def test_the_newest_wheel_is_taken(find, tmp_path, bare):
-    wheel = next(BUNDLED.glob("pip-*.whl"))
+    wheel = next(PIP_WHEELS.glob("pip-*.whl"))
     for version in ("9.0.1", "21.10", "21.9"):
         shutil.copy(wheel, tmp_path / f"pip-{version}-py3-none-any.whl")
     assert find(directories=[tmp_path]) == [str(bare), f"{tmp_path}/pip-21.10-py3-none-any.whl/pip"]
@@ -127,7 +125,7 @@ def test_uv_brings_pip(find, fetches, programs, bare):
     """It gets it from a directory here, since a test needs no network."""
     for name in ("uv", "realpath", "dirname"):  # with the last two its script finds its Python
         (programs / name).symlink_to(shutil.which(name))
-    offline = {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(BUNDLED)}
+    offline = {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": str(PIP_WHEELS)}
     command = find(**offline)
     assert command == [str(programs / "uv"), "tool", "run", "--python", str(bare), "pip"]
     fetches(command, **offline)

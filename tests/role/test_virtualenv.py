@@ -1,7 +1,6 @@
 """What comes in a wheel runs nothing while root installs and compiles it."""
 
 import dataclasses
-import ensurepip
 import hashlib
 import os
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 from ansible.module_utils.aroundtheworld import virtualenv
 
 from tests.hostile_wheel import make_wheel
+from tests.role.host_python import PIP_WHEELS
 
 
 @dataclasses.dataclass
@@ -39,10 +39,9 @@ def made(tmp_path_factory):
     lock = directory / "requirements.txt"
     lock.write_text(f"evil==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
     python = str(Path(sys.base_prefix, "bin", "python3"))
-    bundled = Path(ensurepip.__file__).parent / "_bundled"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(virtualenv, "HOST_PYTHON", (python, *virtualenv.HOST_PYTHON[1:]))
-        patch.setattr(virtualenv, "DEBIAN_WHEELS", bundled)
+        patch.setattr(virtualenv, "DEBIAN_WHEELS", PIP_WHEELS)
         # Root's own surroundings: a directory and variables that would get code into any Python.
         (directory / "pip.conf").write_text("[global]\ntarget = /nowhere\n")
         patch.setenv("PIP_CONFIG_FILE", str(directory / "pip.conf"))
@@ -116,7 +115,7 @@ OPTIONS = {
 
 @pytest.fixture
 def pip_options(tmp_path, monkeypatch):
-    monkeypatch.setattr(virtualenv, "DEBIAN_WHEELS", Path(ensurepip.__file__).parent / "_bundled")
+    monkeypatch.setattr(virtualenv, "DEBIAN_WHEELS", PIP_WHEELS)
     commands = []
     virtualenv.make(tmp_path, Path("/wheels"), Path("/lock"), commands.append)
     return " ".join(commands[-1]).partition(" install ")[2]
