@@ -41,7 +41,9 @@ class Sabotage:
 
 SABOTAGES = {
     # nginx shuts a worker out for ten seconds after an error, as it does by default.
-    "max_fails": Sabotage("templates/site.conf.j2", " max_fails=0;", ";", "killed_workers"),
+    "max_fails": Sabotage(
+        "templates/nginx/upstreams.conf.j2", " max_fails=0;", ";", "killed_workers"
+    ),
     # The listening socket goes when its worker restarts, as a socket that the worker binds would.
     "socket": Sabotage(
         "templates/worker.socket.j2",

@@ -198,7 +198,7 @@ def files(url, *, closes=True):
 
 
 INTERNAL = {"no visitor reaches it by its path": "internal;"}
-PAGE = render("busy.html.j2", variables_for({})).rstrip("\n")
+PAGE = render("nginx/busy.html.j2", variables_for({})).rstrip("\n")
 BUSY = {
     **INTERNAL,
     "it is the page of a busy pool": f"return 503 '{PAGE}';",

@@ -192,7 +192,7 @@ PAGE = {
     "a reader can go to the content": ("main", {}),
 }  # fmt: skip
 WORDS = {
-    "busy.html.j2": ("This part of the site is busy", "Please try again in a few seconds."),
+    "nginx/busy.html.j2": ("This part of the site is busy", "Please try again in a few seconds."),
     "maintenance.html.j2": ("We are working on this site", "It will be back in a few minutes."),
 }
 

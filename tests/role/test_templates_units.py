@@ -10,7 +10,7 @@ from tests.render import ADMIN, ENVIRONMENT_ID, MODELS, PUBLIC, RELEASE_ID, rend
 from tests.role.rendered import units_of
 from tests.role_files import ROLE
 
-TEMPLATES = sorted((ROLE / "templates").glob("*.j2"))
+TEMPLATES = sorted((ROLE / "templates").rglob("*.j2"))
 
 every_model = pytest.mark.parametrize("model", MODELS)
 
