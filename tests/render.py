@@ -131,9 +131,15 @@ def variables_for(
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
     """Return the text of a template of the role; an undefined name in it is an error."""
+    return str(evaluate("lookup('ansible.builtin.template', '" + template + "')", variables))
+
+
+def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
+    """Return what an expression of the role's comes to; an undefined name in it is an error."""
     find_plugins()
-    lookup = trust_as_template("{{ lookup('ansible.builtin.template', '" + template + "') }}")
-    return str(Templar(DataLoader(), dict(variables)).template(lookup))
+    return Templar(DataLoader(), dict(variables)).template(
+        trust_as_template("{{ " + expression + " }}")
+    )
 
 
 @functools.cache

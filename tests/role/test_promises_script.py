@@ -8,6 +8,15 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.render import RELEASE_ID, render, variables_for
+from tests.role.process_promises import (
+    HOME,
+    PROCESS,
+    RELEASE,
+    RELEASES,
+    SANDBOX,
+    VIRTUAL_ENVIRONMENT,
+    properties,
+)
 
 STUB = f"""#!{sys.executable}
 import json, os, sys
@@ -16,33 +25,19 @@ sys.exit(7)
 """
 
 # What systemd-run gets; HOME and RELEASE are paths, UNIT the transient unit's name.
+PLACES = {
+    RELEASE: "RELEASE",
+    VIRTUAL_ENVIRONMENT: "RELEASE/venv/bin",
+    HOME: "HOME",
+    "%d": "/run/credentials/UNIT.service",
+}
 OPTIONS = {
     "its output is the command's only": ["--quiet"],
     "it ends with the command, and with its status": ["--wait"],
     "it leaves no failed unit behind": ["--collect"],
     "what is piped in and out is the command's": ["--pipe"],
     "two of them at once have units of their own": ["--unit=UNIT"],
-    "the command runs as the site's user": ["--property=User=tornado"],
-    "what it writes is not for every user": ["--property=UMask=0027"],
-    "it runs in the app's directory": ["--property=WorkingDirectory=RELEASE/app"],
-    "it has the operator's variables": [
-        "--property=EnvironmentFile=/etc/aroundtheworld/environment"
-    ],
-    "it reads a secret from a file of its own": [
-        "--property=LoadCredential=cookie_secret:/etc/aroundtheworld/secrets/cookie_secret",
-        "--property=Environment=COOKIE_SECRET_FILE=/run/credentials/UNIT.service/cookie_secret",
-    ],
-    "it changes no file but those that are named": ["--property=ProtectSystem=strict"],
-    "it writes the site's shared directory": ["--property=ReadWritePaths=HOME/shared"],
-    "it does not see people's homes": ["--property=ProtectHome=yes"],
-    "its temporary files are its own": ["--property=PrivateTmp=yes"],
-    "it gains no privileges, by no program": ["--property=NoNewPrivileges=yes"],
-    "it finds commands in the release's virtual environment first": [
-        "--setenv=PATH=RELEASE/venv/bin:/usr/local/bin:/usr/bin:/bin"
-    ],
-    "it imports the release's app and runner": ["--setenv=PYTHONPATH=RELEASE/app:RELEASE/runner"],
-    "it does not try to write byte code into its release": ["--setenv=PYTHONDONTWRITEBYTECODE=1"],
-}
+} | {promise: properties(text, PLACES) for promise, text in (RELEASES | PROCESS | SANDBOX).items()}
 
 
 class Script:

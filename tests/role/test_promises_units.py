@@ -2,7 +2,16 @@
 
 import pytest
 
-from tests.render import ADMIN, ENVIRONMENT_ID, PUBLIC, RELEASE_ID
+from tests.render import ADMIN, PUBLIC
+from tests.role.process_promises import (
+    HOME,
+    PROCESS,
+    PYTHON,
+    RELEASE,
+    RELEASES,
+    SANDBOX,
+    directives,
+)
 from tests.role.rendered import units_of
 
 # A site that has every kind of unit.
@@ -32,80 +41,12 @@ EVERYTHING = {
     ],
 }
 
-HOME = "/var/lib/tornado/aroundtheworld"
-RELEASE = f"{HOME}/releases/{RELEASE_ID}"
-VIRTUAL_ENVIRONMENT = f"{HOME}/environments/{ENVIRONMENT_ID}/bin"
-PYTHON = f"{VIRTUAL_ENVIRONMENT}/python"
 EXPORTER = f"{RELEASE}/runner/aroundtheworld_exporter.py"
 HEALTH = (
     "AROUNDTHEWORLD_HEALTH_HOST=localhost AROUNDTHEWORLD_HEALTH_SCHEME=http "
     "AROUNDTHEWORLD_HEALTH_STATUS=2xx,3xx"
 )
 TRIAL = f"/usr/bin/env {HEALTH} {PYTHON} -m aroundtheworld_runner.trial"
-
-# Section and directives, several of them divided by " & "; "…" at the end stands for any rest.
-SANDBOX = {
-    "it changes no file but those that are named": "[Service] ProtectSystem=strict",
-    "it does not see people's homes": "[Service] ProtectHome=yes",
-    "its temporary files are its own": "[Service] PrivateTmp=yes",
-    "it has no devices but /dev/null and its like": (
-        "[Service] PrivateDevices=yes & DevicePolicy=closed"
-    ),
-    "root in it is nobody outside": "[Service] PrivateUsers=yes",
-    "it shares no memory with other processes, and leaves none": (
-        "[Service] PrivateIPC=yes & RemoveIPC=yes"
-    ),
-    "what it mounts is not mounted for others": "[Service] PrivateMounts=yes",
-    "it does not set the clock": "[Service] ProtectClock=yes",
-    "it does not change the limits of its slice": "[Service] ProtectControlGroups=yes",
-    "it does not change the host's name": "[Service] ProtectHostname=yes",
-    "it does not read the kernel's log": "[Service] ProtectKernelLogs=yes",
-    "it loads no kernel modules": "[Service] ProtectKernelModules=yes",
-    "it does not set the kernel's parameters": "[Service] ProtectKernelTunables=yes",
-    "it sees its own processes only": "[Service] ProtectProc=invisible & ProcSubset=pid",
-    "it gains no privileges, by no program": "[Service] NoNewPrivileges=yes",
-    "it has no capabilities": "[Service] CapabilityBoundingSet= & AmbientCapabilities=",
-    "it reads no keys of others": "[Service] KeyringMode=private",
-    "it runs as the architecture that it was built for": (
-        "[Service] LockPersonality=yes & SystemCallArchitectures=native"
-    ),
-    "memory that it writes it does not execute": "[Service] MemoryDenyWriteExecute=yes",
-    "it speaks IP and to Unix sockets, and nothing else": (
-        "[Service] RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
-    ),
-    "it makes no namespaces": "[Service] RestrictNamespaces=yes",
-    "it does not take the processor for itself": "[Service] RestrictRealtime=yes",
-    "it makes no setuid files": "[Service] RestrictSUIDSGID=yes",
-    "it makes a service's system calls only, and gets an error for any other": (
-        "[Service] SystemCallFilter=@system-service & SystemCallFilter=~@privileged @resources"
-        " & SystemCallErrorNumber=EPERM"
-    ),
-}
-
-PROCESS = {
-    "it runs as the site's user": "[Service] User=tornado",
-    "what it writes is not for every user": "[Service] UMask=0027",
-    "it has the operator's variables": "[Service] EnvironmentFile=/etc/aroundtheworld/environment",
-    "it reads a secret from a file of its own": (
-        "[Service] LoadCredential=cookie_secret:/etc/aroundtheworld/secrets/cookie_secret"
-        " & Environment=COOKIE_SECRET_FILE=%d/cookie_secret"
-    ),
-    "it does not try to write byte code into its release": (
-        "[Service] Environment=PYTHONDONTWRITEBYTECODE=1"
-    ),
-    "it writes the site's shared directory": f"[Service] ReadWritePaths={HOME}/shared",
-}
-
-RELEASES = {
-    "it runs in the app's directory": f"[Service] WorkingDirectory={RELEASE}/app",
-    "it finds commands in the release's virtual environment first": (
-        f"[Service] Environment=PATH={VIRTUAL_ENVIRONMENT}:/usr/local/bin:/usr/bin:/bin"
-    ),
-    "it imports the release's app and runner": (
-        f"[Service] Environment=PYTHONPATH={RELEASE}/app:{RELEASE}/runner"
-    ),
-    "it knows its release": f"[Service] Environment=AROUNDTHEWORLD_RELEASE={RELEASE_ID}",
-}
 
 # What is run once for a release, beside workers that serve.
 ONCE = {
@@ -315,13 +256,6 @@ UNITS = {
     "aroundtheworld-metrics.socket": [METRICS_SOCKET],
     "aroundtheworld-metrics.service": [METRICS, SANDBOX],
 }  # fmt: skip
-
-
-def directives(text):
-    section, _, rest = text.partition(" ")
-    for directive in rest.split(" & "):
-        name, _, value = directive.partition("=")
-        yield section.strip("[]"), name, value
 
 
 PROMISES = [

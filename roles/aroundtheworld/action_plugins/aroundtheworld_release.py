@@ -108,8 +108,8 @@ class ActionModule(RoleAction):
         migrate_check = self._task.args["migrate_check"]
         if not migrate_check or state["current"] in ("", plan["release"]["id"]):
             return state
-        process = self._task.args["process"]
-        check = functools.partial(module, migrate_check=migrate_check, process=process)
+        names = ("migrate_check", "process", "secrets")
+        check = functools.partial(module, **{name: self._task.args[name] for name in names})
         complete = {"release", "environment"}.isdisjoint(state["missing"])
         result = check() if complete else self._with_archive(state["missing"], plan, check)
         if result.get("migration"):

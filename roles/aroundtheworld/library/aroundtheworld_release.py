@@ -31,9 +31,17 @@ options:
     elements: str
     default: []
   process:
-    description: Lines of a unit's C([Service]) section that a process of the app runs with.
-    type: str
-    default: ""
+    description:
+      - Lines of a unit's C([Service]) section that a process of the app runs with.
+        C(${id}), C(${release}), C(${venv}) and C(${credentials}) stand for what a run finds out.
+    type: list
+    elements: str
+    default: []
+  secrets:
+    description: Names of the site's secrets, some of which may not be on the host yet.
+    type: list
+    elements: str
+    default: []
   lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
@@ -65,7 +73,7 @@ from ansible.module_utils.aroundtheworld.installation import Installation
 from ansible.module_utils.aroundtheworld.layout import HomeLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import only_change, owned
-from ansible.module_utils.aroundtheworld.migration_check import check_migration
+from ansible.module_utils.aroundtheworld.migration_check import Process, check_migration
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
@@ -80,7 +88,8 @@ def main() -> None:
             "static": {"type": "list", "elements": "dict", "default": []},
             "archive": {"type": "path"},
             "migrate_check": {"type": "list", "elements": "str", "default": []},
-            "process": {"type": "str", "default": ""},
+            "process": {"type": "list", "elements": "str", "default": []},
+            "secrets": {"type": "list", "elements": "str", "default": []},
             "lock": LOCK,
         },
         supports_check_mode=True,
@@ -103,7 +112,7 @@ def work(module: AnsibleModule, parameters: Mapping[str, Any]) -> None:
         if module.check_mode and command:
             # Nothing is changed, but room beside the releases is taken for a while.
             with only_change(parameters["lock"], "looking what a release would do"):
-                process = parameters["process"]
+                process = Process(parameters["process"], parameters["secrets"])
                 migration = check_migration(installation, archive, command, process)
         elif archive and not module.check_mode:
             installation.install(archive)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.installation import Installation
@@ -15,9 +16,45 @@ from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 # What a migration would do may be a script of SQL, of which this many lines are shown.
 LINES = 500
 
+# In check mode a new secret was not written, and systemd starts nothing without it.
+UNWRITTEN = "not written yet"
+
+
+@dataclass(frozen=True)
+class Process:
+    """How a process of the site is run.
+
+    Attributes:
+        lines: Lines of a unit (templates/transient.j2), in which ${...} stands for the release's
+            id and place, its virtual environment's place, and the directory of the credentials.
+        secrets: The names of its secrets.
+    """
+
+    lines: Sequence[str]
+    secrets: Sequence[str]
+
+    def properties(self, unit: str, release: Path, environment: Path, name: str) -> list[str]:
+        """Return the arguments by which systemd-run runs a unit as such a process.
+
+        Args:
+            unit: The unit's name, without a suffix.
+            release: Where the release is.
+            environment: Where its virtual environment is.
+            name: The release's id.
+        """
+        places = {
+            "id": name,
+            "release": release,
+            "venv": environment,
+            "credentials": f"/run/credentials/{unit}.service",
+        }
+        lines = [Template(line).substitute(places) for line in self.lines]
+        lines += [f"SetCredential={secret}:{UNWRITTEN}" for secret in self.secrets]
+        return [f"--property={line}" for line in lines]
+
 
 def check_migration(
-    installation: Installation, archive: Path | None, command: Sequence[str], process: str
+    installation: Installation, archive: Path | None, command: Sequence[str], process: Process
 ) -> str:
     """Return what the release prints about its migration; what is missing goes again afterwards.
 
@@ -25,7 +62,7 @@ def check_migration(
         installation: The release.
         archive: Holds what is missing of it on the host; none when all is there.
         command: The words of the app's command.
-        process: How a process of the site is run, as lines of a unit (templates/process.j2).
+        process: How a process of the site is run.
 
     Raises:
         HostError: The command failed, or could not be run.
@@ -43,7 +80,7 @@ def check_migration(
 
 
 def _output(
-    run: Run, release: Path, environment: Path, command: Sequence[str], process: str, name: str
+    run: Run, release: Path, environment: Path, command: Sequence[str], process: Process, name: str
 ) -> str:
     """Run a command as a process of the release, and return what it prints.
 
@@ -51,7 +88,7 @@ def _output(
     nobody's at the moment. To change nothing is what the command is for.
     """
     unit = f"migration-check-{os.getpid()}"
-    properties = transient(process, unit, release, environment)
+    properties = process.properties(unit, release, environment, name)
     systemd_run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
     code, out, error = run([*systemd_run, *properties, "--", "/usr/bin/env", *command])
     if code:
@@ -61,43 +98,3 @@ def _output(
             f"because `{' '.join(command)}` failed:\n{last}"
         )
     return str(printable_lines(str(out).strip(), LINES))
-
-
-def transient(process: str, unit: str, release: Path, environment: Path) -> list[str]:
-    """Return the arguments by which systemd-run runs a unit as a process of the site.
-
-    Args:
-        process: Lines of a unit, also empty ones and comments.
-        unit: The unit's name, without a suffix.
-        release: Where the release is.
-        environment: Where its virtual environment is.
-    """
-    lines = without_absent_secrets(
-        [line for line in process.splitlines() if line and not line.startswith("#")]
-    )
-    # As templates/release.j2 has it for a release that is installed.
-    lines += [
-        f"WorkingDirectory={release}/app",
-        f"Environment=PATH={environment}/bin:/usr/local/bin:/usr/bin:/bin",
-        f"Environment=PYTHONPATH={release}/app:{release}/runner",
-    ]
-    # systemd-run takes specifiers as they are.
-    credentials = f"/run/credentials/{unit}.service"
-    return [f"--property={line.replace('%d', credentials)}" for line in lines]
-
-
-def without_absent_secrets(lines: Sequence[str]) -> list[str]:
-    """Return lines of a unit without the credentials whose files are not on the host yet.
-
-    In check mode a new secret was not written, and systemd starts nothing without it.
-    """
-    credentials = (re.fullmatch(r"LoadCredential=([^:]+):(.+)", line) for line in lines)
-    absent = {found[1] for found in credentials if found and not Path(found[2]).exists()}
-    return [
-        line
-        for line in lines
-        if not any(
-            line.startswith(f"LoadCredential={name}:") or line.endswith(f"=%d/{name}")
-            for name in absent
-        )
-    ]
