@@ -93,6 +93,9 @@ MODELS: dict[str, dict[str, Any]] = {
             {**ADMIN, "unit": {"LimitNOFILE": 65536, "ReadWritePaths": ["-/srv/a", "-/srv/b"]}},
         ],
     },
+    "strict_pools": {
+        "aroundtheworld_pools": [{**PUBLIC, "rate": "10/s"}, {**ADMIN, "rate": "30/m"}]
+    },
     "closed_pools": {
         "aroundtheworld_pools": [
             {**PUBLIC, "open_in_maintenance": True, "replay": False},

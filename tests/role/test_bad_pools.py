@@ -168,6 +168,15 @@ ONE_PROBLEM = [
         )
         for more, patience in (({}, 300), ({"read_timeout": 31}, 31))
     ),
+    *(
+        case(
+            f"rate {value!r}",
+            pools(admin={"rate": value}),
+            f"pools[1].rate: {value!r} ",
+            "from 1 to 999999, as in '10/s' or '30/m', or leave it out for any number",
+        )
+        for value in ("0/s", "10", "10r/s", "-1/s", "10/h", "1.5/s", "10/s\n", "1000000/s")
+    ),
     case(
         "policy of real time",
         pools(admin={"cpu_scheduling": "fifo"}),

@@ -19,7 +19,7 @@ EVERYTHING = {
     "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     "aroundtheworld_pools": [
         {**PUBLIC, "max_in_flight": 7},
-        {**ADMIN, "max_in_flight": 9},
+        {**ADMIN, "max_in_flight": 9, "rate": "30/m", "burst": 3},
         {"name": "shop", "ports": [10005], "paths": ["/shop"], "command": "gunicorn shop"},
     ],
     "aroundtheworld_static": [
@@ -38,6 +38,10 @@ SERVER = {
         error_log /var/log/nginx/aroundtheworld.error.log;
     """,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
+    "a busy pool and a visitor's rate have pages of their own": """
+        error_page 599 =503 @busy; error_page 429 @too_many;
+        limit_conn_status 599; limit_conn_dry_run off; limit_req_status 429; limit_req_dry_run off;
+    """,
     # Requests.
     "a visitor who sends nothing is cut off after a minute": """
         client_header_timeout 60s; client_body_timeout 60s;
@@ -124,7 +128,9 @@ SERVER = {
 }
 
 
-def to_a_pool(pool, upstream, path, places=0, read_timeout=30, *, replay=True, closes=True):
+def to_a_pool(
+    pool, upstream, path, places=0, read_timeout=30, *, replay=True, closes=True, rate="", again=1
+):
     """Return the promises of a location whose requests a pool gets."""
     promises = {
         "the pool's workers get the path that nginx decided by": (
@@ -133,6 +139,9 @@ def to_a_pool(pool, upstream, path, places=0, read_timeout=30, *, replay=True, c
         "a request has its pool's time": f"proxy_read_timeout {read_timeout}s;",
         "a request that may have been begun goes to no second worker where that is not wanted": (
             f"proxy_next_upstream {'error timeout' if replay else 'off'};"
+        ),
+        "who sends too many learns when to try again": (
+            f"set $aroundtheworld_retry_after {again};"
         ),
     }
     if replay:
@@ -146,13 +155,10 @@ def to_a_pool(pool, upstream, path, places=0, read_timeout=30, *, replay=True, c
     if places:
         promises[
             "the pool gets as many requests as it takes, and any other gets a page at once"
-        ] = f"""
-            limit_conn aroundtheworld_{pool}_in_flight {places};
-            limit_conn_status 429; limit_conn_dry_run off;
-            error_page 429 =503 @{pool}_busy;
-        """
-        promises["a closed site shows its page here, too"] = (
-            "error_page 503 /.aroundtheworld/closed;"
+        ] = f"limit_conn aroundtheworld_{pool}_in_flight {places};"
+    if rate:
+        promises["an address sends as many requests as it may"] = (
+            f"limit_req zone=aroundtheworld_{pool}_rate {rate};"
         )
     return promises
 
@@ -162,9 +168,8 @@ def to_public(path):
 
 
 def to_admin(path):
-    return to_a_pool(
-        "admin", "aroundtheworld_admin_backends", path, 9, 300, replay=False, closes=False
-    )
+    settings = {"replay": False, "closes": False, "rate": "burst=3 nodelay", "again": 2}
+    return to_a_pool("admin", "aroundtheworld_admin_backends", path, 9, 300, **settings)
 
 
 def to_shop(path):
@@ -236,8 +241,16 @@ LOCATIONS = {
     ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
     ("/admin/files/",): files("/admin/files/", closes=False),
     ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
-    ("@public_busy",): BUSY,
-    ("@admin_busy",): BUSY,
+    ("@busy",): BUSY,
+    ("@too_many",): {
+        **INTERNAL,
+        "it says so": r'return 429 "Too many requests. Please try again in a moment.\n";',
+        "it is text": "default_type text/plain;",
+        "it has the time to try again": (
+            "add_header Retry-After $aroundtheworld_retry_after always;"
+        ),
+        "no cache keeps it": "add_header Cache-Control no-store always;",
+    },
 }
 
 ALL_WORKERS = "each worker is in, and stays in while it restarts"
@@ -286,6 +299,13 @@ MAPS = {
         "on a socket for both families, an IPv4 address is written as usual": r"""
             default $remote_addr;
             "~^::ffff:(?<aroundtheworld_ipv4>[0-9.]+)$" $aroundtheworld_ipv4;
+        """,
+    },
+    ("$binary_remote_addr", "$aroundtheworld_network"): {
+        "an address is one of IPv4, in whatever socket, or the first half of one of IPv6": r"""
+            default $binary_remote_addr;
+            "~(?s)^\x00{10}\xff{2}(?<aroundtheworld_mapped>.{4})$" $aroundtheworld_mapped;
+            "~(?s)^(?<aroundtheworld_first>.{8}).{8}$" $aroundtheworld_first;
         """,
     },
     ("$arg_v", "$aroundtheworld_version"): {
@@ -428,6 +448,11 @@ def test_a_pools_requests_are_counted_together_and_not_by_visitor(site):
     ]
 
 
+def test_an_address_has_a_rate_in_each_pool_for_itself(site):
+    zone = ["zone=aroundtheworld_admin_rate:10m", "rate=30r/m"]
+    assert site.all("limit_req_zone") == [["$aroundtheworld_network", *zone]]
+
+
 @pytest.fixture(scope="module")
 def log(site):
     ((name, escape, *parts),) = site.all("log_format")
@@ -448,7 +473,7 @@ def test_each_field_of_the_log_is_in_the_table(log):
 
 
 def test_there_is_nothing_else_outside_of_blocks(site):
-    assert {name for name, _ in site} == {"log_format", "limit_conn_zone"}
+    assert {name for name, _ in site} == {"log_format", "limit_conn_zone", "limit_req_zone"}
 
 
 NUMBERS_OF_NGINX = {

@@ -30,6 +30,8 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 assert not pool["replay"] or 0 < int(limit[0][0].rstrip("s")) < watchdog * 2 / 3
                 places = [[f"{name}_{pool['name']}_in_flight", str(pool["max_in_flight"])]]
                 assert block.all("limit_conn") == (places if pool["max_in_flight"] else [])
+                rates = [f"zone={name}_{pool['name']}_rate", "burst=20", "nodelay"]
+                assert block.all("limit_req") == ([rates] if pool["rate"] else [])
                 assert bool(block.all("if")) is not pool["open_in_maintenance"]
 
 
@@ -50,7 +52,7 @@ def test_workers_and_nginx_agree_on_the_address(address, stream):
 
 def test_the_page_of_a_busy_pool_does_not_end_the_words_that_it_is_in():
     _, _, server = site_of({})
-    ((status, page),) = server.location("@admin_busy").all("return")
+    ((status, page),) = server.location("@busy").all("return")
     assert status == "503"
     assert "This part of the site is busy" in page
     assert page.endswith("</html>")
@@ -104,7 +106,8 @@ def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
     _, site, _ = site_of(MODELS[model])
     names = [args[0] for kind in ("upstream", "log_format") for args in site.all(kind)]
     names += [args[1].lstrip("$") for args in site.all("map")]
-    names += [args[1].removeprefix("zone=") for args in site.all("limit_conn_zone")]
+    for kind in ("limit_conn_zone", "limit_req_zone"):
+        names += [args[1].removeprefix("zone=") for args in site.all(kind)]
     assert len(names) >= 4
     assert all(name.startswith(prefix) for name in names)
 

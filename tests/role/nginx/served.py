@@ -26,6 +26,7 @@ FIRST = """server {{
 """
 SPECIAL = {
     "/busy": (503, {"X-Own": "kept"}, "the app's own"),
+    "/limited": (429, {"Retry-After": "7"}, "the app's own 429"),
     "/nowhere": (404, {}, "the app's own 404"),
     "/moved": (302, {"Location": "http://app.example/x"}, ""),
     "/cookie": (200, {"Set-Cookie": "a=b; Path=/; Domain=app.example"}, ""),
@@ -46,7 +47,7 @@ class Worker(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
         self.gate = threading.Event()
         self.gate.set()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
         """Respond to what waits, and end."""
@@ -99,13 +100,26 @@ class Site:
         merges: str = "off",
         names: Iterable[str] = ("shop.example",),
         dual_stack: bool = False,
-        places: int = 8,
+        public: Mapping[str, Any] | None = None,
+        admin: Mapping[str, Any] | None = None,
     ) -> None:
-        """Start nginx below `root`, with directives of its http block, and the workers."""
+        """Start nginx below `root`, with directives of its http block, and the workers.
+
+        Args:
+            root: Where everything is.
+            http: Directives of nginx's http block.
+            neighbour: Another server of the site's port.
+            merges: Whether that server merges slashes.
+            names: The site's host names.
+            dual_stack: Whether the site shares the neighbour's socket for IPv4 and IPv6.
+            public: More settings of the pool that serves ``/``.
+            admin: More settings of the pool that serves ``/admin``.
+        """
         self.home = root / "home"
-        static = self.home / "assets" / "current" / "static"
-        static.mkdir(parents=True)
-        (static / "a.css").write_text("body {}")
+        for url in ("static", "admin/static"):
+            static = self.home / "assets" / "current" / url
+            static.mkdir(parents=True)
+            (static / "a.css").write_text("body {}")
         self.workers = {pool: Worker(pool) for pool in ("public", "admin")}
         ports = {pool: worker.server_address[1] for pool, worker in self.workers.items()}
         self.port = free_port()
@@ -114,16 +128,19 @@ class Site:
             "aroundtheworld_http_port": self.port,
             "aroundtheworld_server_names": list(names),
             "aroundtheworld_pools": [
-                {"name": "public", "ports": [ports["public"]], "paths": ["/"]},
+                {"name": "public", "ports": [ports["public"]], "paths": ["/"], **(public or {})},
                 {
                     "name": "admin",
                     "ports": [ports["admin"]],
                     "paths": ["/admin"],
                     "blocking": True,
-                    "max_in_flight": places,
+                    **(admin or {}),
                 },
             ],
-            "aroundtheworld_static": [{"url": "/static/", "directory": "x"}],
+            "aroundtheworld_static": [
+                {"url": "/static/", "directory": "x"},
+                {"url": "/admin/static/", "directory": "y"},
+            ],
         }
         text = render("site.conf.j2", variables_for(variables, dual_stack=dual_stack))
         self.host = Host(root, http=http)
@@ -167,11 +184,12 @@ class Site:
     def occupied(self, pool: str, path: str) -> Iterator[None]:
         """Have a worker of the pool hold a request for this path during the block."""
         worker = self.workers[pool]
+        before = len(worker.requests)
         worker.gate.clear()
         request = threading.Thread(target=self.fetch, args=(path,))
         request.start()
         try:
-            self.host.until(lambda: worker.requests)
+            self.host.until(lambda: len(worker.requests) > before)
             yield
         finally:
             worker.gate.set()

@@ -32,7 +32,7 @@ HOSTILE = """
 @pytest.fixture
 def hostile(make_site):
     neighbour = "server {{ listen {port}; server_name blog.example; }}"
-    return make_site(http=HOSTILE, neighbour=neighbour, places=1)
+    return make_site(http=HOSTILE, neighbour=neighbour, admin={"max_in_flight": 1})
 
 
 def test_an_apps_answers_reach_its_visitors_as_they_are(hostile):

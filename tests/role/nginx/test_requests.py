@@ -80,7 +80,7 @@ def test_a_closed_site_is_closed_for_such_a_path_and_the_admin_side_is_not(make_
 
 
 def test_such_a_path_takes_one_of_a_busy_pools_places(make_site):
-    site = make_site(places=1)
+    site = make_site(admin={"max_in_flight": 1})
     with site.occupied("admin", "//admin//slow"):
         status, headers, text = site.fetch("//admin//x")
     assert (status, headers["Retry-After"]) == (503, "5")

@@ -14,6 +14,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
+RATE = re.compile(r"[1-9]\d{0,5}/[sm]")
 HEALTH_STATUS = re.compile(r"[2-5](\d\d|xx)")
 
 
@@ -81,6 +82,15 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
         yield (
             f"{where}.watchdog: {pool['watchdog']} is not allowed in pool {name!r}, which has a "
             "command of its own; only the runner gives the signs of life, so leave it out."
+        )
+
+
+def visitor_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what is wrong with limits for a pool's visitors."""
+    if pool["rate"] and not RATE.fullmatch(pool["rate"]):
+        yield (
+            f"{where}.rate: {pool['rate']!r} is not allowed; give requests a second or a minute, "
+            "from 1 to 999999, as in '10/s' or '30/m', or leave it out for any number."
         )
 
 
@@ -199,6 +209,7 @@ def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterato
                     "memory, as in '50%', or 'infinity'."
                 )
         yield from directive_problems(pool["unit"], f"{where}.unit")
+        yield from visitor_problems(pool, where)
         yield from contradictions(pool, where)
     if "" not in paths:
         yield (

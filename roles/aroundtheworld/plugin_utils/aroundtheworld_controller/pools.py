@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,9 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pools with what units and nginx need of each.
 
     Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``,
-    `health`, how its processes prove themselves, and as a unit has them its own command, `exec`,
-    and its own `directives`.
+    `health`, how its processes prove themselves, `retry_after`, the seconds until an address may
+    send a further request, and as a unit has them its own command, `exec`, and its own
+    `directives`.
     """
     site, address = variables["aroundtheworld_site"], variables["aroundtheworld_listen_address"]
     host = bracketed(address)
@@ -43,6 +45,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 **pool,
                 "paths": paths,
                 "health": derive_health(variables, pool),
+                "retry_after": derive_retry_after(pool["rate"]),
                 "exec": unit_text(pool["command"]),
                 "directives": directive_lines(pool["unit"]),
                 "upstream": f"{site}{infix}_backends",
@@ -82,6 +85,12 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
         "scheme": "http",
         "statuses": pool["health_status"] or variables["aroundtheworld_health_status"],
     }
+
+
+def derive_retry_after(rate: str) -> int:
+    """Return in how many seconds a rate such as ``30/m`` allows a further request."""
+    number, _, unit = rate.partition("/")
+    return math.ceil({"s": 1, "m": 60}[unit] / int(number)) if rate else 1  # the host's own limit
 
 
 def derive_commands(variables: Mapping[str, Any]) -> dict[str, Any]:
