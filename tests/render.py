@@ -86,6 +86,9 @@ MODELS: dict[str, dict[str, Any]] = {
             {**ADMIN, "command": "gunicorn shop.admin:app", "health_path": "/admin/health?full=1"},
         ],
     },
+    "own_headers": {
+        "aroundtheworld_headers": {"X-Frame-Options": "", "X-Own": 'a "b"'},
+    },
     "own_directives": {
         "aroundtheworld_nginx_extra": "location = /robots.txt {\n    return 404;\n}\n",
         "aroundtheworld_pools": [

@@ -55,6 +55,40 @@ ONE_PROBLEM = [
         "aroundtheworld_static[0].url: '/.aroundtheworld/x/' ",
         "the role needs for itself",
     ),
+    *(
+        case(f"header {name!r}: {value!r}", {"aroundtheworld_headers": {name: value}}, *parts)
+        for name, value, *parts in (
+            (
+                "X Frame",
+                "a",
+                "aroundtheworld_headers: the name 'X Frame' ",
+                "digits and '-', as in",
+            ),
+            ("X-É", "a", "aroundtheworld_headers: the name 'X-É' ", "digits and '-', as in"),
+            ("X-A:", "a", "aroundtheworld_headers: the name 'X-A:' ", "digits and '-', as in"),
+            ("X-A\n", "a", "aroundtheworld_headers: the name 'X-A\\n' ", "digits and '-', as in"),
+            ("", "a", "aroundtheworld_headers: the name '' ", "digits and '-', as in"),
+            (1, "a", "aroundtheworld_headers: the name 1 ", "digits and '-', as in"),
+            ("content-type", "a", "the name 'content-type' ", "sets it for each response"),
+            ("Strict-Transport-Security", "a", "the site sets it where it has HTTPS"),
+            ("X-A", "a\nb", "aroundtheworld_headers.X-A: 'a\\nb' ", "'>-' makes one line"),
+            ("X-A", "a\n", "aroundtheworld_headers.X-A: 'a\\n' ", "'>-' makes one line"),
+            ("X-A", "ä", "aroundtheworld_headers.X-A: 'ä' ", "ASCII"),
+            ("X-A", " a", "aroundtheworld_headers.X-A: ' a' ", "without a space at an end"),
+            ("X-A", "a $host", "aroundtheworld_headers.X-A: 'a $host' ", "a variable where a '$'"),
+            ("X-A", "x" * 2001, "aroundtheworld_headers.X-A: 2001 characters", "at most 2000"),
+            ("X-A", True, "aroundtheworld_headers.X-A: a value of type bool ", "Put quotes"),
+            ("X-A", ["a"], "aroundtheworld_headers.X-A: a value of type list ", "must be a text"),
+            ("X-Frame-Option", "", "this is none", "did you mean X-Frame-Options?"),
+            ("Server-Timing", None, "this is none", "these are: X-Content-Type-Options, X-Frame"),
+        )
+    ),
+    case(
+        "header twice",
+        {"aroundtheworld_headers": {"X-Own": "a", "x-own": "b"}},
+        "aroundtheworld_headers: the name 'x-own' ",
+        "'X-Own' is the same header",
+    ),
     case(
         "no make_app",
         {"aroundtheworld_make_app": ""},

@@ -13,6 +13,7 @@ from tests.role_files import load_yaml
 HOME = "/var/lib/tornado/aroundtheworld"
 # A site that has every kind of block.
 EVERYTHING = {
+    "aroundtheworld_headers": {"Cross-Origin-Opener-Policy": "same-origin"},
     "aroundtheworld_metrics_port": 9145,
     "aroundtheworld_maintenance_retry_after": 90,
     "aroundtheworld_max_body_size": "3m",
@@ -28,6 +29,20 @@ EVERYTHING = {
     ],
 }
 
+# A response has each of them once, wherever it comes from.
+HEADERS = {
+    f"a response has the header {name}": (
+        f"add_header {name} $aroundtheworld_header_{number} always;"
+    )
+    for number, name in enumerate(
+        [
+            *("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Permissions-Policy"),
+            "Cross-Origin-Opener-Policy",
+        ],
+        1,
+    )
+}
+
 SERVER = {
     "it listens on all addresses of the host": "listen 80; listen [::]:80;",
     "it answers to the operator's names": "server_name shop.example www.shop.example;",
@@ -37,6 +52,7 @@ SERVER = {
         access_log /var/log/nginx/aroundtheworld.access.log aroundtheworld;
         error_log /var/log/nginx/aroundtheworld.error.log;
     """,
+    **HEADERS,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
     "a busy pool and a visitor's rate have pages of their own": """
         error_page 599 =503 @busy; error_page 429 @too_many;
@@ -106,7 +122,10 @@ SERVER = {
     """,
     "nginx keeps no response": "proxy_cache off; proxy_store off; proxy_force_ranges off;",
     "workers see the usual address as the client": "proxy_bind off; proxy_socket_keepalive off;",
-    "a worker's X-Accel headers hold": "proxy_ignore_headers Vary; proxy_hide_header X-Pad;",
+    "a worker's X-Accel headers hold": "proxy_ignore_headers Vary;",
+    "nothing says what a worker is made with": """
+        proxy_hide_header X-Powered-By; proxy_pass_header X-Pad;
+    """,
     "there is room for all these headers": """
         proxy_headers_hash_max_size 4096; proxy_headers_hash_bucket_size 128;
     """,
@@ -187,9 +206,8 @@ def files(url, *, closes=True):
         "a file is kept as long as its name fits its content": (
             "add_header Cache-Control $aroundtheworld_cache;"
         ),
-        "no browser guesses the type of a file": """
-            add_header X-Content-Type-Options nosniff; default_type application/octet-stream;
-        """,
+        "no browser guesses the type of a file": "default_type application/octet-stream;",
+        **HEADERS,
         "a file has the type of its extension": """
             include /etc/nginx/mime.types;
             types { application/manifest+json webmanifest; text/javascript mjs; }
@@ -210,6 +228,7 @@ BUSY = {
     "it is a page": 'default_type "text/html; charset=utf-8";',
     "it has the time to try again": "add_header Retry-After 5 always;",
     "no cache keeps it": "add_header Cache-Control no-store always;",
+    **HEADERS,
 }
 
 LOCATIONS = {
@@ -219,12 +238,14 @@ LOCATIONS = {
         "it is a page": 'default_type "text/html; charset=utf-8";',
         "it has the time to come back": "add_header Retry-After 90 always;",
         "no cache keeps it": "add_header Cache-Control no-store always;",
+        **HEADERS,
     },
     ("=", "/.aroundtheworld/nginx"): {
         "it has the id of the configuration that nginx runs": r'return 200 "@CONFIGURATION@\n";',
         "it is not a visit": "access_log off;",
         "it is text": "default_type text/plain;",
         "no cache keeps it": "add_header Cache-Control no-store always;",
+        **HEADERS,
     },
     ("~", "//"): {
         "a path has no // also where another site decides that for the address": (
@@ -250,6 +271,7 @@ LOCATIONS = {
             "add_header Retry-After $aroundtheworld_retry_after always;"
         ),
         "no cache keeps it": "add_header Cache-Control no-store always;",
+        **HEADERS,
     },
 }
 
@@ -283,10 +305,29 @@ UPSTREAMS = {
 }
 
 MAPS = {
+    **{
+        (f"$sent_http_{header}", f"$aroundtheworld_header_{number}"): {
+            "the app's own header wins": f"default ''; '' '{value}';"
+        }
+        for number, (header, value) in enumerate(
+            [
+                ("x_content_type_options", "nosniff"),
+                ("x_frame_options", "SAMEORIGIN"),
+                ("referrer_policy", "strict-origin-when-cross-origin"),
+                (
+                    "permissions_policy",
+                    "camera=(self), display-capture=(self), geolocation=(self), hid=(self), "
+                    "microphone=(self), midi=(self), serial=(self), usb=(self)",
+                ),
+                ("cross_origin_opener_policy", "same-origin"),
+            ],
+            1,
+        )
+    },
     ("$http_host", "$aroundtheworld_port"): {
         "the visitor's port, where there is one": """
             default "";
-            "~(?<aroundtheworld_digits>:[0-9]{1,5})$" $aroundtheworld_digits;
+            "~(:[0-9]{1,5})$" $1;
         """,
     },
     ("$http_upgrade", "$aroundtheworld_upgrade"): {
@@ -298,7 +339,7 @@ MAPS = {
     ("$remote_addr", "$aroundtheworld_client"): {
         "on a socket for both families, an IPv4 address is written as usual": r"""
             default $remote_addr;
-            "~^::ffff:(?<aroundtheworld_ipv4>[0-9.]+)$" $aroundtheworld_ipv4;
+            "~^::ffff:([0-9.]+)$" $1;
         """,
     },
     ("$binary_remote_addr", "$aroundtheworld_network"): {
@@ -311,7 +352,7 @@ MAPS = {
     ("$arg_v", "$aroundtheworld_version"): {
         "only a checksum finds a file by its content": """
             default none;
-            "~^(?<aroundtheworld_sha512>[0-9a-f]{128})$" $aroundtheworld_sha512;
+            "~^([0-9a-f]{128})$" $1;
         """,
     },
     ("$uri", "$aroundtheworld_cache"): {

@@ -112,6 +112,16 @@ def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
     assert all(name.startswith(prefix) for name in names)
 
 
+@every_model
+def test_a_location_with_a_header_of_its_own_has_the_sites_too(model):
+    """It inherits none; templates/nginx/headers.conf.j2 is there to be included."""
+    plan, _, server = site_of(MODELS[model])
+    names = [header["name"] for header in plan["headers"]]
+    for block in (server, *server.blocks("location").values()):
+        found = [args[0] for args in block.all("add_header")]
+        assert not found or [name for name in found if name in names] == names
+
+
 def test_text_given_on_the_command_line_renders_as_numbers_do():
     texts = {"aroundtheworld_http_port": "8080", "aroundtheworld_maintenance_retry_after": "90"}
     numbers = {name: int(value) for name, value in texts.items()}

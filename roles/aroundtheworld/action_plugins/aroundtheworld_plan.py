@@ -28,6 +28,7 @@ from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_al
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.fleet import Fleet
+from aroundtheworld_controller.headers import decided_headers
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.ownership import become_problem, with_site
@@ -127,6 +128,7 @@ class ActionModule(RoleAction):
                 "port": variables["aroundtheworld_metrics_port"],
             },
             "remove_default": variables["aroundtheworld_remove_default_site"],
+            "headers": decided_headers(variables),
             "packages": self.value("__aroundtheworld_packages", task_vars),
             "temporary": self._connection._shell.get_option("remote_tmp"),
             "lock": lock,

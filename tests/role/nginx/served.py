@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import threading
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -75,6 +76,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.gate.wait(10)
         status, headers, text = SPECIAL.get(self.path, (200, {}, json.dumps(request)))
+        path, _, query = self.path.partition("?")
+        if path == "/respond":  # with the status and the headers that the query has
+            headers = dict(urllib.parse.parse_qsl(query))
+            status, text = int(headers.pop("status")), ""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -102,6 +107,8 @@ class Site:
         dual_stack: bool = False,
         public: Mapping[str, Any] | None = None,
         admin: Mapping[str, Any] | None = None,
+        pools: Iterable[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> None:
         """Start nginx below `root`, with directives of its http block, and the workers.
 
@@ -114,6 +121,8 @@ class Site:
             dual_stack: Whether the site shares the neighbour's socket for IPv4 and IPv6.
             public: More settings of the pool that serves ``/``.
             admin: More settings of the pool that serves ``/admin``.
+            pools: More pools.
+            variables: More variables of the role.
         """
         self.home = root / "home"
         for url in ("static", "admin/static"):
@@ -123,7 +132,7 @@ class Site:
         self.workers = {pool: Worker(pool) for pool in ("public", "admin")}
         ports = {pool: worker.server_address[1] for pool, worker in self.workers.items()}
         self.port = free_port()
-        variables = {
+        complete = {
             "aroundtheworld_home": str(self.home),
             "aroundtheworld_http_port": self.port,
             "aroundtheworld_server_names": list(names),
@@ -136,13 +145,15 @@ class Site:
                     "blocking": True,
                     **(admin or {}),
                 },
+                *pools,
             ],
             "aroundtheworld_static": [
                 {"url": "/static/", "directory": "x"},
                 {"url": "/admin/static/", "directory": "y"},
             ],
+            **(variables or {}),
         }
-        text = render("site.conf.j2", variables_for(variables, dual_stack=dual_stack))
+        text = render("site.conf.j2", variables_for(complete, dual_stack=dual_stack))
         self.host = Host(root, http=http)
         blog = self.host.etc / "conf.d" / "blog.conf"
         blog.write_text(neighbour.format(port=self.port, merges=merges))

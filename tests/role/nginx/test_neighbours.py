@@ -198,7 +198,8 @@ def test_a_socket_for_both_families_is_shared(look):
 @pytest.mark.parametrize(
     ("text", "where", "expected"),
     [
-        ("deny 192.0.2.1; add_header X-A b;", "http", "add_header .*deny|deny .*add_header"),
+        ("deny 192.0.2.1; add_trailer X-A b;", "http", "add_trailer .*deny|deny .*add_trailer"),
+        ("add_header X-A b;", "http", "add_header .* does not reach .* set aroundtheworld_headers"),
         ("sub_filter a b;", "http", "sub_filter"),
         ("set_real_ip_from 0.0.0.0/0;", "http", "set_real_ip_from"),
         (
@@ -245,8 +246,14 @@ def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, 
     assert re.search(r"\.conf:\d+", warning)
 
 
+def test_a_header_that_the_site_decides_about_itself_is_not_missed(look, port):
+    look("add_header X-A b; add_header X-B c;")
+    intent = Intent("shop", port, NAMED, ipv6=False, headers=("x-a", "x-b"))
+    assert nothing(examine.examine(look.host.run, intent, look.host.etc, look.host.own))
+
+
 def test_warnings_are_a_few_lines_at_most(look):
-    many = "".join(f"add_header X-{number} a; deny 192.0.2.{number};\n" for number in range(50))
+    many = "".join(f"add_trailer X-{number} a; deny 192.0.2.{number};\n" for number in range(50))
     (warning,) = look(many)["warnings"]
     assert "and 94 more" in warning
 

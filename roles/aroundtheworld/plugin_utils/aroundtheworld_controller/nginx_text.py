@@ -48,3 +48,8 @@ def block_problem(text: str) -> str:
     if words:
         return "the last directive has no ';'"
     return "a '{' has no '}'" if depth else ""
+
+
+def quoted(text: str) -> str:
+    """Return a text without ``$`` as nginx takes it for one argument."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aroundtheworld_controller.headers import derive_headers
 from aroundtheworld_controller.pools import (
     derive_addresses,
     derive_claim,
@@ -64,6 +65,7 @@ def make_plan(
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),
         "static": derive_static(site.variables, site.pools),
+        "headers": derive_headers(site.variables),
         "release": release,
         "environment": environment,
         "claim": site.claim,

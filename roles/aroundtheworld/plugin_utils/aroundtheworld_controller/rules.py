@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from aroundtheworld_controller.commands import command_problem
+from aroundtheworld_controller.headers import header_problems
 from aroundtheworld_controller.nginx_text import block_problem
 from aroundtheworld_controller.pool_rules import (
     NAME,
@@ -265,6 +266,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
                 "not empty, or 'generate' to have one made on the host."
             )
+    yield from header_problems(variables["aroundtheworld_headers"])
     if problem := block_problem(variables["aroundtheworld_nginx_extra"]):
         yield (
             f"aroundtheworld_nginx_extra: {problem}; it must be whole directives for the site's "

@@ -35,7 +35,14 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
     table = Path("/proc/net/if_inet6")
     has_ipv6 = table.exists() and bool(table.read_text())
     http_port, names = parameters["http_port"], tuple(claim["server_names"])
-    intent = Intent(layout.name, http_port, names, has_ipv6, parameters["remove_default"])
+    intent = Intent(
+        layout.name,
+        http_port,
+        names,
+        has_ipv6,
+        parameters["remove_default"],
+        tuple(parameters["headers"]),
+    )
     nginx = examine(run, intent)
     needed = parameters["packages"]
     packages = installed(needed, run)

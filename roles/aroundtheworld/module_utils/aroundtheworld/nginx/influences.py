@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Neighbourhood
+from ansible.module_utils.aroundtheworld.nginx.syntax import Directive
 
 # What the role leaves to the host: who may visit it, and what no server block can undo.
 OF_HTTP = (
     "allow", "deny", "auth_basic", "auth_request", "limit_req", "limit_conn", "set_real_ip_from",
-    "add_header", "add_trailer", "sub_filter", "add_before_body", "add_after_body",
-    "proxy_method", "proxy_set_body", "proxy_pass_header",
+    "add_trailer", "sub_filter", "add_before_body", "add_after_body",
+    "proxy_method", "proxy_set_body",
 )  # fmt: skip
 
 # What the first server of an address decides about requests whose host name is not known yet:
@@ -42,15 +43,28 @@ def warnings(neighbourhood: Neighbourhood) -> Iterator[str]:
 
 
 def _http(neighbourhood: Neighbourhood) -> Iterator[str]:
-    foreign = [
+    http = neighbourhood.neighbours.http
+    headers = [
         directive
-        for directive in neighbourhood.neighbours.http
-        if directive.name in OF_HTTP and directive.args != ("off",)
+        for directive in http
+        if directive.name == "add_header"
+        and directive.args[0].lower() not in neighbourhood.intent.headers
+    ]
+    if headers:
+        yield (
+            f"nginx: {_listed(headers)} of its http block does not reach this site's visitors, "
+            "because the site has headers of its own; set aroundtheworld_headers instead."
+        )
+    foreign = [
+        directive for directive in http if directive.name in OF_HTTP and directive.args != ("off",)
     ]
     if foreign:
-        places = ", ".join(f"{directive.name} ({directive.where})" for directive in foreign[:6])
-        more = f" and {len(foreign) - 6} more" if len(foreign) > 6 else ""
-        yield f"nginx: these lines of its http block affect this site too: {places}{more}."
+        yield f"nginx: these lines of its http block affect this site too: {_listed(foreign)}."
+
+
+def _listed(directives: list[Directive]) -> str:
+    places = ", ".join(f"{directive.name} ({directive.where})" for directive in directives[:6])
+    return places + (f" and {len(directives) - 6} more" if len(directives) > 6 else "")
 
 
 def _too_little(neighbourhood: Neighbourhood) -> Iterator[str]:

@@ -31,6 +31,7 @@ class Intent:
     names: tuple[str, ...]
     ipv6: bool
     remove_default: bool = True
+    headers: tuple[str, ...] = ()  # in lower case, what it decides about itself
 
     @property
     def every_name(self) -> bool:

@@ -1,0 +1,145 @@
+"""The headers of the site's own are on every response, each once, and the app's own win."""
+
+import urllib.parse
+
+import pytest
+
+from aroundtheworld_controller.headers import DEFAULTS
+from tests.render import render, variables_for
+from tests.role.nginx.process import Host, free_port, needs_nginx, placed
+from tests.role.nginx.served import Site
+
+pytestmark = needs_nginx
+
+# What an http block may say about headers to all of its servers.
+HOSTILE = """
+    add_header X-Frame-Options ALLOW always; add_header X-Evil 1 always;
+    proxy_pass_header Server; proxy_pass_header X-Powered-By; server_tokens on;
+"""
+OWN = {"Cross-Origin-Opener-Policy": "same-origin", "X-Quoted": '"a\\b" c; d'}
+EXPECTED = DEFAULTS | OWN
+
+
+def gone():
+    """Return a pool without a worker, whose visitors may come twice."""
+    return {"name": "gone", "ports": [free_port()], "paths": ["/gone"], "rate": "1/m", "burst": 1}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    site = Site(
+        tmp_path_factory.mktemp("site"),
+        http=HOSTILE,
+        admin={"max_in_flight": 1},
+        pools=[gone()],
+        variables={"aroundtheworld_headers": OWN, "aroundtheworld_max_body_size": "1k"},
+    )
+    yield site
+    site.stop()
+
+
+def respond(status, headers=()):
+    return "/respond?" + urllib.parse.urlencode([("status", status), *dict(headers).items()])
+
+
+def found(headers, names=EXPECTED):
+    return {name: headers.get_all(name) for name in names}
+
+
+def once(expected):
+    return {name: [value] for name, value in expected.items()}
+
+
+def fetch_static(site, **headers):
+    return site.fetch("/static/a.css", headers=headers.items())
+
+
+def fetch_unchanged(site):
+    return site.fetch("/static/a.css", headers=[("If-None-Match", fetch_static(site)[1]["ETag"])])
+
+
+def fetch_too_often(site):
+    return [site.fetch("/gone") for _ in range(3)][-1]
+
+
+def fetch_busy(site):
+    with site.occupied("admin", "/admin/slow"):
+        return site.fetch("/admin/x")
+
+
+def fetch_closed(site, path="/x"):
+    page = site.home / "maintenance.html"
+    page.write_text("closed")
+    try:
+        return site.fetch(path)
+    finally:
+        page.unlink()
+
+
+RESPONSES = {
+    "a file": (200, fetch_static),
+    "a part of a file": (206, lambda site: fetch_static(site, Range="bytes=0-1")),
+    "a file that the visitor has": (304, fetch_unchanged),
+    "a method that files do not have": (405, lambda site: site.fetch("/static/a.css", "POST")),
+    "the site's own path": (200, lambda site: site.fetch("/.aroundtheworld/nginx")),
+    "a path that nobody gets from outside": (
+        404,
+        lambda site: site.fetch("/.aroundtheworld/closed"),
+    ),
+    "a path of slashes": (400, lambda site: site.fetch("//a" * 13)),
+    "a body that is too long": (413, lambda site: site.fetch("/", "POST", body="x" * 2000)),
+    "no worker": (502, lambda site: site.fetch("/gone")),
+    "a visitor who comes too often": (429, fetch_too_often),
+    "a busy pool": (503, fetch_busy),
+    "a closed site": (503, fetch_closed),
+    "a file of a closed site": (503, lambda site: fetch_closed(site, "/static/a.css")),
+} | {
+    f"the app's {status}": (status, lambda site, status=status: site.fetch(respond(status)))
+    for status in (200, 206, 301, 302, 304, 400, 401, 403, 404, 413, 429, 500, 502, 503)
+}
+
+
+@pytest.mark.parametrize("which", RESPONSES)
+def test_every_response_has_each_header_once(site, which):
+    expected, fetch = RESPONSES[which]
+    status, headers, _ = fetch(site)
+    assert status == expected
+    assert found(headers) == once(EXPECTED)
+    assert headers.get_all("Server") == ["nginx"]
+    assert headers["X-Evil"] is None
+
+
+@pytest.mark.parametrize("status", [200, 301, 304, 404, 429, 500, 503])
+def test_the_apps_own_header_wins(site, status):
+    own = {name: f"the app's own {name}" for name in EXPECTED}
+    spelled = {name.lower(): value for name, value in own.items()}
+    assert found(site.fetch(respond(status, spelled))[1]) == once(own)
+    # Of several, those that the app does not send are there.
+    first, *rest = EXPECTED
+    headers = site.fetch(respond(status, {first: "its own"}))[1]
+    assert found(headers) == once(EXPECTED | {first: "its own"})
+    assert rest
+
+
+def test_nothing_says_what_a_worker_is_made_with(site):
+    headers = site.fetch(respond(200, {"X-Powered-By": "Python/3.11"}))[1]
+    assert (headers.get_all("Server"), headers["X-Powered-By"]) == (["nginx"], None)
+
+
+def test_a_site_without_any_header_does_not_get_those_of_the_http_block(make_site):
+    nothing = dict.fromkeys(DEFAULTS, "")
+    site = make_site(http=HOSTILE, pools=[gone()], variables={"aroundtheworld_headers": nothing})
+    for path in ("/", "/static/a.css", "/gone"):
+        headers = site.fetch(path)[1]
+        assert found(headers, [*DEFAULTS, "X-Evil"]) == dict.fromkeys([*DEFAULTS, "X-Evil"])
+
+
+def test_nginx_takes_the_variables_of_a_site_with_the_longest_name(tmp_path):
+    text = render(
+        "site.conf.j2",
+        variables_for({"aroundtheworld_site": "s" * 31, "aroundtheworld_http_port": free_port()}),
+    )
+    host = Host(tmp_path)
+    (host.etc / "conf.d" / "shop.conf").write_text(placed(text, tmp_path))
+    code, _, error = host.nginx("-t", "-q")
+    assert code == 0, error
