@@ -177,6 +177,15 @@ ONE_PROBLEM = [
         )
         for value in ("0/s", "10", "10r/s", "-1/s", "10/h", "1.5/s", "10/s\n", "1000000/s")
     ),
+    *(
+        case(
+            f"max_body_size {value!r}",
+            pools(admin={"max_body_size": value}),
+            f"pools[1].max_body_size: {value!r} ",
+            "a number with k, m or g behind it, as in '16m'",
+        )
+        for value in ("lots", "-1", "1t", "1 m", "1.5m", "1m\n")
+    ),
     case(
         "policy of real time",
         pools(admin={"cpu_scheduling": "fifo"}),

@@ -16,10 +16,11 @@ EVERYTHING = {
     "aroundtheworld_headers": {"Cross-Origin-Opener-Policy": "same-origin"},
     "aroundtheworld_metrics_port": 9145,
     "aroundtheworld_maintenance_retry_after": 90,
+    "aroundtheworld_header_timeout": 20,
     "aroundtheworld_max_body_size": "3m",
     "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     "aroundtheworld_pools": [
-        {**PUBLIC, "max_in_flight": 7},
+        {**PUBLIC, "max_in_flight": 7, "max_body_size": "1g", "client_timeout": 5},
         {**ADMIN, "max_in_flight": 9, "rate": "30/m", "burst": 3},
         {"name": "shop", "ports": [10005], "paths": ["/shop"], "command": "gunicorn shop"},
     ],
@@ -59,8 +60,8 @@ SERVER = {
         limit_conn_status 599; limit_conn_dry_run off; limit_req_status 429; limit_req_dry_run off;
     """,
     # Requests.
-    "a visitor who sends nothing is cut off after a minute": """
-        client_header_timeout 60s; client_body_timeout 60s;
+    "a visitor who does not send a whole request is cut off": """
+        client_header_timeout 20s; client_body_timeout 60s;
     """,
     "cookies of 8 kB get through": """
         client_header_buffer_size 1k; large_client_header_buffers 4 8k;
@@ -147,11 +148,23 @@ SERVER = {
 }
 
 
+# What holds for the visitors of a pool, whether a worker or a file answers them.
+VISITORS = {
+    "public": {
+        "a body is as large as the pool allows": "client_max_body_size 1g;",
+        "a visitor may pause for so long": "client_body_timeout 5s; send_timeout 5s;",
+    },
+    "admin": {"a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;"},
+    "shop": {"a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;"},
+}
+
+
 def to_a_pool(
     pool, upstream, path, places=0, read_timeout=30, *, replay=True, closes=True, rate="", again=1
 ):
     """Return the promises of a location whose requests a pool gets."""
     promises = {
+        **VISITORS[pool],
         "the pool's workers get the path that nginx decided by": (
             f"proxy_pass http://{upstream}{path};"
         ),
@@ -195,8 +208,9 @@ def to_shop(path):
     return to_a_pool("shop", "aroundtheworld_shop_backends", path)
 
 
-def files(url, *, closes=True):
+def files(pool, *, closes=True):
     promises = {
+        **VISITORS[pool],
         "the file of this content, of any release, then the current release's, then one of any "
         "release that has the name, then the app's response": f"""
             root {HOME}/assets;
@@ -251,6 +265,7 @@ LOCATIONS = {
         "a path has no // also where another site decides that for the address": (
             r'rewrite "(?s)^(.*?)/{2,}(.*)$" $1/$2;' * 12
         ),
+        "no body is too large before its pool is known": "client_max_body_size 0;",
         "a path with more of them is refused": "if ($uri ~ //) { return 400; }",
     },
     ("/",): to_public("/"),
@@ -258,9 +273,9 @@ LOCATIONS = {
     ("/admin/",): to_admin("/admin/"),
     ("=", "/shop"): to_shop("/shop"),
     ("/shop/",): to_shop("/shop/"),
-    ("/static/",): files("/static/"),
+    ("/static/",): files("public"),
     ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
-    ("/admin/files/",): files("/admin/files/", closes=False),
+    ("/admin/files/",): files("admin", closes=False),
     ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
     ("@busy",): BUSY,
     ("@too_many",): {

@@ -174,6 +174,8 @@ class Site:
         headers: Iterable[tuple[str, str]] = (),
         body: str | None = None,
         address: str = "127.0.0.1",
+        *,
+        length: bool = True,
     ) -> tuple[int, Message, str]:
         """Return status, headers and body of the response; the path goes as it is."""
         connection = http.client.HTTPConnection(address, self.port, timeout=20)
@@ -181,7 +183,7 @@ class Site:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             # The host name last, so that the first server of the address decides what it can.
             pairs = [*headers, ("Host", "shop.example")]
-            if body is not None:
+            if body is not None and length:
                 pairs.append(("Content-Length", str(len(body))))
             for name, value in pairs:
                 connection.putheader(name, value)

@@ -1,5 +1,8 @@
 """Who may ask for what, how often, and what everybody else is answered, by a real nginx."""
 
+import itertools
+import socket
+
 import pytest
 
 from tests.role.nginx.process import needs_nginx
@@ -11,6 +14,8 @@ pytestmark = needs_nginx
 FROM_ANYWHERE = """
     set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;
 """
+# So that the site is the first server of its address.
+BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +24,17 @@ def site(tmp_path_factory):
     site = Site(
         tmp_path_factory.mktemp("access"),
         http=FROM_ANYWHERE,
-        public={"rate": "1/m", "burst": 1},
-        admin={"max_in_flight": 1, "rate": "2/m", "burst": 1},
+        neighbour=BEHIND,
+        names=("_",),
+        public={"rate": "1/m", "burst": 1, "max_body_size": "1k", "client_timeout": 1},
+        admin={"rate": "2/m", "burst": 1, "max_body_size": "9k"},
+        variables={"aroundtheworld_header_timeout": 1, "aroundtheworld_max_body_size": "2k"},
     )
     yield site
     site.stop()
+
+
+NUMBERS = itertools.count(1)
 
 
 def answer(site, address, path="/", **more):
@@ -63,8 +74,6 @@ def test_too_many_requests_are_neither_a_closed_site_nor_a_busy_pool(site):
         assert (status, headers["Retry-After"]) == (429, retry_after)
         assert headers["Cache-Control"] == "no-store"
         assert "Too many requests" in text
-    with site.occupied("admin", "/admin/slow"):
-        assert statuses(site, "198.51.100.3", path="/admin") == [503]
 
 
 def test_a_file_counts_only_where_a_worker_answers_for_it(site):
@@ -79,15 +88,48 @@ def test_a_workers_own_429_gets_through(site):
     assert (status, headers["Retry-After"], text) == (429, "7", "the app's own 429")
 
 
-def test_limits_of_the_host_are_not_painted_as_a_closed_site(make_site):
-    http = """
-        limit_req_zone $server_port zone=host:64k rate=1r/m; limit_req zone=host burst=1 nodelay;
-        limit_conn_zone $server_name zone=places:64k; limit_conn places 1;
-        limit_req_dry_run on; limit_req_status 418;
-    """
-    site = make_site(http=http)
-    with site.occupied("public", "/slow"):
-        status, headers, text = site.fetch("/")
-        assert (status, headers["Retry-After"], "busy" in text) == (503, "5", True)
-    status, headers, text = site.fetch("/")
-    assert (status, headers["Retry-After"]) == (429, "1")
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/admin/x", 200), ("//admin/x", 200), ("/admin/static/none", 200), ("/x", 413)],
+)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_as_large_as_its_pool_allows(site, path, status, chunked):
+    headers = [("X-Forwarded-For", f"203.0.113.{next(NUMBERS)}"), ("Content-Type", "text/plain")]
+    body = "x" * (9 * 1024 if status == 200 else 1025)
+    if chunked:
+        headers.append(("Transfer-Encoding", "chunked"))
+        body = f"{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+    count = len(site.workers["public"].requests)
+    assert site.fetch(path, "POST", headers=headers, body=body, length=not chunked)[0] == status
+    assert len(site.workers["public"].requests) == count
+
+
+def test_a_client_that_pauses_is_cut_off(site):
+    """Also one that never sends a whole header."""
+    head = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 9\r\n\r\nx"
+    clients = [socket.create_connection(("127.0.0.1", site.port), 20) for _ in range(2)]
+    for client, sent in zip(clients, (head, head[:30]), strict=True):
+        client.sendall(sent)
+    for client in clients:
+        with client:
+            assert client.recv(9) == b""
+
+
+# Limits of the host that hold for all of its sites.
+HOST = """
+    limit_req_zone $server_port zone=host:64k rate=1r/m; limit_req zone=host burst=1 nodelay;
+    limit_conn_zone $server_name zone=places:64k; limit_conn places 1;
+    limit_req_dry_run on; limit_req_status 418;
+"""
+
+
+def test_a_busy_pool_and_a_rate_are_two_things_also_by_limits_of_the_host(make_site):
+    site = make_site(http=HOST, admin={"max_in_flight": 1, "rate": "2/m", "burst": 1})
+    for pool, path, retry_after in (("public", "/", "1"), ("admin", "/admin/", "30")):
+        with site.occupied(pool, f"{path}slow"):
+            status, headers, text = site.fetch(path)
+            assert (status, headers["Retry-After"], "busy" in text) == (503, "5", True)
+        # nginx counts a request a little longer than its client sees.
+        site.host.until(lambda path=path: site.fetch(path)[0] == 429)
+        status, headers, text = site.fetch(path)
+        assert (status, headers["Retry-After"]) == (429, retry_after)

@@ -59,7 +59,10 @@ def test_a_path_with_slashes_without_end_is_refused_and_reaches_nobody(make_site
 
 def test_what_is_sent_arrives_whole(make_site):
     body = "0123456789" * 5000
-    request = make_site().received("//admin/x", "POST", body=body)
+    site = make_site(
+        admin={"max_body_size": "1m"}, variables={"aroundtheworld_max_body_size": "1k"}
+    )
+    request = site.received("//admin/x", "POST", body=body)
     assert (request["pool"], request["method"], request["body"]) == ("admin", "POST", body)
 
 

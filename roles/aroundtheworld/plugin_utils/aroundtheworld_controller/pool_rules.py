@@ -14,6 +14,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/?=&-]*")
+SIZE = re.compile(r"(0|[1-9]\d*)[kmgKMG]?")
 RATE = re.compile(r"[1-9]\d{0,5}/[sm]")
 HEALTH_STATUS = re.compile(r"[2-5](\d\d|xx)")
 
@@ -85,6 +86,15 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
         )
 
 
+def size_problems(size: str, name: str) -> Iterator[str]:
+    """Yield a problem unless `size` is one as nginx takes it."""
+    if not SIZE.fullmatch(size):
+        yield (
+            f"{name}: {size!r} is not allowed; give a number of bytes, or a number with k, m or g "
+            "behind it, as in '16m'."
+        )
+
+
 def visitor_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield what is wrong with limits for a pool's visitors."""
     if pool["rate"] and not RATE.fullmatch(pool["rate"]):
@@ -92,6 +102,8 @@ def visitor_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
             f"{where}.rate: {pool['rate']!r} is not allowed; give requests a second or a minute, "
             "from 1 to 999999, as in '10/s' or '30/m', or leave it out for any number."
         )
+    if pool["max_body_size"]:
+        yield from size_problems(pool["max_body_size"], f"{where}.max_body_size")
 
 
 def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:

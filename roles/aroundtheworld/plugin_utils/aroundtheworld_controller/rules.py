@@ -21,6 +21,7 @@ from aroundtheworld_controller.pool_rules import (
     path_problems,
     pool_problems,
     port_problems,
+    size_problems,
 )
 from aroundtheworld_controller.pools import pool_with_defaults
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
@@ -223,11 +224,9 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
                 "every name."
             )
-    if not re.fullmatch(r"(0|[1-9]\d*)[kmg]?", variables["aroundtheworld_max_body_size"], re.I):
-        yield (
-            f"aroundtheworld_max_body_size: {variables['aroundtheworld_max_body_size']!r} is not "
-            "allowed; give a number of bytes, or a number with k, m or g behind it, as in '16m'."
-        )
+    yield from size_problems(
+        variables["aroundtheworld_max_body_size"], "aroundtheworld_max_body_size"
+    )
     for key in (
         "aroundtheworld_maintenance_retry_after",
         "aroundtheworld_block_warn",
@@ -235,7 +234,11 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     ):
         if not 0 <= variables[key] < float("inf"):
             yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 0."
-    for key in ("aroundtheworld_migrate_timeout", "aroundtheworld_import_timeout"):
+    for key in (
+        "aroundtheworld_migrate_timeout",
+        "aroundtheworld_import_timeout",
+        "aroundtheworld_header_timeout",
+    ):
         if variables[key] < 1:
             yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 1."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
