@@ -85,11 +85,11 @@ def test_how_a_worker_crashes_is_said_with_its_last_line(crashes, last, expected
 
 
 def worker(port=10001, active="active", crashes=None, answer=READY, about=""):
-    known = {"unit": f"shop@{port}.service", "port": port, "active": active, "crashes": crashes}
-    return {**known, **answer.to_json(), "about": about}
+    return status.ObservedWorker(f"shop@{port}.service", port, active, crashes, answer, about)
 
 
 RELEASE = READY.release
+CRASHES = Crashes(2, None, "")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ RELEASE = READY.release
     [
         ([worker(), worker(10004, answer=COMMAND)], RELEASE, []),
         ([], "", ["no release is deployed"]),
-        ([worker(crashes={"times": 2}, about="crashed")], RELEASE, ["shop@10001 crashed"]),
+        ([worker(crashes=CRASHES, about="crashed")], RELEASE, ["shop@10001 crashed"]),
         ([worker(active="inactive", answer=SILENT)], RELEASE, ["shop@10001 is inactive"]),
         ([worker(answer=SILENT, about="is silent")], RELEASE, ["shop@10001 is silent"]),
         ([worker()], "ba98", [f"shop@10001 runs release {RELEASE}, not ba98"]),
@@ -111,7 +111,7 @@ def test_a_site_is_well_only_when_every_worker_serves_the_release(workers, relea
 def test_workers_that_a_run_is_replacing_are_no_problem_but_crashes_are():
     replaced = [worker(active="inactive", answer=SILENT), worker(answer=SILENT)]
     assert not list(status.worker_problems(replaced, RELEASE, rollout=True))
-    crashing = [worker(crashes={"times": 2}, about="crashed")]
+    crashing = [worker(crashes=CRASHES, about="crashed")]
     assert list(status.worker_problems(crashing, RELEASE, rollout=True)) == ["shop@10001 crashed"]
 
 
@@ -133,8 +133,8 @@ def test_a_worker_that_should_be_there_and_is_not_is_listed(tmp_path):
     claim = dict.fromkeys(KEYS, "")
     claim["sockets"] = [{**socket, "port": 10001}, {**socket, "port": 10002}]
     layout.claim.write_text(json.dumps(claim))
-    workers = status.worker_statuses(FakeSystemd(), layout, {"shop@10001.service"})
-    assert [(worker["port"], worker["active"]) for worker in workers] == [
+    workers = status.observe_workers(FakeSystemd(), layout, {"shop@10001.service"})
+    assert [(worker.port, worker.active) for worker in workers] == [
         (10001, "active"),
         (10002, "inactive"),
     ]
@@ -157,8 +157,8 @@ class CrashingSystemd:
             "RestartUSec": "1min",
             "StateChangeTimestampMonotonic": str(int(time.monotonic() * 1e6)),
         }
-        asked = {name: properties.get(name, "") for name in ("ActiveState", *more)}
-        return dict.fromkeys(units, asked)
+        shown = {name: properties.get(name, "") for name in ("ActiveState", *more)}
+        return dict.fromkeys(units, shown)
 
 
 def test_a_worker_that_crashes_is_found_and_its_own_journal_is_read(tmp_path, monkeypatch):
@@ -170,10 +170,14 @@ def test_a_worker_that_crashes_is_found_and_its_own_journal_is_read(tmp_path, mo
 
     monkeypatch.setattr(status, "journal_lines", journal_lines)
     layout = SiteLayout(tmp_path / "home", "shop", tmp_path)
-    (worker,) = status.worker_statuses(CrashingSystemd(), layout, {"shop@10001.service"})
-    assert (worker["crashes"]["times"], worker["crashes"]["cause"]) == (7, "status 1")
-    assert worker["crashes"]["next_start"] == pytest.approx(60, abs=30)
-    assert worker["about"].endswith(" s: no database")
+    (worker,) = status.observe_workers(CrashingSystemd(), layout, {"shop@10001.service"})
+    assert (worker.crashes.times, worker.crashes.cause) == (7, "status 1")
+    assert worker.crashes.next_start == pytest.approx(60, abs=30)
+    assert worker.about.endswith(" s: no database")
+    described = worker.to_json()
+    assert described["crashes"] == worker.crashes._asdict()
+    assert (described["unit"], described["port"]) == ("shop@10001.service", 10001)
+    assert (described["active"], described["state"]) == ("activating", "")
     assert read == [(["_SYSTEMD_UNIT=shop@10001.service"], 1)]
 
 

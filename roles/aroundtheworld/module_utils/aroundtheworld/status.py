@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
     """
     # An operator may have units with names like the site's.
     own = Running(systemd, layout.name, sorted(belongings.files(layout.name))).names
-    workers = worker_statuses(systemd, layout, own)
+    workers = observe_workers(systemd, layout, own)
     release = layout.current_release()
     log = read_log(layout.home)[-changes:]
     entries = [{**entry, "cause": printable(entry["cause"])} for entry in log]
@@ -54,17 +55,44 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
     return {
         "release": release,
         "closed": layout.maintenance.exists(),
-        "workers": workers,
+        "workers": [worker.to_json() for worker in workers],
         "not_enforced": unenforced_limits(systemd, layout, own),
-        "directives": own_directives(layout, [worker["unit"] for worker in workers]),
+        "directives": own_directives(layout, [worker.unit for worker in workers]),
         "locks": status_lines(layout.name),
         "changes": entries,
         "problems": problems,
     }
 
 
-def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list[dict[str, Any]]:
-    """Return the status of each worker: of those that are in memory, and of those that should be.
+@dataclass(frozen=True)
+class ObservedWorker:
+    """A worker as systemd and the worker itself see it.
+
+    Attributes:
+        unit: The name of its service.
+        port: Where it serves.
+        active: The state of its service, such as ``active``.
+        crashes: How it crashes, if it does.
+        status: What it answers.
+        about: What else there is to say of it.
+    """
+
+    unit: str
+    port: int
+    active: str
+    crashes: Crashes | None
+    status: WorkerStatus
+    about: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it."""
+        crashes = self.crashes and self.crashes._asdict()
+        known = {"unit": self.unit, "port": self.port, "active": self.active, "crashes": crashes}
+        return {**known, **self.status.to_json(), "about": self.about}
+
+
+def observe_workers(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list[ObservedWorker]:
+    """Return the workers of a site: those that are in memory, and those that should be.
 
     Args:
         systemd: How to ask systemd.
@@ -78,15 +106,11 @@ def worker_statuses(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list
     answers = read_statuses({unit: layout.private(unit, "control") for unit in states})
     workers = []
     for unit, status in answers.items():
-        crashes = crashing(states[unit])
-        worker = {
-            "unit": unit,
-            "port": int(unit.removesuffix(".service").rpartition("@")[2]),
-            "active": states[unit]["ActiveState"],
-            "crashes": crashes and crashes._asdict(),
-        }
-        workers.append({**worker, **status.to_json(), "about": about(unit, status, crashes)})
-    return sorted(workers, key=lambda worker: worker["port"])
+        port = int(unit.removesuffix(".service").rpartition("@")[2])
+        crashes, active = crashing(states[unit]), states[unit]["ActiveState"]
+        more = about(unit, status, crashes)
+        workers.append(ObservedWorker(unit, port, active, crashes, status, more))
+    return sorted(workers, key=lambda worker: worker.port)
 
 
 def about(unit: str, status: WorkerStatus, crashes: Crashes | None) -> str:
@@ -112,32 +136,31 @@ def crash_text(crashes: Crashes, last_line: str) -> str:
 
 
 def worker_problems(
-    workers: Sequence[Mapping[str, Any]], release: str, *, rollout: bool
+    workers: Sequence[ObservedWorker], release: str, *, rollout: bool
 ) -> Iterator[str]:
     """Yield what is wrong with the workers of a site.
 
     Args:
-        workers: As `worker_statuses` returns them.
+        workers: As `observe_workers` returns them.
         release: The current release.
         rollout: Whether a run is under way, in which workers are replaced.
     """
     if not release:
         yield "no release is deployed"
     for worker in workers:
-        name = worker["unit"].removesuffix(".service")
-        silent = not (worker["state"] or worker["release"])
-        if worker["crashes"]:
-            yield f"{name} {worker['about']}"
+        name, status = worker.unit.removesuffix(".service"), worker.status
+        if worker.crashes:
+            yield f"{name} {worker.about}"
         elif rollout:
             continue
-        elif worker["active"] != "active":
-            yield f"{name} is {worker['active']}"
-        elif silent:
-            yield f"{name} {worker['about']}"
-        elif worker["release"] != release:
-            yield f"{name} runs release {worker['release']}, not {release}"
-        elif worker["state"] not in ("ready", ""):
-            yield f"{name} is {worker['state']}"
+        elif worker.active != "active":
+            yield f"{name} is {worker.active}"
+        elif status.silent:
+            yield f"{name} {worker.about}"
+        elif status.release != release:
+            yield f"{name} runs release {status.release}, not {release}"
+        elif status.state not in ("ready", ""):
+            yield f"{name} is {status.state}"
 
 
 def own_directives(layout: SystemLayout, units: Sequence[str]) -> dict[str, list[str]]:

@@ -56,7 +56,7 @@ class Change:
 
 
 class Rollout:
-    """Carries a plan out, step by step."""
+    """Carries a plan out, step by step, and logs it."""
 
     def __init__(
         self,
@@ -78,6 +78,32 @@ class Rollout:
         self._enabled: list[str] = []
 
     def run(self) -> None:
+        """Carry out the plan, log it, and remove releases that are not needed any more.
+
+        Raises:
+            HostError: It failed, and was reverted.
+        """
+        plan, change, site = self._plan, self._change, self._host.site
+        entry: dict[str, Any] = {"time": now(), "who": change.who, "verb": change.verb}
+        entry |= {"from": plan.former, "to": plan.release}
+        outcome, problem = "failed", "the run was cut off"
+        try:
+            with signals.raised():
+                try:
+                    self._carry_out()
+                    outcome, problem = "done", ""
+                except FailedRolloutError as failure:
+                    outcome, problem = failure.outcome, str(failure)
+                    raise
+                finally:
+                    entry |= {"cause": problem, "phases": self._phases.done, "outcome": outcome}
+                    _log(self._host, entry)
+        except InterruptedRun as interruption:  # before anything was changed
+            raise HostError(f"Nothing was changed: {interruption}.") from None
+        statuses = self._host.statuses(self._expected.workers).values()
+        prune(site.home, change.keep_releases, {status.release for status in statuses})
+
+    def _carry_out(self) -> None:
         """Carry out all steps; whatever happens meanwhile, a signal too, reverts them.
 
         A further signal does not disturb that.
@@ -172,38 +198,6 @@ class Rollout:
         revert = Revert(self._host, self._files, self._gate, self._replacement, self._phases)
         touched = Touched(self._touched, self._enabled)
         return revert.run(self._plan, touched, self._ports)
-
-
-def roll_out(
-    host: Host,
-    expected: Expected,
-    observed: Observed,
-    plan: Plan,
-    change: Change,
-    phases: Phases,
-) -> None:
-    """Carry out a plan, log it, and remove releases that are not needed any more.
-
-    Raises:
-        HostError: It failed, and was reverted.
-    """
-    entry = {"time": now(), "who": change.who, "verb": change.verb}
-    entry |= {"from": plan.former, "to": plan.release}
-    outcome, problem = "failed", "the run was cut off"
-    try:
-        with signals.raised():
-            try:
-                Rollout(host, expected, observed, plan, change, phases).run()
-                outcome, problem = "done", ""
-            except FailedRolloutError as failure:
-                outcome, problem = failure.outcome, str(failure)
-                raise
-            finally:
-                _log(host, {**entry, "cause": problem, "phases": phases.done, "outcome": outcome})
-    except InterruptedRun as interruption:  # before anything was changed
-        raise HostError(f"Nothing was changed: {interruption}.") from None
-    running = {status.release for status in host.statuses(expected.workers).values()}
-    prune(host.site.home, change.keep_releases, running)
 
 
 def _log(host: Host, entry: dict[str, Any]) -> None:

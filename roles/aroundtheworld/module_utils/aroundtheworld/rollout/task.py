@@ -15,7 +15,7 @@ from ansible.module_utils.aroundtheworld.rollout.observed import Observed, obser
 from ansible.module_utils.aroundtheworld.rollout.orphans import find_orphans, remove_orphans
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import make_plan
-from ansible.module_utils.aroundtheworld.rollout.rollout import Change, roll_out
+from ansible.module_utils.aroundtheworld.rollout.rollout import Change, Rollout
 from ansible.module_utils.aroundtheworld.rollout.units import unified_diff
 from ansible.module_utils.aroundtheworld.rollout.verify import verify
 
@@ -81,7 +81,7 @@ def carry_out(
                 canary_seconds=options["canary_seconds"],
                 keep_releases=options["keep_releases"],
             )
-            roll_out(host, expected, observed, plan, change, phases)
+            Rollout(host, expected, observed, plan, change, phases).run()
     return {
         "changed": bool(steps),
         "current": site.current_release(),
