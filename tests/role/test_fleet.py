@@ -127,7 +127,7 @@ def stage(tmp_path):
     return Stage(tmp_path)
 
 
-def told(output, name):
+def last_message(output, name):
     """Returns what the run ends with on a host."""
     found = re.findall(rf"^fatal: \[{name}\].*?(\{{.*\}})$", output, re.M)
     return json.loads(found[-1])["msg"] if found else ""
@@ -157,11 +157,13 @@ def test_a_failure_on_the_first_stops_the_rest_and_all_say_where_they_are(stage,
     for name in current.keys() - {first}:
         if more == "serial: 1":
             break  # Ansible itself stops after a batch in which all failed
-        said = told(done.stdout, name)
-        assert f"{name} was not begun, because another host failed in this run." in said
-        assert (f"It is on release {OLD}." if current[name] else "It has no release yet.") in said
+        message = last_message(done.stdout, name)
+        assert f"{name} was not begun, because another host failed in this run." in message
+        assert (
+            f"It is on release {OLD}." if current[name] else "It has no release yet."
+        ) in message
         on = f"{first} is on release {OLD}" if current[first] else f"{first} has no release"
-        assert f"{on}: The release is bad." in said
+        assert f"{on}: The release is bad." in message
 
 
 def test_of_those_that_follow_one_failure_stops_those_that_have_not_begun(stage):
@@ -169,7 +171,7 @@ def test_of_those_that_follow_one_failure_stops_those_that_have_not_begun(stage)
         stage.host(name, "fails" if name == "web2" else "deploys")
     done = stage.play("--forks", "1")
     assert [line for line in stage.diary if "begins" in line] == ["web1 begins", "web2 begins"]
-    assert f"web2 is on release {OLD}: The release is bad." in told(done.stdout, "web4")
+    assert f"web2 is on release {OLD}: The release is bad." in last_message(done.stdout, "web4")
 
 
 def test_hosts_where_nothing_is_to_be_changed_do_not_wait_and_prove_nothing(stage):
@@ -191,7 +193,7 @@ def test_a_host_that_failed_earlier_in_the_run_stops_the_others(stage):
     stage.host("web2")
     done = stage.play()
     assert stage.diary == []
-    assert "web2 was not begun, because another host failed" in told(done.stdout, "web2")
+    assert "web2 was not begun, because another host failed" in last_message(done.stdout, "web2")
 
 
 def test_a_host_that_cannot_be_reached_does_not(stage):

@@ -60,7 +60,7 @@ def test_a_file_of_tasks_is_accepted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "expected"),
     [
         ("gone.yml", None, "is not a file on the controller; it must be a file of tasks"),
         ("tell.yml", "debug: {}", "is not a file of tasks; it must be a list of them"),
@@ -69,13 +69,13 @@ def test_a_file_of_tasks_is_accepted(tmp_path):
         ("tell.yml", "- debug: {", "cannot be read as tasks: "),
     ],
 )
-def test_what_is_no_file_of_tasks_is_refused(tmp_path, name, content, said):
+def test_what_is_no_file_of_tasks_is_refused(tmp_path, name, content, expected):
     path = tmp_path / name
     if content is not None:
         path.write_text(content)
     (problem,) = problems(path)
     assert problem.startswith(f"aroundtheworld_hooks.after_workers: '{path}' ")
-    assert said in problem
+    assert expected in problem
 
 
 @pytest.mark.parametrize("path", ["", "hooks/tell.yml", "~/tell.yml"])
@@ -135,10 +135,10 @@ def run(tmp_path, hook):
     ids=["none", "one", "one that fails", "one that recovers from a failure of its own"],
 )
 def test_a_failed_run_ends_with_what_failed_first(tmp_path, hook):
-    said = run(tmp_path, hook)
-    last = said[said.index("TASK [This is why the run failed]") :]
+    output = run(tmp_path, hook)
+    last = output[output.index("TASK [This is why the run failed]") :]
     assert "worker 10001 is not ready" in last
-    assert ("told: worker 10001 is not ready" in said) == bool(hook and "debug" in str(hook))
+    assert ("told: worker 10001 is not ready" in output) == bool(hook and "debug" in str(hook))
 
 
 def test_failure_leads_to_the_hook_from_a_deployment_and_from_a_rollback_but_not_from_a_refusal():

@@ -158,12 +158,12 @@ def test_a_program_that_hangs_is_none(find, programs, monkeypatch):
 def test_with_none_it_is_one_sentence_with_what_to_type(find, programs, bare, tool, line):
     script(programs / tool, "exit 1")
     script(programs / "pip", "exit 1")
-    said = find()
-    assert said.startswith(
+    message = find()
+    assert message.startswith(
         f"The controller has nothing to fetch wheels with: its Ansible runs under {bare}"
     )
-    assert said.endswith(line)
-    assert "\n" not in said
+    assert message.endswith(line)
+    assert "\n" not in message
 
 
 def test_the_same_sentence_is_the_tasks_failure(monkeypatch, tmp_path):
@@ -192,10 +192,10 @@ def test_an_index_that_cannot_be_reached_is_not_called_a_missing_wheel(monkeypat
         "ERROR: 401 for https://ada:love%2Flace@index/simple/tornado/ (love/lace)\n"
         "ERROR: No matching distribution found for tornado==6.5.2\n"
     )
-    said = wheels.explain(printed, ["uv", "tool", "run", "pip"])
-    assert said.startswith("The package index did not give them. `uv tool run pip` printed:")
-    assert "https://index/simple/tornado/" in said
-    assert "love" not in said
+    message = wheels.explain(printed, ["uv", "tool", "run", "pip"])
+    assert message.startswith("The package index did not give them. `uv tool run pip` printed:")
+    assert "https://index/simple/tornado/" in message
+    assert "love" not in message
     wheel = wheels.explain("ERROR: No matching distribution found for tornado==6.5.2", ["pip"])
     assert wheel.startswith(
         "Every requirement needs a wheel for it, with the hash in the lockfile."

@@ -106,10 +106,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("extra", "said"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_stops_before_the_host_is_touched(ansible_playbook, extra, said):
+@pytest.mark.parametrize(("extra", "problems"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_stops_before_the_host_is_touched(ansible_playbook, extra, problems):
     status, output = ansible_playbook("--extra-vars", json.dumps(extra))
-    assert [sentence for sentence in said if sentence not in output] == []
+    assert [sentence for sentence in problems if sentence not in output] == []
     assert REFUSAL in output
     assert "unreachable=0    failed=1" in output
     assert "48151623" not in output

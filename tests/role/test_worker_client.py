@@ -341,13 +341,13 @@ def test_one_deadline_and_little_memory_whatever_comes(control, serve, monkeypat
     tracemalloc.start()
     try:
         begun = time.monotonic()
-        said = ask(control)
+        result = ask(control)
         took = time.monotonic() - begun
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
         server.close()
-    assert said == SILENT or said is None or "does not answer" in said
+    assert result == SILENT or result is None or "does not answer" in result
     assert took < 1.5
     # Of the routes, with what was read on its way from one place to another.
     assert most < (8 if ask is worker_client.routes else 2) * MEGABYTE
@@ -393,8 +393,8 @@ def test_a_link_in_the_place_of_the_socket_leads_nowhere(control, serve, ask):
     elsewhere = control.with_name("docker.sock")
     server = serve(answer(HEALTH), elsewhere)
     control.symlink_to(elsewhere)
-    said = ask(control)
-    assert said == SILENT or "does not answer" in said
+    result = ask(control)
+    assert result == SILENT or "does not answer" in result
     assert server.got == []
 
 

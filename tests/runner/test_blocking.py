@@ -15,7 +15,8 @@ import time
 import harness
 import pytest
 from tornado.websocket import websocket_connect
-from waits import wait_until
+
+from tests.waiting import until
 
 APP = "routed:make_app"
 
@@ -43,7 +44,7 @@ def holds(worker, route, count=1):
         found = worker.routes().get(route, {"holds": {"count": 0}})["holds"]
         return found if found["count"] >= count else None
 
-    found = wait_until(read)  # a response arrives before its handler has finished
+    found = until(read)  # a response arrives before its handler has finished
     assert found["count"] == count
     return found
 
@@ -85,7 +86,7 @@ def test_a_request_is_measured_for_as_long_as_it_holds_the_loop(start, listening
     worker = start(APP).ready()
     began = time.monotonic()
     get(listening, path)
-    (route,) = wait_until(lambda: worker.routes().values())
+    (route,) = until(lambda: worker.routes().values())
     assert 0.3 <= route["holds"]["max"] <= time.monotonic() - began
     assert 0.3 <= route["blocked_seconds"] <= time.monotonic() - began
 
@@ -143,7 +144,7 @@ def test_every_message_of_a_websocket_counts(start, listening):
         await harness.hang_up(connection)
 
     asyncio.run(talk())
-    wait_until(lambda: "aroundtheworld_worker_websockets 0" in metrics(worker))
+    until(lambda: "aroundtheworld_worker_websockets 0" in metrics(worker))
 
 
 def test_who_checks_the_process_is_not_counted(start):
@@ -172,7 +173,7 @@ def test_a_block_is_logged_while_it_lasts_and_when_it_ends(start, listening):
         frames = re.findall(r'File ".*/(\w+)\.py", line \d+, in (\w+)', log)
         assert frames == [("web", "_execute"), ("routed", "get"), ("routed", "pause")]
         assert "secret" not in log
-    (seconds,) = wait_until(lambda: blocks(worker))
+    (seconds,) = until(lambda: blocks(worker))
     assert seconds >= 2.5
     assert worker.stderr().count("has been blocked for") == 1
 
@@ -188,7 +189,7 @@ def test_every_block_is_logged(start, listening):
     worker = start(APP, "--block-warn", "0.3").ready()
     with requested(listening, "/items/1?seconds=0.8"), requested(listening, "/awaits?before=0.9"):
         pass
-    wait_until(lambda: len(blocks(worker)) == 2)
+    until(lambda: len(blocks(worker)) == 2)
     log = worker.stderr()
     assert log.index("by Item.get") < log.index("by Awaits.get")
     assert log.count("has been blocked for") == 2
@@ -367,9 +368,9 @@ def test_metrics_say_what_happened(start, listening):
 def test_metrics_come_while_the_loop_is_blocked(start, listening):
     worker = start(APP).ready()
     with requested(listening, "/items/1?seconds=2"):
-        busy = wait_until(lambda: samples(metrics(worker))["loop_busy_seconds"])
+        busy = until(lambda: samples(metrics(worker))["loop_busy_seconds"])
         assert 0.5 <= busy < 2
-    wait_until(lambda: samples(metrics(worker))["loop_busy_seconds"] == 0)
+    until(lambda: samples(metrics(worker))["loop_busy_seconds"] == 0)
     found = samples(metrics(worker))
     assert (
         found['loop_lag_seconds_bucket{le="+Inf"}'] - found['loop_lag_seconds_bucket{le="1"}'] == 1

@@ -46,14 +46,14 @@ class Live(WebSocketHandler):
         self._telling.cancel()
 
     async def _tell(self) -> None:
-        told = -1
+        sent = -1
         while True:
-            if (count := len(book.entries())) != told:
+            if (count := len(book.entries())) != sent:
                 try:
                     await self.write_message(json.dumps({"entries": count}))
                 except WebSocketClosedError:
                     return
-                told = count
+                sent = count
             await asyncio.sleep(0.2)
 
     def on_message(self, message: str | bytes) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,12 +19,11 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from tests.waiting import until
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 HOME = "/var/lib/tornado/aroundtheworld"
 ACCESS_LOG = "/var/log/nginx/aroundtheworld.access.log"
-TIMEOUT = 10.0  # seconds until what comes about by itself must have done so
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -130,16 +129,6 @@ class Site:
         return Path(self.host.check_output("readlink %s", f"{HOME}/current")).name
 
 
-def until(read: Callable[[], T], good: Callable[[T], bool], timeout: float = TIMEOUT) -> T:
-    """Read again and again, and return the first value that is good."""
-    give_up = time.monotonic() + timeout
-    while not good(value := read()):
-        if time.monotonic() > give_up:
-            pytest.fail(f"still {value!r} after {timeout} seconds")
-        time.sleep(0.1)
-    return value
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, of modules that name their `HOSTS`, the tests of every other host."""
 
@@ -194,12 +183,6 @@ def variables(tmp_path: Path) -> Callable[..., str]:
         return f"-e@{path}"
 
     return write
-
-
-@pytest.fixture(scope="session", name="until")
-def fixture_until() -> Callable[..., Any]:
-    """Return `until`, which tests cannot import from here."""
-    return until
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ import json
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.waiting import until
+
 PUBLIC = {10001, 10002, 10003}
 ADMIN = {10004}
 
@@ -53,7 +55,7 @@ def test_only_the_admin_worker_answers_under_admin(site):
     assert site.ports("/admin/reports/grand-tour") == ADMIN
 
 
-def test_nginx_and_the_workers_agree_on_every_path(site, host, until):
+def test_nginx_and_the_workers_agree_on_every_path(site, host):
     # Tornado refuses this method before it looks at anything else, and writes down what it saw.
     logged = site.logged(PATHS, method="PROBE")
     path_of = {entry.probe: path for path, entry in logged.items()}
@@ -74,7 +76,7 @@ def test_nginx_and_the_workers_agree_on_every_path(site, host, until):
     assert found == PATHS
 
 
-def test_a_blocked_admin_side_delays_nobody(site, administrator, until):
+def test_a_blocked_admin_side_delays_nobody(site, administrator):
     """How fast precisely is for the bench to say; here neighbours share the machine."""
 
     def seconds():

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.waiting import until
+
 UNITS = "/etc/systemd/system"
 DEFAULT = {"public": [10001, 10002, 10003], "admin": [10004]}
 FIVE = {**DEFAULT, "reports": [10005]}
@@ -125,7 +127,7 @@ def squatter(host):
 
 
 def test_a_port_that_something_else_has_is_refused(
-    host, site, ansible_playbook, variables, squatter, until
+    host, site, ansible_playbook, variables, squatter
 ):
     until(site.listeners, lambda found: ("127.0.0.1", squatter, "python3") in found)
     process = host.check_output("systemctl show -P MainPID squatter")

@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from tests.waiting import until
+
 HOME = "/var/lib/tornado/aroundtheworld"
 PORTS = {10001, 10002, 10003, 10004}
 
@@ -37,7 +39,7 @@ def test_a_release_that_cannot_run_is_refused(site, ansible_playbook, changed_ap
     assert site.release() == release
 
 
-def test_a_refused_release_is_not_run_later_either(host, site, ansible_playbook, until):
+def test_a_refused_release_is_not_run_later_either(host, site, ansible_playbook):
     """A worker that dies after the refusal, or a host that reboots, keeps the old release."""
     release, pid = site.release(), site.pids()[10001]
     host.check_output("systemctl kill --signal=KILL aroundtheworld@10001.service")

@@ -2,6 +2,8 @@
 
 import secrets
 
+from tests.waiting import until
+
 HOME = "/var/lib/tornado/aroundtheworld"
 
 
@@ -10,7 +12,7 @@ def restarted(before, after):
     return {port for port in before | after if before.get(port) != after.get(port)}
 
 
-def test_a_worker_that_was_killed_comes_back_by_itself(host, site, until):
+def test_a_worker_that_was_killed_comes_back_by_itself(host, site):
     before = site.pids()
     host.check_output("kill -KILL %s", str(before[10002]))
     until(site.pids, lambda pids: pids[10002] not in (0, before[10002]))

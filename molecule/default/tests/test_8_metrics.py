@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import until
+
 ENDPOINT, NGINX, PROMETHEUS = "127.0.0.1:9145", "127.0.0.1:9146", "127.0.0.1:9147"
 PORTS = {10001: "public", 10002: "public", 10003: "public", 10004: "admin"}
 FETCH = (
@@ -89,7 +91,7 @@ def test_a_worker_that_hangs_is_down_and_holds_nothing_up(host, metrics):
     assert took < 3
 
 
-def test_a_restart_by_systemd_is_counted(host, metrics, site, until):
+def test_a_restart_by_systemd_is_counted(host, metrics, site):
     before = metrics()["worker_restarts_total", "10003", "public"]
     pid = site.pids()[10003]
     host.check_output("systemctl kill --signal=KILL aroundtheworld@10003")
@@ -143,9 +145,7 @@ def prometheus(host):
     host.check_output("systemctl stop prometheus-here && rm -r /run/prometheus")
 
 
-def test_no_panel_is_without_data_and_no_alert_without_reason(
-    prometheus, site, administrator, until
-):
+def test_no_panel_is_without_data_and_no_alert_without_reason(prometheus, site, administrator):
     def known():
         return prometheus(f"query?query={urllib.parse.quote('count_over_time(up[1m])')}")
 

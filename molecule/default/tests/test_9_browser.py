@@ -66,7 +66,7 @@ class Visitor:
         context.on("request", lambda request: self._goes_to(request.url))
         context.on("response", lambda response: self._answered(response.url, response.status))
         self.page.on("websocket", lambda socket: self._goes_to(socket.url))
-        self.page.on("console", self._said)
+        self.page.on("console", self._logged)
         self.page.on("pageerror", lambda error: self.wrong.append(f"script: {error}"))
 
     def _goes_to(self, url: str) -> None:
@@ -78,7 +78,7 @@ class Visitor:
         if status >= 400 and status not in self.tolerated:
             self.wrong.append(f"{status} for {url}")
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _logged(self, message: ConsoleMessage) -> None:
         # Answers with an error are judged by their status.
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             self.wrong.append(f"console: {message.text}")

@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return str(host.backend.get_pytest_id()).removeprefix("ssh://")
 
     elsewhere: list[pytest.Item] = []
-    on_one: dict[str, list[pytest.Item]] = {}
+    by_test: dict[str, list[pytest.Item]] = {}
     for item in items:
         if not isinstance(item, pytest.Function) or not item.path.is_relative_to(SCENARIO):
             continue
@@ -58,8 +58,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             elsewhere.append(item)
         elif item.get_closest_marker("once"):
             test = f"{item.path}::{item.name.replace(host_of(item), '')}"
-            on_one.setdefault(test, []).append(item)
-    for number, same in enumerate(on_one.values()):
+            by_test.setdefault(test, []).append(item)
+    for number, same in enumerate(by_test.values()):
         same.pop(number % len(same))
         elsewhere += same
     items[:] = [item for item in items if item not in elsewhere]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from http.client import OK, HTTPConnection, HTTPMessage
 from pathlib import Path
@@ -106,17 +105,3 @@ class Units:
 def units(host: Host) -> Units:
     """Return the units on the host under test."""
     return Units(host)
-
-
-@pytest.fixture(scope="module")
-def until() -> Callable[..., Any]:
-    """Return what reads again and again until what it read is good."""
-
-    def until(read: Callable[[], Any], good: Callable[[Any], bool], timeout: float = 10.0) -> Any:
-        give_up = time.monotonic() + timeout
-        while not good(value := read()):
-            assert time.monotonic() < give_up, f"still {value!r} after {timeout} s"
-            time.sleep(0.1)
-        return value
-
-    return until

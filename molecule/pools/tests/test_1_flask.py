@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.waiting import until
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 VARIABLES = CHECKOUT / "inventory" / "guestbook-flask" / "group_vars" / "aroundtheworld.yml"
 
@@ -53,7 +55,7 @@ def test_a_directive_that_systemd_does_not_know_is_refused_before_any_unit_is_wr
     assert (units.pids(), host.check_output(files)) == before
 
 
-def test_a_worker_that_is_killed_comes_back_with_the_same(host, units, until, visitor):
+def test_a_worker_that_is_killed_comes_back_with_the_same(host, units, visitor):
     noted = host.file("/run/aroundtheworld/10004/runs").content_string
     before = units.pids()[10004]
     host.check_output("kill -9 %s", str(before))

@@ -8,6 +8,8 @@ import time
 import pytest
 from tornado.websocket import websocket_connect
 
+from tests.waiting import until
+
 PATIENCE = 40  # seconds of silence; other pools have nginx wait 30
 
 
@@ -45,7 +47,7 @@ def websocket(deploy):
 
 @pytest.mark.usefixtures("websocket")
 def test_a_connection_that_is_quiet_for_long_stays_open_and_a_handover_closes_it_with_1001(
-    http, deploy, visitor, visited, until
+    http, deploy, visitor, visited
 ):
     listener = Listener(http)
     time.sleep(PATIENCE)

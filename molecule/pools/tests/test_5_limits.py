@@ -7,6 +7,8 @@ from collections import Counter
 
 import pytest
 
+from tests.waiting import until
+
 DESK = {"name": "desk", "ports": [10004], "paths": ["/desk"], "blocking": True}
 PUBLIC = {"name": "public", "ports": [10001, 10002], "paths": ["/"]}
 
@@ -66,9 +68,7 @@ def test_the_limits_are_the_kernels_or_the_status_says_that_it_lacks_them(host, 
             assert desk == "max"
 
 
-def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(
-    host, limited, visitor, until
-):
+def test_only_so_many_requests_are_let_in_and_none_that_waits_is_lost(host, limited, visitor):
     visitor.ask("/sign-in", "POST", {"name": "ada"})
     answers, slowest = Counter(), []
     host.check_output("kill -STOP -%s", str(limited[10004]))

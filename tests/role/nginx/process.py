@@ -12,12 +12,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.role_files import CHECKOUT
+from tests.waiting import until
 
 UNPACKED = CHECKOUT / ".cache" / "nginx" / "usr" / "sbin" / "nginx"
 NGINX = str(UNPACKED) if UNPACKED.exists() else shutil.which("nginx", path="/usr/sbin:/usr/bin")
@@ -151,12 +152,8 @@ class Host:
         return code == 0
 
     @staticmethod
-    def until(good: object, seconds: float = 10) -> None:
-        assert callable(good)
-        deadline = time.monotonic() + seconds
-        while not good():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    def until(good: Callable[[], object], seconds: float = 10) -> None:
+        until(good, seconds=seconds, pause=0.01)
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
         """Run a command as Ansible's modules do."""

@@ -72,7 +72,7 @@ class SourceTree:
             with self._path(parts).open("xb" if new else "wb") as file:
                 _write(file, chunks)
         except FileExistsError:
-            raise self._one_name(parts) from None
+            raise self._same_name(parts) from None
         except OSError as error:
             raise BadSourceError(f"{_short(name)} cannot be written: {error.strerror}") from None
 
@@ -114,7 +114,7 @@ class SourceTree:
             try:
                 self._path(parts).symlink_to(target)
             except FileExistsError:
-                raise self._one_name(parts) from None
+                raise self._same_name(parts) from None
             except OSError as error:
                 name = "/".join(parts)
                 raise BadSourceError(
@@ -149,7 +149,7 @@ class SourceTree:
             try:
                 self._path(parts).mkdir()
             except FileExistsError:
-                raise self._one_name(parts) from None
+                raise self._same_name(parts) from None
             except OSError as error:
                 raise BadSourceError(
                     f"{_short(name)} cannot be written: {error.strerror}"
@@ -159,7 +159,7 @@ class SourceTree:
     def _path(self, parts: Parts) -> Path:
         return self.directory.joinpath(*parts)
 
-    def _one_name(self, parts: Parts) -> BadSourceError:
+    def _same_name(self, parts: Parts) -> BadSourceError:
         return BadSourceError(
             f"it holds {_short('/'.join(parts))} and another name that the controller's file "
             "system does not tell from it, because they differ in case or accents only"
