@@ -23,8 +23,8 @@ BARE: dict[str, Any] = {
     **workers(4, first=10101),
 }
 MEASURE_NOTHING = """
-from aroundtheworld_runner import blocking, statistics
-blocking.measure_handlers = lambda routes: None
+from aroundtheworld_runner import blocking, measuring, statistics
+measuring.measure_handlers = lambda routes: None
 blocking.Watch.start = lambda self: None
 statistics.ResponseStatistics.count_response = lambda self, code, seconds: None
 """

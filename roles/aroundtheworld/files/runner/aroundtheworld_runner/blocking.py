@@ -1,7 +1,6 @@
-"""Measures for how long handlers hold the event loop, and logs a block while it lasts.
+"""Logs what blocks the event loop while it lasts, and before the watchdog ends the worker.
 
-What ends is measured where it happens: each step of a handler's coroutine, between which the loop
-turns, is timed. What does not end is seen by a thread.
+A thread sees it. What ends is measured where it happens (measuring.py).
 """
 
 import dataclasses
@@ -9,87 +8,19 @@ import logging
 import threading
 import time
 import traceback
-import types
-from collections.abc import Coroutine, Generator
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-from tornado.web import OutputTransform, RequestHandler
 
 from aroundtheworld_runner import systemd
 from aroundtheworld_runner.heartbeat import INTERVAL, TOLERANCE, Heartbeat, culprit
-from aroundtheworld_runner.routes import BLOCK, Route, Routes
-from aroundtheworld_runner.server import CountedResponse
+from aroundtheworld_runner.measuring import is_step, read_step
+from aroundtheworld_runner.routes import Route, Routes
 
 AGAIN = 10  # times as long must a block have become until it is logged again
 MARGIN = 1.0  # seconds before the watchdog ends the worker in which the stack is logged, at most
 SAVED_EVERY = 60.0  # seconds
 
-_clock = time.monotonic
-
 log = logging.getLogger(__name__)
-
-
-def measure_handlers(routes: Routes) -> None:
-    """Time every handler's requests from now on, in this process.
-
-    `RequestHandler._execute` is not documented, but it has been what a request consists of since
-    Tornado's beginnings, and error trackers replace it in the same way.
-    """
-    execute = RequestHandler._execute
-
-    async def measured(
-        self: RequestHandler, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
-    ) -> None:
-        work = execute(self, transforms, *args, **kwargs)
-        if type(self.request.connection) is CountedResponse:
-            await _steps(work, self, routes.of(self))
-        else:
-            # Of the private socket: requests that check this process are not counted.
-            await work
-
-    RequestHandler._execute = measured  # type: ignore[method-assign]
-
-
-@types.coroutine
-def _steps(
-    work: Coroutine[Any, Any, None],
-    handler: RequestHandler,
-    route: Route,
-) -> Generator[Any, Any, None]:
-    """Pass on what a coroutine does, timing its steps.
-
-    The thread reads `handler` and when the step `began` from this frame.
-    """
-    longest = 0.0
-    began = _clock()
-    try:
-        waited_for = work.send(None)
-        while True:
-            held = _clock() - began
-            if held > longest:
-                longest = held
-            if held >= BLOCK:
-                route.blocked += held
-            if route.websocket:
-                route.holds.add(held)
-            began = 0.0  # for a thread that looks when this goes on and has not come to the clock
-            try:
-                value = yield waited_for
-            except BaseException as error:
-                began = _clock()
-                waited_for = work.throw(error)
-            else:
-                began = _clock()
-                waited_for = work.send(value)
-    except StopIteration:
-        return
-    finally:
-        held = _clock() - began
-        if held >= BLOCK:
-            route.blocked += held
-        route.holds.add(held if held > longest or route.websocket else longest)
 
 
 @dataclasses.dataclass
@@ -226,11 +157,11 @@ class Watch:
         began, exact = self._heartbeat.last + INTERVAL, False
         frame = innermost
         while frame is not None:
-            if frame.f_code is _steps.__code__:
-                step = frame.f_locals
-                began, exact = step.get("began") or time.monotonic(), True
+            if is_step(frame):
+                stepping, began = read_step(frame)
+                exact = True
                 if handler is None:
-                    handler = step["handler"]
+                    handler = stepping
                     name = type(handler).__name__
                 break
             frame = frame.f_back
@@ -262,7 +193,7 @@ def _stack(innermost: FrameType | None) -> str:
     """Return the stack below the loop's own frames, the innermost last, as in a traceback."""
     frames = []
     for frame, line in traceback.walk_stack(innermost):
-        if frame.f_code is _steps.__code__ or frame.f_globals.get("__name__") == "asyncio.events":
+        if is_step(frame) or frame.f_globals.get("__name__") == "asyncio.events":
             break
         frames.append((frame, line))
     return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format()).rstrip()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
-from aroundtheworld_runner import blocking, heartbeat, loading, systemd
+from aroundtheworld_runner import blocking, heartbeat, loading, measuring, systemd
 from aroundtheworld_runner.control import Endpoints, Response, control_socket
 from aroundtheworld_runner.private_socket import private_socket
 from aroundtheworld_runner.reports import Reports, State
@@ -89,7 +89,7 @@ class Worker:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._loop.add_signal_handler(number, stop.set)
-            blocking.measure_handlers(self._routes)
+            measuring.measure_handlers(self._routes)
             self._heartbeat.start()  # again: while the import blocked the loop, nobody waited
             self._watch.start()
             if self._settings.private_app:
