@@ -17,6 +17,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from aroundtheworld_controller.plan import describe_site, make_plan
+from aroundtheworld_controller.tls import nginx_ports
 from aroundtheworld_controller.variables import PREFIX, plain
 from tests.role_files import CHECKOUT, ROLE
 
@@ -31,7 +32,13 @@ APP: dict[str, Any] = {
 # What a host and the plan of a release would add.
 RELEASE_ID = "0123456789ab"
 ENVIRONMENT_ID = "ba9876543210"
-HOST: dict[str, Any] = {"python": {}, "packages_missing": [], "python3_apt": True, "current": ""}
+HOST: dict[str, Any] = {
+    "distribution": "debian 12",
+    "python": {},
+    "packages_missing": [],
+    "python3_apt": True,
+    "current": "",
+}
 
 PUBLIC = {"name": "public", "ports": [10001, 10002, 10003], "paths": ["/"]}
 ADMIN = {"name": "admin", "ports": [10004], "paths": ["/admin"], "blocking": True}
@@ -110,9 +117,19 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def variables_for(
-    changes: Mapping[str, Any], *, ipv6: bool = True, dual_stack: bool = False
+    changes: Mapping[str, Any],
+    *,
+    ipv6: bool = True,
+    port: Mapping[str, Any] | None = None,
+    **nginx: Any,
 ) -> dict[str, Any]:
     """Return all variables of a run with these `changes`, its plan included, templates untouched.
+
+    Args:
+        changes: What differs from the defaults and from `APP`.
+        ipv6: Whether the host has IPv6.
+        port: What it says about each port of the site in nginx.
+        nginx: What else it says about nginx.
 
     Raises:
         BadInputError: The variables are refused.
@@ -130,7 +147,8 @@ def variables_for(
             if name.startswith(PREFIX)
         }
     )
-    host = {**HOST, "ipv6": ipv6, "nginx": {"dual_stack": dual_stack}}
+    ports = {str(number): port or {} for number in nginx_ports(site.variables)}
+    host = {**HOST, "ipv6": ipv6, "nginx": {**nginx, "ports": ports}}
     plan = make_plan(site, {"id": RELEASE_ID}, {"id": ENVIRONMENT_ID}, host)
     return {**variables, "__aroundtheworld_plan": plan}
 

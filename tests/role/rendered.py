@@ -104,7 +104,7 @@ def parse_nginx(text: str) -> Block:
     return Block(parsed["config"][0]["parsed"])
 
 
-def site_of(variables: Mapping[str, Any], **host: bool) -> tuple[dict[str, Any], Block, Block]:
+def site_of(variables: Mapping[str, Any], **host: Any) -> tuple[dict[str, Any], Block, Block]:
     """Return the plan for these variables on such a host, its site, and the site's server."""
     complete = variables_for(variables, **host)
     site = parse_nginx(render("site.conf.j2", complete))

@@ -9,7 +9,7 @@ HOST = {
     "distribution": "debian 12",
     "taken_ports": [],
     "unfit": [],
-    "nginx": {"there": False, "problems": [], "warnings": [], "dual_stack": False},
+    "nginx": {"there": False, "problems": [], "warnings": [], "ports": {}},
 }
 TESTED = load_yaml("vars/main.yml")["__aroundtheworld_distributions"]
 

@@ -162,15 +162,20 @@ def test_only_ports_of_units_that_the_site_wrote_are_its_own(tmp_path):
     assert ports.own_ports(layout, run) == {10001, 10002, 9145}
 
 
+NGINX = {"aroundtheworld_http_port": 80, "aroundtheworld_https_port": 443}
+
+
 def test_a_site_needs_the_ports_of_workers_nginx_and_metrics():
     metrics = {"address": "10.0.0.5", "port": 9145}
-    assert ports.needed_ports([10001], "127.0.0.1", 80, metrics) == {
+    assert ports.needed_ports([10001], "127.0.0.1", NGINX, metrics) == {
         10001: ("127.0.0.1", "aroundtheworld_pools"),
         80: ("::", "aroundtheworld_http_port"),
+        443: ("::", "aroundtheworld_https_port"),
         9145: ("10.0.0.5", "aroundtheworld_metrics_port"),
         9146: ("127.0.0.1", ports.NGINX_STATUS),
     }
-    assert set(ports.needed_ports([10001], "127.0.0.1", 80, metrics | {"port": 0})) == {80, 10001}
+    without = ports.needed_ports([10001], "127.0.0.1", NGINX, metrics | {"port": 0})
+    assert set(without) == {80, 443, 10001}
 
 
 def test_a_host_is_described_with_what_a_plan_needs(tmp_path, run_module, monkeypatch):
@@ -186,7 +191,6 @@ def test_a_host_is_described_with_what_a_plan_needs(tmp_path, run_module, monkey
         home=str(tmp_path),
         address="127.0.0.1",
         worker_ports=[10001],
-        http_port=80,
         claim={**CLAIM, "home": str(tmp_path)},
         packages=["nginx", "python3-venv"],
         temporary=str(tmp_path),

@@ -17,7 +17,7 @@ HOST = {
     "distribution": "debian 12",
     "unfit": [],
     "taken_ports": [],
-    "nginx": {"problems": [], "warnings": [], "dual_stack": False},
+    "nginx": {"problems": [], "warnings": [], "ports": {}},
     "memory": 4 * 1024**3,
     "processes": 32768,
     "python": {
@@ -81,10 +81,10 @@ REMOVE = {"remove": True}
 
 
 def test_a_deployment_is_planned_for_what_the_host_is(plan):
-    result = plan(DEPLOY, {"nginx": {"problems": [], "warnings": ["careful"], "dual_stack": True}})
+    result = plan(DEPLOY, {"nginx": {"problems": [], "warnings": ["careful"], "ports": {}}})
     assert len(result["release"]["id"]) == 12
     assert "tornado==" in result["environment"]["lock"]
-    assert result["host"]["nginx"]["dual_stack"]
+    assert result["host"]["nginx"]["warnings"] == ["careful"]
     assert result["warnings"] == ["web1: careful"]
     assert (result["changed"], result["current"]) == (False, "111111111111")
     assert result["lock"]["doing"] == "deploy"
@@ -95,7 +95,7 @@ def test_a_deployment_is_planned_for_what_the_host_is(plan):
     ("release", "found"), [("previous", "222222222222"), ("111111111111",) * 2]
 )
 def test_a_rollback_leads_to_a_release_on_the_host_and_leaves_nginx_alone(plan, release, found):
-    nginx = {"problems": ["nginx: no."], "warnings": ["nginx: careful."], "dual_stack": False}
+    nginx = {"problems": ["nginx: no."], "warnings": ["nginx: careful."], "ports": {}}
     missing = {"aroundtheworld_app_dir": "/nowhere"}
     result = plan({"release": release}, {"nginx": nginx}, missing)
     assert result["release"] == {"id": found}

@@ -89,8 +89,8 @@ def test_the_pool_that_serves_the_rest_is_the_upstream_without_a_name():
         (["_"], {"ipv6": False}, [["80", "default_server"]]),
         (["a.example", "b.example"], {"ipv6": True}, [["80"], ["[::]:80"]]),
         # A neighbour has all of IPv4 and IPv6 in one socket, beside which there is no other.
-        (["_"], {"dual_stack": True}, [["[::]:80", "default_server"]]),
-        (["a.example"], {"ipv6": False, "dual_stack": True}, [["[::]:80"]]),
+        (["_"], {"port": {"dual_stack": True}}, [["[::]:80", "default_server"]]),
+        (["a.example"], {"ipv6": False, "port": {"dual_stack": True}}, [["[::]:80"]]),
     ],
 )
 def test_only_a_site_for_every_name_is_the_default_server(names, host, listen):

@@ -121,7 +121,6 @@ class ActionModule(RoleAction):
             "home": variables["aroundtheworld_home"],
             "address": variables["aroundtheworld_listen_address"],
             "worker_ports": [port for pool in site.pools for port in pool["ports"]],
-            "http_port": variables["aroundtheworld_http_port"],
             "claim": site.claim,
             "metrics": {
                 "address": variables["aroundtheworld_metrics_address"],

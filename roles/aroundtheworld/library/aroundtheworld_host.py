@@ -17,7 +17,6 @@ options:
   home: {description: Directory of the site., type: path, required: true}
   address: {description: Address that the workers will listen on., type: str, required: true}
   worker_ports: {description: Ports of the workers., type: list, elements: int, required: true}
-  http_port: {description: Port of nginx., type: int, required: true}
   claim: {description: What the site is to have on the host., type: dict, required: true}
   metrics:
     description: C(address) and C(port) of the metrics; nginx has the port after it. 0 is none.
@@ -53,8 +52,7 @@ EXAMPLES = r"""
     home: /var/lib/tornado/aroundtheworld
     address: 127.0.0.1
     worker_ports: [10001]
-    http_port: 80
-    claim: {site: aroundtheworld, home: /var/lib/tornado/aroundtheworld, user: tornado}
+    claim: {site: aroundtheworld, home: /var/lib/tornado/aroundtheworld, http_port: 80}
     packages: [nginx]
     lock: {site: aroundtheworld, run: 0123456789ab, who: ada on desk, doing: deploy, process: {}}
 """
@@ -88,8 +86,10 @@ room: {description: "What is left on each file system, by use", type: dict, retu
 unfit: {description: Why the site cannot be on this host, type: list, returned: always}
 nginx:
   description: >-
-    Whether an nginx is C(there), C(problems) and C(warnings) of its configuration as sentences, and
-    whether the site has to share a C(dual_stack) socket.
+    Whether an nginx is C(there), its C(version) and that of its C(openssl), C(problems) and
+    C(warnings) of its configuration as sentences, and about each of the site's C(ports) there
+    whether it has to share a C(dual_stack) socket, where it is C(free) for unknown names, and who
+    is there without HTTP/2.
   type: dict
   returned: always
 user:
@@ -115,7 +115,6 @@ def main() -> None:
             "home": {"type": "path", "required": True},
             "address": {"type": "str", "required": True},
             "worker_ports": {"type": "list", "elements": "int", "required": True},
-            "http_port": {"type": "int", "required": True},
             "claim": {"type": "dict", "required": True},
             "metrics": {"type": "dict", "default": {"address": "127.0.0.1", "port": 0}},
             "remove_default": {"type": "bool", "default": True},

@@ -23,6 +23,12 @@ options:
     description: The configuration; an empty text removes the site from nginx.
     type: str
     required: true
+  private:
+    description:
+      - What else the configuration needs, as a text of JSON, path to content. Only the root user
+        may read these files; their content is in no result and no diff.
+    type: str
+    default: "{}"
   remove_default:
     description: >-
       Whether Debian's welcome page is switched off while it is as Debian brought it. When the site
@@ -45,6 +51,7 @@ RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
 """
 
+import json
 from contextlib import nullcontext
 
 from ansible.module_utils.aroundtheworld.host_lock import only_site
@@ -61,6 +68,7 @@ def main() -> None:
         argument_spec={
             "site": {"type": "str", "required": True},
             "content": {"type": "str", "required": True},
+            "private": {"type": "str", "default": "{}", "no_log": True},
             "remove_default": {"type": "bool", "default": False},
             "lock": LOCK,
         },
@@ -79,6 +87,7 @@ def work(module: AnsibleModule) -> None:
                 module.params["site"],
                 module.params["content"],
                 remove_default=module.params["remove_default"],
+                private=json.loads(module.params["private"]),
             )
             steps = change.steps()
             if steps and not module.check_mode:

@@ -13,8 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.nginx.configuration import versions
 from ansible.module_utils.aroundtheworld.nginx.site import identified
 
+from tests import certificates
 from tests.render import render, variables_for
 from tests.role.nginx.process import Host, free_port, placed
 
@@ -109,6 +111,7 @@ class Site:
         admin: Mapping[str, Any] | None = None,
         pools: Iterable[Mapping[str, Any]] = (),
         variables: Mapping[str, Any] | None = None,
+        tls: Mapping[str, Any] | None = None,
     ) -> None:
         """Start nginx below `root`, with directives of its http block, and the workers.
 
@@ -123,6 +126,7 @@ class Site:
             admin: More settings of the pool that serves ``/admin``.
             pools: More pools.
             variables: More variables of the role.
+            tls: With HTTPS, by a certificate of `certificates.root`, the variables that are set.
         """
         self.home = root / "home"
         for url in ("static", "admin/static"):
@@ -132,7 +136,7 @@ class Site:
         self.workers = {pool: Worker(pool) for pool in ("public", "admin")}
         ports = {pool: worker.server_address[1] for pool, worker in self.workers.items()}
         self.port = free_port()
-        complete = {
+        values = {
             "aroundtheworld_home": str(self.home),
             "aroundtheworld_http_port": self.port,
             "aroundtheworld_server_names": list(names),
@@ -153,8 +157,28 @@ class Site:
             ],
             **(variables or {}),
         }
-        text = render("site.conf.j2", variables_for(complete, dual_stack=dual_stack))
         self.host = Host(root, http=http)
+        self.https_port = free_port()
+        addresses = [] if neighbour else ["*", "[::]"]
+        about: dict[str, Any] = {"port": {"dual_stack": dual_stack, "free": addresses}}
+        if tls is not None:
+            certificate, key = certificates.root().issue(*names)
+            values |= {
+                "aroundtheworld_tls": "files",
+                "aroundtheworld_tls_certificate": certificate,
+                "aroundtheworld_tls_key": key,
+                "aroundtheworld_https_port": self.https_port,
+            }
+            values |= tls
+            about |= dict(zip(("version", "openssl"), versions(self.host.run), strict=True))
+        complete = variables_for(values, **about)
+        plan = complete["__aroundtheworld_plan"]["tls"]
+        if plan["certificate"]:
+            for path in (plan["certificate"], plan["key"]):
+                Path(root, path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            Path(root, plan["certificate"].lstrip("/")).write_text(certificate)
+            Path(root, plan["key"].lstrip("/")).write_text(key)
+        text = render("site.conf.j2", complete)
         blog = self.host.etc / "conf.d" / "blog.conf"
         blog.write_text(neighbour.format(port=self.port, merges=merges))
         shop = self.host.etc / "sites-enabled" / "shop.conf"

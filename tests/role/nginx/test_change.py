@@ -138,7 +138,7 @@ def test_a_neighbour_may_have_the_loopback_address_for_itself(host, run, port):
 )
 def test_every_kind_of_name_has_a_host_name_to_ask_for(name, host_name, site_text):
     text = site.identified(site_text(names=name, port=8080))
-    probe = site.Probe.of(text, "shop")
+    (probe,) = site.Probe.all_of(text, "shop")
     assert (probe.names, probe.port, probe.ipv6) == ((host_name,), 8080, False)
     assert site.ID.fullmatch(probe.id)
 

@@ -44,13 +44,20 @@ def look(tmp_path, port, monkeypatch):
         look.error = error
         assert code == 0 or "expect_broken" in host.main.read_text(), error
         intent = Intent("shop", port, tuple(names), ipv6, remove_default)
-        return examine.examine(host.run, intent, host.etc, host.own)
+        return examine.examine(host.run, [intent], host.etc, host.own)
 
     return look
 
 
 def nothing(found):
-    return (found["problems"], found["warnings"], found["dual_stack"]) == ([], [], False)
+    (port,) = found["ports"].values()
+    return (found["problems"], found["warnings"], port["dual_stack"]) == ([], [], False)
+
+
+def test_nginx_and_its_openssl_have_versions(look):
+    found = look()
+    assert (1, 22) <= found["version"] < (3,)
+    assert (3,) <= found["openssl"] < (5,)
 
 
 @pytest.mark.parametrize("layout", [{}, {"includes": NGINX_ORG}])
@@ -161,7 +168,7 @@ def test_a_site_that_would_come_before_such_a_neighbour_is_refused(look):
         f"server {{ listen {look.host.default_port + 0}; }}"
     )
     intent = Intent("shop", look.host.default_port, NAMED, ipv6=False)
-    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
     (problem,) = found["problems"]
     assert "add 'default_server' to its listen" in problem
     assert "zz.conf:1" in problem
@@ -173,7 +180,7 @@ def test_a_default_site_of_ones_own_is_in_the_way_of_every_name_only(look):
     port = look.host.default_port
     ours = Intent("shop", port, ("_",), ipv6=False)
     look_again = lambda intent: examine.examine(  # noqa: E731
-        look.host.run, intent, look.host.etc, look.host.own
+        look.host.run, [intent], look.host.etc, look.host.own
     )
     assert nothing(look_again(ours))
     kept = Intent("shop", port, ("_",), ipv6=False, remove_default=False)
@@ -189,7 +196,8 @@ def test_a_default_site_of_ones_own_is_in_the_way_of_every_name_only(look):
 def test_a_socket_for_both_families_is_shared(look):
     text = "server { listen [::]:%(port)d ipv6only=off; server_name blog.example; }"
     found = look(text)
-    assert (found["problems"], found["dual_stack"]) == ([], True)
+    (port,) = found["ports"].values()
+    assert (found["problems"], port["dual_stack"], port["free"]) == ([], True, [])
     (warning,) = found["warnings"]
     assert "ipv6only=off" in warning
     assert "other0.conf:1" in warning
@@ -240,7 +248,7 @@ def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, 
         main = look.host.main.read_text().replace("events {}", text)
         look.host.main.write_text(main)
         intent = Intent("shop", port, NAMED, ipv6=False)
-        found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)["warnings"]
+        found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)["warnings"]
     (warning,) = found
     assert re.search(expected, warning), warning
     assert re.search(r"\.conf:\d+", warning)
@@ -249,7 +257,7 @@ def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, 
 def test_a_header_that_the_site_decides_about_itself_is_not_missed(look, port):
     look("add_header X-A b; add_header X-B c;")
     intent = Intent("shop", port, NAMED, ipv6=False, headers=("x-a", "x-b"))
-    assert nothing(examine.examine(look.host.run, intent, look.host.etc, look.host.own))
+    assert nothing(examine.examine(look.host.run, [intent], look.host.etc, look.host.own))
 
 
 def test_warnings_are_a_few_lines_at_most(look):
@@ -262,7 +270,7 @@ def test_what_is_broken_already_is_named_with_its_file(look, monkeypatch):
     look()
     (look.host.etc / "conf.d" / "broken.conf").write_text("\nsever {}\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
     (problem,) = found["problems"]
     assert re.search(r'unknown directive "sever" in .*/broken\.conf:2', problem)
 
@@ -271,7 +279,7 @@ def test_a_site_of_which_a_run_was_cut_off_is_for_the_next_run_to_mend(look):
     look()
     (look.host.etc / "sites-enabled" / "shop.conf").write_text("sever {}\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
     assert found["problems"] == []
 
 
@@ -279,7 +287,7 @@ def test_a_file_of_the_sites_name_that_is_somebodys_is_left_alone(look):
     look(includes=NGINX_ORG)
     (look.host.etc / "conf.d" / "shop.conf").write_text("# a shop\n")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
     (problem,) = found["problems"]
     assert f"{look.host.etc}/conf.d/shop.conf exists and is not from this role" in problem
 
@@ -294,7 +302,7 @@ def test_a_file_of_the_site_that_somebody_edited_is_still_the_sites(look):
         json.dumps({"site": "shop", "http_port": 80, "has": has, **claim})
     )
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    assert nothing(examine.examine(look.host.run, intent, look.host.etc, look.host.own))
+    assert nothing(examine.examine(look.host.run, [intent], look.host.etc, look.host.own))
 
 
 @pytest.mark.parametrize("state", ["not-found", "masked"])
@@ -305,7 +313,7 @@ def test_an_nginx_that_systemd_cannot_reload_is_refused(look, state):
         return (0, f"{state}\n", "") if command[0] == "systemctl" else look.host.run(command)
 
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    (problem,) = examine.examine(run, intent, look.host.etc, look.host.own)["problems"]
+    (problem,) = examine.examine(run, [intent], look.host.etc, look.host.own)["problems"]
     assert state in problem
 
 
@@ -320,7 +328,7 @@ def test_other_sites_of_the_role_are_not_neighbours(look):
     assert nothing(look(claims=[("other", text)]))
     (look.host.own / "other" / CLAIM).unlink()
     intent = Intent("shop", 1, NAMED, ipv6=False)
-    assert examine.examine(look.host.run, intent, look.host.etc, look.host.own)["there"]
+    assert examine.examine(look.host.run, [intent], look.host.etc, look.host.own)["there"]
 
 
 def test_an_nginx_that_cannot_be_reloaded_is_refused(look):
@@ -345,7 +353,7 @@ def test_a_name_that_is_too_long_for_nginx_is_refused_and_no_shorter_one(look, p
         assert host.nginx("-t", "-q")[0] == 0
         (host.etc / "conf.d" / "try.conf").unlink()
         intent = Intent("shop", port, (name,), ipv6=False)
-        assert examine.examine(host.run, intent, host.etc, host.own)["problems"] == []
+        assert examine.examine(host.run, [intent], host.etc, host.own)["problems"] == []
 
 
 def test_an_nginx_that_was_started_by_hand_is_reported(look, port, monkeypatch):
@@ -358,6 +366,6 @@ def test_a_host_without_nginx_has_nothing_to_tell(look, monkeypatch):
     look()
     monkeypatch.setattr(examine, "program", lambda: "")
     intent = Intent("shop", 80, NAMED, ipv6=False)
-    found = examine.examine(look.host.run, intent, look.host.etc, look.host.own)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
     assert nothing(found)
     assert not found["there"]

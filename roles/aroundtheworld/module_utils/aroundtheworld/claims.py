@@ -17,6 +17,9 @@ from ansible.module_utils.aroundtheworld.layout import CLAIM, ETC
 MADE_BY = "Made by the aroundtheworld role"
 
 KEYS = {"site", "home", "user", "http_port", "server_names", "pools", "sockets"}
+# The variables of ports that nginx serves for several sites at once, and their keys in a claim.
+HTTPS_PORT = "aroundtheworld_https_port"
+NGINX = {"aroundtheworld_http_port": "http_port", HTTPS_PORT: "https_port"}
 Claim = Mapping[str, Any]
 
 
@@ -30,7 +33,7 @@ def removed(claim: Claim) -> dict[str, Any]:
     kept = {key: claim[key] for key in ("site", "home", "user")}
     # Its units and files are gone; who made the directories and the user is still to be known.
     has = {**claim.get("has", {}), "files": []}
-    nothing = {"http_port": 0, "pools": [], "server_names": [], "sockets": []}
+    nothing = {"http_port": 0, "https_port": 0, "pools": [], "server_names": [], "sockets": []}
     return {**kept, **nothing, **({"has": has} if "has" in claim else {})}
 
 
@@ -55,23 +58,30 @@ def overlap(first: str, second: str) -> bool:
 def claimed_ports(mine: Claim, others: Mapping[str, Claim]) -> dict[int, tuple[str, str]]:
     """Return which ports another site has, each with this site's variable and the other's name."""
     claimed = {}
-    own = [*mine["sockets"], _nginx(mine)]
+    own = [*mine["sockets"], *_nginx(mine)]
     for name, other in others.items():
         if name == mine["site"]:
             continue
         for socket in own:
-            for taken in (*other["sockets"], _nginx(other)):
-                variables = {socket["variable"], taken["variable"]}
+            for taken in (*other["sockets"], *_nginx(other)):
+                both_nginx = socket["variable"] == taken["variable"] in NGINX
                 addresses = socket["address"], taken["address"]
                 same = socket["port"] == taken["port"] and overlap(*addresses)
-                if same and variables != {"aroundtheworld_http_port"}:  # nginx serves both
+                if same and not both_nginx:  # which serves both
                     claimed[socket["port"]] = (socket["variable"], name)
     return claimed
 
 
-def _nginx(claim: Claim) -> dict[str, Any]:
-    variable = "aroundtheworld_http_port"
-    return {"address": "::", "port": claim["http_port"], "variable": variable}
+def _nginx(claim: Claim) -> list[dict[str, Any]]:
+    return [
+        {"address": "::", "port": port, "variable": variable}
+        for variable, port in nginx_ports(claim).items()
+    ]
+
+
+def nginx_ports(claim: Claim) -> dict[str, int]:
+    """Return the port of each variable on which nginx serves a site; older claims have one."""
+    return {variable: port for variable, key in NGINX.items() if (port := claim.get(key, 0))}
 
 
 def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:
@@ -101,13 +111,14 @@ def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:
                 f"host, {other['home']!r}, lie within one another; give each a directory of its "
                 "own."
             )
-        if mine["http_port"] == other["http_port"]:
+        for variable, port in nginx_ports(mine).items():
+            if port != nginx_ports(other).get(variable):
+                continue
             for shared in sorted({*mine["server_names"]} & {*other["server_names"]}):
                 words = "every name" if shared == "_" else repr(shared)
                 yield (
-                    f"aroundtheworld_server_names: {words} on port {mine['http_port']} is answered "
-                    f"by the site {name!r} on this host; give other names or another "
-                    "aroundtheworld_http_port."
+                    f"aroundtheworld_server_names: {words} on port {port} is answered by the site "
+                    f"{name!r} on this host; give other names or another {variable}."
                 )
         for prefix in sorted(_prefixes(mine) & _prefixes(other)):
             yield (

@@ -153,6 +153,11 @@ class SystemLayout:
         return self.etc / "secrets"
 
     @property
+    def tls(self) -> Path:
+        """Return the directory of the certificates and keys that the role writes."""
+        return self.etc / "tls"
+
+    @property
     def settings_key(self) -> Path:
         """Return the file with the key of the workers' settings ids."""
         return self.etc / "settings.key"
@@ -165,7 +170,7 @@ class SystemLayout:
     @property
     def settings(self) -> tuple[Path, ...]:
         """Return what the role writes beside the claim."""
-        return (self.environment_file, self.secrets, self.settings_key)
+        return (self.environment_file, self.secrets, self.settings_key, self.tls)
 
     # --- Units
 

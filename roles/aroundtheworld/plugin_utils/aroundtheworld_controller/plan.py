@@ -18,6 +18,7 @@ from aroundtheworld_controller.pools import (
 )
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
+from aroundtheworld_controller.tls import derive_listen, derive_tls
 
 # What the other tasks need to know about the host.
 HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx")
@@ -66,6 +67,8 @@ def make_plan(
         "workers": restart_order(site.pools),
         "static": derive_static(site.variables, site.pools),
         "headers": derive_headers(site.variables),
+        "tls": derive_tls(site.variables, host),
+        "listen": derive_listen(site.variables, host),
         "release": release,
         "environment": environment,
         "claim": site.claim,

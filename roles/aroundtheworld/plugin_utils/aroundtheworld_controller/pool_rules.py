@@ -161,11 +161,18 @@ def limit_problems(
             )
 
 
-def pool_problems(pools: Sequence[Mapping[str, Any]], http_port: int) -> Iterator[str]:
-    """Yield what is wrong with pools whose types are right, each alone and all together."""
+def pool_problems(
+    pools: Sequence[Mapping[str, Any]], nginx_ports: Mapping[int, str]
+) -> Iterator[str]:
+    """Yield what is wrong with pools whose types are right, each alone and all together.
+
+    Args:
+        pools: With every setting.
+        nginx_ports: Where nginx listens, each with its variable.
+    """
     variable = "aroundtheworld_pools"
     names: dict[str, str] = {}
-    ports: dict[int, str] = {http_port: "aroundtheworld_http_port"}
+    ports = dict(nginx_ports)
     paths: dict[str, str] = {}
     settings = load_pool_settings().items()
     ranges = {key: setting["range"] for key, setting in settings if "range" in setting}

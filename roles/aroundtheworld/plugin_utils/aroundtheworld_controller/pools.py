@@ -77,12 +77,15 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
     The keys are those of `HealthCheck` in module_utils/aroundtheworld/bounded_http.py.
     """
     names = [name for name in variables["aroundtheworld_server_names"] if name != "_"]
-    host, port = names[0] if names else "localhost", variables["aroundtheworld_http_port"]
+    host, scheme = names[0] if names else "localhost", "http"
+    port, usual = variables["aroundtheworld_http_port"], 80
+    if https := https_port(variables):
+        port, usual, scheme = https, 443, "https"
     return {
         "path": pool["health_path"] or variables["aroundtheworld_health_path"],
         # As visitors name it, and by what nginx says that they come.
-        "host": host if port == 80 else f"{host}:{port}",
-        "scheme": "http",
+        "host": host if port == usual else f"{host}:{port}",
+        "scheme": scheme,
         "statuses": pool["health_status"] or variables["aroundtheworld_health_status"],
     }
 
@@ -91,6 +94,12 @@ def derive_retry_after(rate: str) -> int:
     """Return in how many seconds a rate such as ``30/m`` allows a further request."""
     number, _, unit = rate.partition("/")
     return math.ceil({"s": 1, "m": 60}[unit] / int(number)) if rate else 1  # the host's own limit
+
+
+def https_port(variables: Mapping[str, Any]) -> int:
+    """Return the port of HTTPS, or 0 for a site without."""
+    https = variables["aroundtheworld_tls"] != "none"
+    return int(variables["aroundtheworld_https_port"]) if https else 0
 
 
 def derive_commands(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,6 +163,7 @@ def derive_claim(
         "home": variables["aroundtheworld_home"],
         "user": variables["aroundtheworld_user"],
         "http_port": variables["aroundtheworld_http_port"],
+        "https_port": https_port(variables),
         "server_names": variables["aroundtheworld_server_names"],
         "pools": [pool["name"] for pool in pools],
         "sockets": [

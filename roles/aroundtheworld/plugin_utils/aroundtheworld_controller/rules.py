@@ -24,6 +24,7 @@ from aroundtheworld_controller.pool_rules import (
     size_problems,
 )
 from aroundtheworld_controller.pools import pool_with_defaults
+from aroundtheworld_controller.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
 HOST_NAME = re.compile(
@@ -153,7 +154,7 @@ def metrics_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         ports = {port: pool["name"] for pool in variables["aroundtheworld_pools"]
                  for port in pool["ports"]}  # fmt: skip
         taken = {port: f"a worker of the pool {pool!r}" for port, pool in ports.items()}
-        taken[variables["aroundtheworld_http_port"]] = "aroundtheworld_http_port"
+        taken |= nginx_ports(variables)
         for number, about in ((port, ""), (port + 1, ", and needs the port after it, which")):
             if number in taken:
                 yield f"{name}: {port} is not allowed{about or '; it'} is taken by {taken[number]}."
@@ -211,6 +212,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             "the answers that are right, as in ['2xx', '3xx']."
         )
     yield from port_problems(variables["aroundtheworld_http_port"], "aroundtheworld_http_port")
+    yield from tls_problems(variables)
     names = variables["aroundtheworld_server_names"]
     if not names:
         yield (
@@ -276,9 +278,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             "server block, as in 'deny 192.0.2.1;'."
         )
     yield from reserved_problems(variables)
-    yield from pool_problems(
-        variables["aroundtheworld_pools"], variables["aroundtheworld_http_port"]
-    )
+    yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
     yield from static_problems(
         variables["aroundtheworld_static"],
         variables["aroundtheworld_pools"],

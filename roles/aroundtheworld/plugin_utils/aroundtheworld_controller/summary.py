@@ -16,8 +16,11 @@ def address(claim: Mapping[str, Any], host: str) -> str:
         host: What the host is called where the site answers to every name.
     """
     names = [name for name in claim["server_names"] if name != "_"]
-    port = "" if claim["http_port"] == 80 else f":{claim['http_port']}"
-    return f"http://{names[0] if names else host}{port}/"
+    scheme, port, usual = "http", claim["http_port"], 80
+    if claim.get("https_port"):
+        scheme, port, usual = "https", claim["https_port"], 443
+    where = names[0] if names else host
+    return f"{scheme}://{where}{'' if port == usual else f':{port}'}/"
 
 
 def summary(

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import last_good
-from ansible.module_utils.aroundtheworld.claims import Claim, claimed_ports, collisions, read_claims
+from ansible.module_utils.aroundtheworld.claims import (
+    HTTPS_PORT,
+    Claim,
+    claimed_ports,
+    collisions,
+    nginx_ports,
+    read_claims,
+)
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.host.names import name_problems
 from ansible.module_utils.aroundtheworld.host.places import home_problems
@@ -34,16 +41,7 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
     release, current = platform.freedesktop_os_release(), layout.current_release()
     table = Path("/proc/net/if_inet6")
     has_ipv6 = table.exists() and bool(table.read_text())
-    http_port, names = parameters["http_port"], tuple(claim["server_names"])
-    intent = Intent(
-        layout.name,
-        http_port,
-        names,
-        has_ipv6,
-        parameters["remove_default"],
-        tuple(parameters["headers"]),
-    )
-    nginx = examine(run, intent)
+    nginx = examine(run, intents(parameters, ipv6=has_ipv6))
     needed = parameters["packages"]
     packages = installed(needed, run)
     if nginx["there"]:  # nginx.org's, or another: Debian's must not be installed over it
@@ -68,6 +66,23 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
     }
 
 
+def intents(parameters: Mapping[str, Any], *, ipv6: bool) -> list[Intent]:
+    """Return what a site will have in nginx, for each port of nginx's."""
+    claim = parameters["claim"]
+    return [
+        Intent(
+            claim["site"],
+            port,
+            tuple(claim["server_names"]),
+            ipv6,
+            parameters["remove_default"],
+            tuple(parameters["headers"]),
+            tls=variable == HTTPS_PORT,
+        )
+        for variable, port in nginx_ports(claim).items()
+    ]
+
+
 def installed(packages: Sequence[str], run: Run) -> set[str]:
     """Return which of the packages, and of what Ansible needs for others, are installed."""
     _, output, _ = run(
@@ -87,7 +102,7 @@ def occupied(
     needed = needed_ports(
         parameters["worker_ports"],
         parameters["address"],
-        parameters["http_port"],
+        nginx_ports(parameters["claim"]),
         parameters["metrics"],
     )
     held: dict[str, tuple[int, str]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.belongings import files
-from ansible.module_utils.aroundtheworld.claims import overlap
+from ansible.module_utils.aroundtheworld.claims import NGINX, overlap
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.sockets import Listener
@@ -17,18 +17,18 @@ NGINX_STATUS = "aroundtheworld_metrics_port (nginx has the one after it)"
 
 
 def needed_ports(
-    workers: Iterable[int], address: str, http_port: int, metrics: Mapping[str, Any]
+    workers: Iterable[int], address: str, nginx: Mapping[str, int], metrics: Mapping[str, Any]
 ) -> dict[int, tuple[str, str]]:
     """Return the ports that a site needs, each with its address and its variable.
 
     Args:
         workers: The ports of its workers.
         address: What they listen on.
-        http_port: The port of nginx.
+        nginx: The ports of nginx, by their variables.
         metrics: C(address) and C(port) of the metrics; 0 is none.
     """
     needed = dict.fromkeys(workers, (address, "aroundtheworld_pools"))
-    needed[http_port] = ("::", "aroundtheworld_http_port")
+    needed |= {port: ("::", variable) for variable, port in nginx.items()}
     if metrics["port"]:
         needed[metrics["port"]] = (metrics["address"], "aroundtheworld_metrics_port")
         needed[metrics["port"] + 1] = ("127.0.0.1", NGINX_STATUS)
@@ -74,11 +74,7 @@ def taken_ports(
         process, name = held.get(listener.inode, (0, "an unknown process"))
         if not overlap(address, listener.address):
             continue
-        is_own = (
-            name == "nginx"
-            if variable in ("aroundtheworld_http_port", NGINX_STATUS)
-            else listener.port in own
-        )
+        is_own = name == "nginx" if variable in (*NGINX, NGINX_STATUS) else listener.port in own
         if not is_own:
             taken.append(
                 {

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -30,6 +30,7 @@ from ansible.module_utils.aroundtheworld.nginx.site import NGINX, Place, Probe
 from ansible.module_utils.aroundtheworld.nginx.states import (
     Link,
     State,
+    differ,
     read_state,
     read_text,
     write_state,
@@ -80,6 +81,7 @@ class SiteChange:
         content: str,
         *,
         remove_default: bool = False,
+        private: Mapping[str, str] | None = None,
         nginx: Path = NGINX,
         etc: Path = ETC,
     ) -> None:
@@ -96,13 +98,19 @@ class SiteChange:
         self.place = find_place(self.configuration, name, nginx, needed=bool(content))
         self.content_before = read_text(self.place.file)
         self.expected = expected_states(
-            run, name, self.content, self.place, self.where, remove_default=remove_default
+            run,
+            name,
+            self.content,
+            self.place,
+            self.where,
+            remove_default=remove_default,
+            private=private or {},
         )
         self.before = {path: read_state(path) for path in self.expected}
-        self.probe = (
-            Probe.of(self.content, name)
+        self.probes = (
+            Probe.all_of(self.content, name)
             if content
-            else Probe.of(self.content_before, name) or Probe.of_claim(name, etc)
+            else Probe.all_of(self.content_before, name) or Probe.all_of_claim(name, etc)
         )
 
     # --- What there is to do ---
@@ -110,7 +118,7 @@ class SiteChange:
     @property
     def stale(self) -> list[Path]:
         """Return the paths that are not as they should be."""
-        return [path for path, state in self.expected.items() if self.before[path] != state]
+        return [path for path, state in self.expected.items() if differ(self.before[path], state)]
 
     def steps(self) -> list[str]:
         """Return what `carry_out` will do, in order, each a sentence."""
@@ -121,7 +129,7 @@ class SiteChange:
             if path.name != site.NOTE:
                 steps.append(f"{verb} {path}")
         if not self.content:
-            served = self.probe is not None and service.serves_any(self.probe)
+            served = any(map(service.serves_any, self.probes))
             return [*steps, "reload nginx.service"] if self.service.active and (
                 steps or served
             ) else steps  # fmt: skip
@@ -134,7 +142,7 @@ class SiteChange:
         return steps
 
     def _served(self) -> bool:
-        return self.probe is not None and not service.wrong_responses(self.probe)
+        return bool(self.probes) and not any(map(service.wrong_responses, self.probes))
 
     # --- Doing it ---
 
@@ -163,7 +171,7 @@ class SiteChange:
         try:
             self._write_down(states)
             for path, state in states.items():
-                if self.before[path] != state:
+                if differ(self.before[path], state):
                     write_state(path, state)
             if self.service.active or self.content:
                 self._have_nginx_serve(done)
@@ -207,18 +215,17 @@ class SiteChange:
             self._await_site()
 
     def _await_site(self) -> None:
-        """Return when the site itself responds to each of its names."""
-        if self.probe is None:
-            return
+        """Return when the site itself responds to each of its names, on each of its ports."""
         deadline = time.monotonic() + SERVED_SECONDS
-        while wrong := service.wrong_responses(self.probe):
-            if time.monotonic() > deadline:
-                configuration = readable_configuration(self.run) or self.configuration
-                lines = [
-                    service.explain(response, self.probe, configuration) for response in wrong[:3]
-                ]
-                raise HostError("\n".join(["nginx does not serve the site.", *lines]))
-            time.sleep(AGAIN_SECONDS)
+        for probe in self.probes:
+            while wrong := service.wrong_responses(probe):
+                if time.monotonic() > deadline:
+                    configuration = readable_configuration(self.run) or self.configuration
+                    lines = [
+                        service.explain(response, probe, configuration) for response in wrong[:3]
+                    ]
+                    raise HostError("\n".join(["nginx does not serve the site.", *lines]))
+                time.sleep(AGAIN_SECONDS)
 
     def _put_back(self, states: dict[Path, State], done: list[str]) -> str:
         """Put files and nginx back as they were before, and return the sentence about that."""
@@ -226,7 +233,7 @@ class SiteChange:
             signal.signal(number, signal.SIG_IGN)
         for path in reversed(list(states)):
             with contextlib.suppress(OSError):
-                if read_state(path) != self.before[path]:
+                if differ(read_state(path), self.before[path]):
                     write_state(path, self.before[path])
         try:
             if "start" in done:

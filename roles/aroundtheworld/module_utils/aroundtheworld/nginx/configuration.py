@@ -25,6 +25,7 @@ MAIN = "/etc/nginx/nginx.conf"
 DIRECTORIES = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 # nginx looks host names of upstreams up while it reads; where no name server answers, that takes.
 SECONDS = "60"
+HTTP2_DIRECTIVE = (1, 25, 1)  # for a server; before, `listen` switched HTTP/2 for a whole port
 DEEPEST = 32  # includes within one another
 
 
@@ -239,6 +240,19 @@ def _fit(pattern: str, name: str) -> tuple[int, int]:
 def program() -> str:
     """Return the path of the host's nginx, from whichever package; an empty text without one."""
     return shutil.which("nginx", path=DIRECTORIES) or ""
+
+
+def versions(run: Run) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the versions of the host's nginx and of the OpenSSL that it runs with."""
+    _, output, error = run([program() or "nginx", "-V"])
+    text = output + error
+    nginx = re.search(r"nginx/(\d+(?:\.\d+)*)", text)
+    openssl = re.findall(r"OpenSSL (\d+(?:\.\d+)*)", text)  # built with, and running with
+    return _numbers(nginx[1] if nginx else ""), _numbers(openssl[-1] if openssl else "")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part)
 
 
 def read_configuration(run: Run) -> Configuration:

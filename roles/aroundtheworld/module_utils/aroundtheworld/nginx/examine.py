@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Run,
     program,
     read_configuration,
+    versions,
 )
 from ansible.module_utils.aroundtheworld.nginx.influences import warnings
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent, Neighbourhood
@@ -19,20 +21,43 @@ from ansible.module_utils.aroundtheworld.nginx.site import NGINX
 from ansible.module_utils.aroundtheworld.nginx.syntax import ConfigurationError
 
 
-def examine(run: Run, intent: Intent, nginx: Path = NGINX, etc: Path = ETC) -> dict[str, Any]:
+def examine(
+    run: Run, intents: Sequence[Intent], nginx: Path = NGINX, etc: Path = ETC
+) -> dict[str, Any]:
     """Return what a plan has to know about the host's nginx.
 
-    That is `there`, whether it is, `problems` and `warnings`, each sentences, and `dual_stack`,
-    whether the site has to share one socket for IPv4 and IPv6.
+    That is `there`, whether it is, its `version` and that of its `openssl`, `problems` and
+    `warnings`, each sentences, and `ports`, for each port of the site what `describe_port` says.
+
+    Args:
+        run: Runs a command.
+        intents: What the site will have in nginx, for each of its ports.
+        nginx: The directory of nginx's configuration.
+        etc: The directory of the sites' claims.
     """
     result: dict[str, Any] = {
         "there": bool(program()),
+        "version": (),
+        "openssl": (),
         "problems": [],
         "warnings": [],
-        "dual_stack": False,
+        # As Debian's nginx will come: its welcome page has port 80.
+        "ports": {
+            str(intent.port): {
+                "dual_stack": False,
+                "others_without_http2": [],
+                "free": [
+                    address
+                    for address in ("*", "[::]")
+                    if intent.remove_default or intent.port != 80
+                ],
+            }
+            for intent in intents
+        },
     }
     if not program():
         return result
+    result["version"], result["openssl"] = versions(run)
     loaded = run(["systemctl", "show", UNIT, "--property=LoadState", "--value"])[1].strip()
     if loaded in ("not-found", "masked"):
         result["problems"] = [
@@ -44,24 +69,44 @@ def examine(run: Run, intent: Intent, nginx: Path = NGINX, etc: Path = ETC) -> d
         configuration = read_configuration(run)
     except ConfigurationError as broken:
         # A site whose run was cut off is repaired by this run.
-        if f"/{intent.site}.conf:" not in str(broken):
+        if f"/{intents[0].site}.conf:" not in str(broken):
             result["problems"] = [
                 f"nginx: what is configured now is broken already: {broken}. Repair that first, "
                 "until 'nginx -t' succeeds."
             ]
         return result
-    neighbourhood = Neighbourhood(run, intent, configuration, nginx, etc)
-    result["problems"] = [
-        *problems(run, neighbourhood),
-        *map(_stranger, strangers(intent.port)),
-    ]
-    result["warnings"] = list(warnings(neighbourhood))
-    result["dual_stack"] = neighbourhood.dual_stack is not None
+    # What is wrong with all of nginx is found for each port.
+    found: dict[str, None] = {}
+    influences: dict[str, None] = {}
+    for intent in intents:
+        neighbourhood = Neighbourhood(run, intent, configuration, nginx, etc)
+        found |= dict.fromkeys(problems(run, neighbourhood))
+        found |= dict.fromkeys(_stranger(intent, process) for process in strangers(intent.port))
+        influences |= dict.fromkeys(warnings(neighbourhood))
+        result["ports"][str(intent.port)] = describe_port(neighbourhood)
+    result["problems"], result["warnings"] = list(found), list(influences)
     return result
 
 
-def _stranger(process: int) -> str:
+def describe_port(neighbourhood: Neighbourhood) -> dict[str, Any]:
+    """Return what a plan has to know about a port of the site in nginx.
+
+    That is `dual_stack`, whether the site has to share one socket for IPv4 and IPv6, `free`, the
+    addresses on which nobody serves unknown names, and the neighbours `others_without_http2`.
+    """
+    return {
+        "dual_stack": neighbourhood.dual_stack is not None,
+        "free": [each for each in neighbourhood.addresses if neighbourhood.is_free(each)],
+        "others_without_http2": [
+            f"{listen.directive} ({listen.directive.where})"
+            for _, listen in neighbourhood.on_port()
+            if listen.address in neighbourhood.addresses and "http2" not in listen.options
+        ],
+    }
+
+
+def _stranger(intent: Intent, process: int) -> str:
     return (
-        f"aroundtheworld_http_port: it is taken by an nginx that nginx.service did not start "
+        f"{intent.variable}: it is taken by an nginx that nginx.service did not start "
         f"(process {process}); stop that nginx, or choose another port."
     )

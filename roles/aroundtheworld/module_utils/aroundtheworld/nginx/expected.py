@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.nginx import site
 from ansible.module_utils.aroundtheworld.nginx.configuration import Run
 from ansible.module_utils.aroundtheworld.nginx.site import Place
-from ansible.module_utils.aroundtheworld.nginx.states import Link, State
+from ansible.module_utils.aroundtheworld.nginx.states import Link, Private, State
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,14 @@ class Directories:
 
 
 def expected_states(
-    run: Run, name: str, content: str, place: Place, where: Directories, *, remove_default: bool
+    run: Run,
+    name: str,
+    content: str,
+    place: Place,
+    where: Directories,
+    *,
+    remove_default: bool,
+    private: Mapping[str, str],
 ) -> dict[Path, State]:
     """Return what should be at which path, in the order in which it is done.
 
@@ -39,15 +47,16 @@ def expected_states(
         place: Where its configuration is.
         where: The directories.
         remove_default: Whether Debian's welcome page is switched off.
+        private: What else the configuration needs, path to text, for the root user alone.
     """
-    states: dict[Path, State] = {}
+    states: dict[Path, State] = {Path(path): Private(text) for path, text in private.items()}
     note = where.etc / name / site.NOTE
     if content:
         states[place.file] = content
         if place.link:
             states[place.link] = Link(place.file)
     kept = set(states)
-    for path in _former(name, place, where):
+    for path in (*_former(name, place, where), *_former_private(name, where)):
         if path not in kept:
             states[path] = None
     if content and remove_default and site.default_is_on(run, where.nginx):
@@ -73,6 +82,13 @@ def _former(name: str, place: Place, where: Directories) -> Iterator[Path]:
     for path in dict.fromkeys([*links, usual.file, place.file]):
         if os.path.lexists(path) and _is_own(path, name, usual, where):
             yield path
+
+
+def _former_private(name: str, where: Directories) -> Iterator[Path]:
+    """Yield the certificates and keys that the role wrote for the site."""
+    directory = SystemLayout(name, where.etc.parent).tls
+    listed = belongings.files(name, root=where.etc.parent)
+    yield from sorted(path for path in listed if path.parent == directory)
 
 
 def _is_own(path: Path, name: str, usual: Place, where: Directories) -> bool:

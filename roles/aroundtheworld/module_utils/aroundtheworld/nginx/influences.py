@@ -75,7 +75,7 @@ def _too_little(neighbourhood: Neighbourhood) -> Iterator[str]:
     seen = set()
     for address in neighbourhood.addresses:
         first = neighbourhood.first(address)
-        if first is None or neighbourhood.pushed_out(address):
+        if first is None or neighbourhood.is_free(address) or neighbourhood.pushed_out(address):
             continue
         for name, least in OF_THE_FIRST.items():
             everywhere = (directive for directive in others.http if directive.name == name)

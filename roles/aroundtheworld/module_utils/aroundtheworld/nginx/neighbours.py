@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import read_claims
+from ansible.module_utils.aroundtheworld.claims import HTTPS_PORT, read_claims
 from ansible.module_utils.aroundtheworld.nginx import site
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
@@ -32,6 +32,12 @@ class Intent:
     ipv6: bool
     remove_default: bool = True
     headers: tuple[str, ...] = ()  # in lower case, what it decides about itself
+    tls: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Return the variable of the port."""
+        return HTTPS_PORT if self.tls else "aroundtheworld_http_port"
 
     @property
     def every_name(self) -> bool:
@@ -85,6 +91,19 @@ class Neighbourhood:
                 if listen.port == self.intent.port:
                     yield server, listen
 
+    def is_free(self, address: str) -> bool:
+        """Tell whether nobody serves unknown names on an address of the site's port.
+
+        Other sites of the role that listen there serve their own names.
+        """
+        flagged = self.others.default_server(address, self.intent.port)
+        has_default = flagged is not None and any(
+            {"default_server", "default"} & {*listen.options}
+            for listen in flagged.listens
+            if (listen.address, listen.port) == (address, self.intent.port)
+        )
+        return not has_default and all(listen.address != address for _, listen in self.on_port())
+
     def first(self, address: str) -> Server | None:
         """Return the first server of an address on the site's port, as long as the site is not."""
         return self.others.default_server(address, self.intent.port)
@@ -92,7 +111,7 @@ class Neighbourhood:
     def pushed_out(self, address: str) -> Server | None:
         """Return the first server of an address if it would not be the first beside the site."""
         first = self.first(address)
-        if first is None or self.place is None:
+        if first is None or self.place is None or self.is_free(address):
             return None
         flag = " default_server" if self.intent.every_name else ""
         listens = "".join(f"listen {each}:{self.intent.port}{flag};" for each in self.addresses)

@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator
 
 from ansible.module_utils.aroundtheworld.nginx import site
-from ansible.module_utils.aroundtheworld.nginx.configuration import Run, program
+from ansible.module_utils.aroundtheworld.nginx.configuration import (
+    HTTP2_DIRECTIVE,
+    Run,
+    versions,
+)
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Neighbourhood
 from ansible.module_utils.aroundtheworld.nginx.site import Place
 from ansible.module_utils.aroundtheworld.nginx.syntax import Directive
@@ -17,7 +21,7 @@ PROTOCOLS = {
     "proxy_protocol": "the PROXY protocol",
     "http2": "HTTP/2",
 }
-HTTP2_BESIDE_HTTP1 = (1, 25, 1)  # the first version that can do both on one port
+TLS_PROTOCOLS = ("ssl", "http2")  # those that visitors of HTTPS speak
 
 
 def problems(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
@@ -52,30 +56,33 @@ def _occupied(neighbourhood: Neighbourhood, place: Place) -> Iterator[str]:
 
 
 def _port(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
-    port = neighbourhood.intent.port
+    intent = neighbourhood.intent
+    port, variable = intent.port, intent.variable
     for listen in neighbourhood.others.streams:
         if listen.port == port:
             yield (
-                f"aroundtheworld_http_port: {port} is taken in nginx by {listen.directive} "
+                f"{variable}: {port} is taken in nginx by {listen.directive} "
                 f"({listen.directive.where}), which is not HTTP; choose another port."
             )
     for _, listen in neighbourhood.on_port():
+        if listen.address not in neighbourhood.addresses:
+            continue
+        if intent.tls and "ssl" not in listen.options:
+            yield (
+                f"{variable}: with this site on port {port}, nginx would expect TLS from the "
+                f"visitors of {listen.directive} ({listen.directive.where}) too; choose another "
+                "port, or add 'ssl' there."
+            )
         for option, protocol in PROTOCOLS.items():
-            if option not in listen.options or listen.address not in neighbourhood.addresses:
+            if option not in listen.options or (intent.tls and option in TLS_PROTOCOLS):
                 continue
-            if option == "http2" and _version(run) >= HTTP2_BESIDE_HTTP1:
+            if option == "http2" and versions(run)[0] >= HTTP2_DIRECTIVE:
                 continue
             yield (
-                f"aroundtheworld_http_port: on port {port}, nginx expects {protocol} from the "
+                f"{variable}: on port {port}, nginx expects {protocol} from the "
                 f"visitors of all sites, because of {listen.directive} ({listen.directive.where}); "
                 "choose another port, or remove that option."
             )
-
-
-def _version(run: Run) -> tuple[int, ...]:
-    _, output, error = run([program() or "nginx", "-v"])
-    found = re.search(r"/(\d+(?:\.\d+)*)", output + error)
-    return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 def _names(neighbourhood: Neighbourhood) -> Iterator[str]:
@@ -91,7 +98,7 @@ def _names(neighbourhood: Neighbourhood) -> Iterator[str]:
                 yield (
                     f"aroundtheworld_server_names: the server in {where} already answers to "
                     f"{name!r} on port {intent.port}; remove the name there, or choose other "
-                    "names or another aroundtheworld_http_port."
+                    f"names or another {intent.variable}."
                 )
         for name in server.names if intent.every_name else ():
             if not name.startswith("~") or (name, where) in seen:

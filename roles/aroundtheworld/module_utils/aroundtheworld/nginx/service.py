@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import re
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,8 @@ def fetch(address: str, name: str, probe: Probe) -> Response:
     """Return the response of an address of the host to a visitor of `name`."""
     connection = http.client.HTTPConnection(address, probe.port, timeout=RESPONSE_SECONDS)
     try:
+        if probe.tls:
+            connection.sock = connect_tls(address, name, probe.port)
         connection.request("GET", probe.path, headers={"Host": name, "Connection": "close"})
         http_response = connection.getresponse()
         text = http_response.read(RESPONSE_BYTES).decode(errors="replace").strip()
@@ -164,6 +167,22 @@ def fetch(address: str, name: str, probe: Probe) -> Response:
         return Response(address, name, 0, "", str(error) or type(error).__name__)
     finally:
         connection.close()
+
+
+def connect_tls(address: str, name: str, port: int) -> ssl.SSLSocket:
+    """Return a TLS connection to a server of this host for a name.
+
+    Whose certificate it has does not matter: the response has the id of the configuration.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    plain = socket.create_connection((address, port), RESPONSE_SECONDS)
+    try:
+        return context.wrap_socket(plain, server_hostname=name)
+    except BaseException:
+        plain.close()
+        raise
 
 
 def wrong_responses(probe: Probe) -> list[Response]:
@@ -203,7 +222,7 @@ def serves_any(probe: Probe) -> bool:
 def explain(response: Response, probe: Probe, configuration: Configuration | None) -> str:
     """Return the sentence about a response that is not the site's, and about whose it is."""
     at = bracketed(response.address)
-    url = f"http://{response.name}{probe.path} on {at}:{probe.port}"
+    url = f"{probe.scheme}://{response.name}{probe.path} on {at}:{probe.port}"
     if response.error:
         return f"There is no response to {url} ({response.error})."
     sentence = (

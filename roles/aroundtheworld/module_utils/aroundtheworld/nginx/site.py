@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import read_claims
+from ansible.module_utils.aroundtheworld.claims import HTTPS_PORT, nginx_ports, read_claims
 from ansible.module_utils.aroundtheworld.layout import ETC
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
@@ -54,14 +54,16 @@ class Probe:
     names: tuple[str, ...]
     port: int
     ipv6: bool
+    tls: bool = False
 
     @classmethod
-    def of(cls, text: str, site: str) -> Probe | None:
-        """Return the probe of a site's configuration, if it has a location for that."""
+    def all_of(cls, text: str, site: str) -> list[Probe]:
+        """Return the probes of a site's configuration: one for each server that has their path."""
         try:
             directives = parse(text)
         except ConfigurationError:
-            return None
+            return []
+        probes = []
         for directive in directives:
             server = Server(directive, directive.block or ())
             for location in server.content:
@@ -72,23 +74,31 @@ class Probe:
                         if inner.name == "return" and len(inner.args) == 2
                     ]
                     listens = server.listens
-                    return cls(
+                    probe = cls(
                         own_location(site),
                         returned[0] if returned else "",
                         tuple(host_name(name, site) for name in server.names),
                         listens[0].port,
                         any(listen.address == "[::]" for listen in listens),
+                        "ssl" in listens[0].options,
                     )
-        return None
+                    probes.append(probe)
+        return probes
 
     @classmethod
-    def of_claim(cls, site: str, etc: Path = ETC) -> Probe | None:
-        """Return the probe by a site's claim; its file may be gone."""
-        claim = read_claims(etc).get(site)
-        if not claim or not claim["http_port"]:
-            return None
-        names = tuple(host_name(name, site) for name in claim["server_names"])
-        return cls(own_location(site), "", names, claim["http_port"], ipv6=False)
+    def all_of_claim(cls, site: str, etc: Path = ETC) -> list[Probe]:
+        """Return the probes by a site's claim; its file may be gone."""
+        claim = read_claims(etc).get(site, {})
+        names = tuple(host_name(name, site) for name in claim.get("server_names", ()))
+        return [
+            cls(own_location(site), "", names, port, ipv6=False, tls=variable == HTTPS_PORT)
+            for variable, port in nginx_ports(claim).items()
+        ]
+
+    @property
+    def scheme(self) -> str:
+        """Return the scheme of its addresses."""
+        return "https" if self.tls else "http"
 
 
 def host_name(name: str, site: str) -> str:
