@@ -215,7 +215,7 @@ def test_what_links_lead_to_is_in_the_release(app, tmp_path):
 
 def test_the_runners_links_to_the_roles_modules_are_files_in_a_release(tmp_path):
     """Root imports nothing of a release, so the modules that both use come from two places."""
-    names = ["bounded_http.py", "crashes.py", "percentiles.py"]
+    names = ["bounded_http.py", "crashes.py", "health_check.py", "percentiles.py"]
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         action.add_tree(archive, "runner", RUNNER, [f"aroundtheworld_runner/{n}" for n in names])
     with tarfile.open(tmp_path / "a.tar") as archive:

@@ -16,7 +16,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.aroundtheworld import bounded_http, worker_client
+from ansible.module_utils.aroundtheworld import bounded_http, health_check, worker_client
 
 from tests.conftest import CHECKOUT
 
@@ -493,7 +493,7 @@ def test_an_app_is_asked_by_its_address_too():
 
 def test_an_app_is_asked_as_a_visitor_would_ask(control, serve):
     server = serve(answer(b"<html>"))
-    check = bounded_http.HealthCheck(path="/health?x=1", host="shop.example.org", scheme="https")
+    check = health_check.HealthCheck(path="/health?x=1", host="shop.example.org", scheme="https")
     assert check.problem(control) == ""
     first, *lines = server.got[0].decode().split("\r\n")
     headers = dict(line.split(": ") for line in lines if line)
@@ -527,7 +527,7 @@ def test_an_app_is_asked_as_a_visitor_would_ask(control, serve):
     ],
 )
 def test_an_answer_is_right_when_its_status_is_allowed(control, serve, status, allowed, right):
-    check = bounded_http.HealthCheck(**({"statuses": allowed} if allowed else {}))
+    check = health_check.HealthCheck(**({"statuses": allowed} if allowed else {}))
     serve(answer(b"", b"HTTP/1.1 %d X\r\nLocation: http://127.0.0.1:9/\r\n" % status))
     problem = check.problem(control)
     assert (problem == "") is right
@@ -542,7 +542,7 @@ def test_a_page_of_any_size_is_an_answer_and_is_not_kept(control, serve, size):
     serve(answer(b"x" * size))
     tracemalloc.start()
     try:
-        assert bounded_http.HealthCheck().problem(control) == ""
+        assert health_check.HealthCheck().problem(control) == ""
         assert tracemalloc.get_traced_memory()[1] < MEGABYTE + size  # the server's own
     finally:
         tracemalloc.stop()
@@ -562,5 +562,5 @@ def test_an_app_that_does_not_answer_in_whole_and_in_time_is_told_of(
     control, serve, behave, problem
 ):
     serve(behave)
-    check = bounded_http.HealthCheck(path="/x", timeout=0.5)
+    check = health_check.HealthCheck(path="/x", timeout=0.5)
     assert check.problem(control) == f"it does not answer /x ({problem})"

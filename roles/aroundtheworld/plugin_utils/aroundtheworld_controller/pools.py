@@ -74,7 +74,7 @@ def derive_addresses(variables: Mapping[str, Any]) -> dict[str, str]:
 def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a process of a pool has to prove itself: a visitor's request, and the answers.
 
-    The keys are those of `HealthCheck` in module_utils/aroundtheworld/bounded_http.py.
+    The keys are those of `HealthCheck` in module_utils/aroundtheworld/health_check.py.
     """
     names = [name for name in variables["aroundtheworld_server_names"] if name != "_"]
     host, scheme = names[0] if names else "localhost", "http"

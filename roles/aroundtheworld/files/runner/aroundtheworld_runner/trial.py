@@ -16,7 +16,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from aroundtheworld_runner.bounded_http import HealthCheck, NoAnswerError
+from aroundtheworld_runner.bounded_http import NoAnswerError
+from aroundtheworld_runner.health_check import HealthCheck
 from aroundtheworld_runner.systemd import FIRST_PASSED_FD
 
 ADDRESS = "127.0.0.1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
+from ansible.module_utils.aroundtheworld.health_check import HealthCheck
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.rollout.units import (
     CONFIG,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
+from ansible.module_utils.aroundtheworld.health_check import HealthCheck
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.rollout.workers import Worker
 from ansible.module_utils.aroundtheworld.sockets import listeners

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible.module_utils.aroundtheworld.bounded_http import HealthCheck
+from ansible.module_utils.aroundtheworld.health_check import HealthCheck
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.worker_client import WorkerStatus
 
