@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from tornado.netutil import bind_sockets
 
-from aroundtheworld_runner import loading, systemd
+from aroundtheworld_runner import loading, logs, systemd
 from aroundtheworld_runner.private_socket import PrivateSocketError
 from aroundtheworld_runner.worker import Settings, Worker
 
@@ -112,6 +112,12 @@ def _parser() -> _Parser:
         "(default: 1)",
     )
     parser.add_argument(
+        "--log-addresses",
+        choices=logs.ADDRESSES,
+        default="full",
+        help="how much of a visitor's address is in the lines that Tornado logs (default: full)",
+    )
+    parser.add_argument(
         "--port", type=_port, help="bind this port; for development, where no systemd binds it"
     )
     parser.add_argument("--address", help="with --port: the address to bind (default: 127.0.0.1)")
@@ -149,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown and not systemd.passes_sockets():
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     module, attribute = options.factory
-    systemd.configure_logging()
+    logs.configure()
+    logs.hide_addresses(options.log_addresses)
     # The watchdog's SIGABRT then leaves a stack, also when code in C kept the watching thread from
     # logging it before.
     faulthandler.enable()

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from aroundtheworld_runner import systemd
+from aroundtheworld_runner import logs, systemd
 from aroundtheworld_runner.heartbeat import INTERVAL, TOLERANCE, Heartbeat, culprit
 from aroundtheworld_runner.measuring import is_step, read_step
 from aroundtheworld_runner.routes import Route, Routes
@@ -31,6 +31,7 @@ class _Block:
         began: When (monotonic).
         route: To which its time is counted.
         described: A name such as `AdminReport.get`, and which request it is.
+        request_id: By which the logs name the request.
         exact: It is a step of a handler's coroutine, which counts its time itself.
         logged: For how many seconds it had lasted when it was logged; 0 for not yet.
         saved: It has been saved, in case it is the worker's end.
@@ -39,6 +40,7 @@ class _Block:
     began: float
     route: Route
     described: str
+    request_id: str
     exact: bool
     logged: float = 0.0
     saved: bool = False
@@ -132,24 +134,26 @@ class Watch:
         seconds = now - block.began
         if self._warn and seconds >= (block.logged * AGAIN or self._warn):
             block.logged = seconds
-            log.warning(
-                "the event loop has been blocked for %.1f s by %s, still in:\n%s",
-                seconds,
-                block.described,
-                _stack(innermost),
-            )
-        if self._watchdog and not block.saved:
-            left = self._sign_of_life + self._watchdog - now
-            if left <= self._margin:
-                block.saved = True
-                log.error(
-                    "systemd ends this worker in %.1f s, whose event loop has been blocked for "
-                    "%.1f s by %s, still in:\n%s",
-                    left,
+            with logs.about(block.request_id):
+                log.warning(
+                    "the event loop has been blocked for %.1f s by %s, still in:\n%s",
                     seconds,
                     block.described,
                     _stack(innermost),
                 )
+        if self._watchdog and not block.saved:
+            left = self._sign_of_life + self._watchdog - now
+            if left <= self._margin:
+                block.saved = True
+                with logs.about(block.request_id):
+                    log.error(
+                        "systemd ends this worker in %.1f s, whose event loop has been blocked for "
+                        "%.1f s by %s, still in:\n%s",
+                        left,
+                        seconds,
+                        block.described,
+                        _stack(innermost),
+                    )
                 self.save((block.route, seconds))
 
     def _what_blocks(self, innermost: FrameType | None) -> _Block:
@@ -167,18 +171,20 @@ class Watch:
             frame = frame.f_back
         if handler is None:
             name = name or "something unknown"
-            return _Block(began, self._routes.outside(name), name, exact)
+            return _Block(began, self._routes.outside(name), name, logs.NONE, exact)
         route = self._routes.of(handler)
         # Without the query, which may contain secrets.
         request = f"{handler.request.method} {handler.request.path}"
         described = f"{name}, route {route.pattern or 'none'} ({request})"
-        return _Block(began, route, described, exact)
+        request_id = getattr(handler.request.connection, "request_id", logs.NONE)
+        return _Block(began, route, described, request_id, exact)
 
     def _ended(self, block: _Block, seconds: float) -> None:
         if not block.exact:
             block.route.add(seconds)
         if block.logged:
-            log.warning("the event loop was blocked for %.2f s by %s", seconds, block.described)
+            with logs.about(block.request_id):
+                log.warning("the event loop was blocked for %.2f s by %s", seconds, block.described)
 
     def save(self, cut: tuple[Route, float] | None = None) -> None:
         """Save the routes for the next process; an error is logged, never raised."""

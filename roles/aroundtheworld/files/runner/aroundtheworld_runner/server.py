@@ -6,6 +6,7 @@ to wait for the next request on the connection or gives the connection up.
 """
 
 import logging
+import os
 import time
 import weakref
 from asyncio import Future
@@ -26,9 +27,12 @@ from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
+from aroundtheworld_runner import logs
 from aroundtheworld_runner.statistics import ResponseStatistics
 
 GOING_AWAY = 1001  # RFC 6455: the server is going down
+# For nginx's access log; nginx keeps it from visitors.
+RELEASE_HEADER = "X-Aroundtheworld-Release"
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ class WorkerServer(HTTPServer):
         self.requests_in_flight: dict[object, TrackedRequest] = {}
         self.requests_total = 0
         self.statistics = ResponseStatistics()
+        self._release = os.environ.get("AROUNDTHEWORLD_RELEASE", "")
         self._streams: set[IOStream] = set()
         self.websockets = 0
         self._websockets: weakref.WeakSet[WebSocketHandler] = weakref.WeakSet()
@@ -97,7 +102,8 @@ class WorkerServer(HTTPServer):
     ) -> HTTPMessageDelegate:
         """Wait for a request; the connection's previous request has been answered."""
         self._request_ended(server_conn)
-        response = CountedResponse(request_conn, self.statistics)
+        logs.current_request.set(logs.NONE)  # until its headers arrive
+        response = CountedResponse(request_conn, self.statistics, self._release)
         delegate = super().start_request(server_conn, response)
         return TrackedRequest(self, server_conn, delegate, response)
 
@@ -158,6 +164,9 @@ class TrackedRequest(HTTPMessageDelegate):
         """Note the request before the application sees it."""
         self._line = cast(RequestStartLine, start_line)
         self.response.started = time.monotonic()
+        self.response.request_id = request_id = logs.valid_id(headers.get(logs.HEADER, ""))
+        # The handler's coroutine is started from here, with a copy of what is set.
+        logs.current_request.set(request_id)
         self._server.request_began(self._server_conn, self)
         return self._delegate.headers_received(start_line, headers)
 
@@ -184,10 +193,13 @@ class CountedResponse(HTTPConnection):
     Attributes:
         started: When the headers of the request arrived (monotonic).
         whole: The application has finished it, and the client was there to take it.
+        request_id: By which the logs name the request.
     """
 
-    def __init__(self, connection: HTTPConnection, statistics: ResponseStatistics) -> None:
-        """Take the connection, and where to count."""
+    def __init__(
+        self, connection: HTTPConnection, statistics: ResponseStatistics, release: str
+    ) -> None:
+        """Take the connection, where to count, and the release to name in the response, if any."""
         assert isinstance(connection, HTTP1Connection)  # noqa: S101 - Tornado serves nothing else
         self._connection = connection
         # What Tornado uses in every request beyond the interface; for the rest, `__getattr__`
@@ -195,9 +207,11 @@ class CountedResponse(HTTPConnection):
         self.context = connection.context
         self.set_close_callback = connection.set_close_callback
         self._statistics = statistics
+        self._release = release
         self._code = 0
         self.started = 0.0
         self.whole = False
+        self.request_id = logs.NONE
 
     def write_headers(
         self,
@@ -205,13 +219,15 @@ class CountedResponse(HTTPConnection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Future[None]:
-        """Note the status, and pass it on."""
+        """Note the status, name the release, and pass it on."""
         assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
         self._code = start_line.code
         if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
             # While draining, Tornado closes a connection after its response, also when that makes
             # it a WebSocket, which then could not get a code and a reason.
             self._connection._disconnect_on_finish = False
+        if self._release:
+            headers[RELEASE_HEADER] = self._release
         return self._connection.write_headers(start_line, headers, chunk)
 
     def write(self, chunk: bytes) -> Future[None]:

@@ -1,4 +1,4 @@
-"""What systemd and a service exchange: sockets, notifications, log levels.
+"""What systemd and a service exchange: sockets and notifications.
 
 Small enough to own, so that the application's virtual environment needs no other dependency.
 """
@@ -6,7 +6,6 @@ Small enough to own, so that the application's virtual environment needs no othe
 import logging
 import os
 import socket
-import sys
 
 FIRST_PASSED_FD = 3
 
@@ -95,46 +94,3 @@ def watchdog_seconds() -> float | None:
     if not microseconds.isdecimal() or int(microseconds) == 0 or meant_for != str(os.getpid()):
         return None
     return int(microseconds) / 1_000_000
-
-
-def configure_logging() -> None:
-    """Log to standard error, without times, which the journal adds.
-
-    Of Tornado's access log only warnings and errors are kept: nginx has the rest.
-    """
-    handler = logging.StreamHandler()
-    if _stderr_is_journal():
-        handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
-    else:
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("tornado.access").setLevel(logging.WARNING)
-
-
-def _stderr_is_journal() -> bool:
-    # The variable is inherited by programs whose output goes elsewhere, hence the comparison.
-    try:
-        stat = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
-
-
-# From Python's levels down to syslog's priorities; everything lower is debug, 7.
-_PRIORITIES = (
-    (logging.CRITICAL, 2),
-    (logging.ERROR, 3),
-    (logging.WARNING, 4),
-    (logging.INFO, 6),
-)
-
-
-class _JournalFormatter(logging.Formatter):
-    """Starts every line with the level in the notation of sd-daemon(3).
-
-    Every line, because the journal makes an entry of each line of a traceback.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        priority = next((priority for level, priority in _PRIORITIES if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
-from aroundtheworld_runner import blocking, heartbeat, loading, measuring, systemd
+from aroundtheworld_runner import blocking, heartbeat, loading, logs, measuring, systemd
 from aroundtheworld_runner.control import Endpoints, Response, control_socket
 from aroundtheworld_runner.private_socket import private_socket
 from aroundtheworld_runner.reports import Reports, State
@@ -159,7 +159,8 @@ class Worker:
         while server.connections and (server.requests_in_flight or quiet < self._settings.linger):
             if time.monotonic() - began >= self._settings.drain_timeout:
                 for request in server.requests_in_flight.values():
-                    log.error("cut at the end of the drain timeout: %s", request)
+                    with logs.about(request.response.request_id):
+                        log.error("cut at the end of the drain timeout: %s", request)
                 break
             if (left := self._left(server)) != notified:
                 systemd.notify(f"STATUS=draining: {left}")
