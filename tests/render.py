@@ -68,7 +68,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_server_names": ["shop.example.org", "www.shop.example.org"],
         "aroundtheworld_http_port": 8080,
     },
-    "patient": {"aroundtheworld_block_warn": 2.5},
+    "patient": {"aroundtheworld_block_warn": 2.5, "aroundtheworld_log_addresses": "truncated"},
     "short_watchdog": {"aroundtheworld_pools": [{**PUBLIC, "watchdog": 2}, ADMIN]},
     "metrics": {
         "aroundtheworld_metrics_port": 9145,

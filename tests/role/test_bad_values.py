@@ -242,6 +242,12 @@ ONE_PROBLEM = [
         )
     ),
     case(
+        "log_addresses",
+        {"aroundtheworld_log_addresses": "some"},
+        "aroundtheworld_log_addresses",
+        "full, truncated, none",
+    ),
+    case(
         "migrate_check_command",
         {"aroundtheworld_migrate_check_command": "look 'here"},
         'aroundtheworld_migrate_check_command: "look \'here" ',

@@ -125,7 +125,8 @@ SERVER = {
     "workers see the usual address as the client": "proxy_bind off; proxy_socket_keepalive off;",
     "a worker's X-Accel headers hold": "proxy_ignore_headers Vary;",
     "nothing says what a worker is made with": """
-        proxy_hide_header X-Powered-By; proxy_pass_header X-Pad;
+        proxy_hide_header X-Powered-By; proxy_hide_header X-Aroundtheworld-Release;
+        proxy_pass_header X-Pad;
     """,
     "there is room for all these headers": """
         proxy_headers_hash_max_size 4096; proxy_headers_hash_bucket_size 128;
@@ -175,6 +176,7 @@ def to_a_pool(
         "who sends too many learns when to try again": (
             f"set $aroundtheworld_retry_after {again};"
         ),
+        "the log has the pool": f"set $aroundtheworld_pool {pool};",
     }
     if replay:
         promises["what blocks one worker does not go on to the next"] = (
@@ -319,6 +321,13 @@ UPSTREAMS = {
     },
 }
 
+# Table 3-7 of the Unicode Standard.
+UTF8 = (
+    r"(?:[\x00-\x7f]+|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]"
+    r"|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
+    r"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*"
+)
+CUT = "$aroundtheworld_utf8\N{REPLACEMENT CHARACTER}"
 MAPS = {
     **{
         (f"$sent_http_{header}", f"$aroundtheworld_header_{number}"): {
@@ -364,6 +373,23 @@ MAPS = {
             "~(?s)^(?<aroundtheworld_first>.{8}).{8}$" $aroundtheworld_first;
         """,
     },
+    ("$upstream_http_x_aroundtheworld_release", "$aroundtheworld_release"): {
+        "the log has the release": """
+            default "";
+            "~^[0-9a-f]+$" $upstream_http_x_aroundtheworld_release;
+        """,
+    },
+    ("$status", "$aroundtheworld_status"): {
+        "a number in the log is one of JSON": "default $status; 000 0; 009 9;",
+    },
+    **{
+        (f"${name}", f"$aroundtheworld_logged_{name}"): {
+            "the log is UTF-8": (
+                rf'default ${name}; "~^(?=({UTF8}))(?<aroundtheworld_utf8>\1)[\x80-\xff]" "{CUT}";'
+            )
+        }
+        for name in ("request_uri", "host", "http_referer", "http_user_agent")
+    },
     ("$arg_v", "$aroundtheworld_version"): {
         "only a checksum finds a file by its content": """
             default none;
@@ -383,16 +409,24 @@ LOG = {
     "time": "$time_iso8601",
     "request_id": "$request_id",
     "client": "$aroundtheworld_client",
+    "protocol": "$server_protocol",
+    "tls_protocol": "$ssl_protocol",
+    "tls_cipher": "$ssl_cipher",
+    "host": "$aroundtheworld_logged_host",
     "method": "$request_method",
-    "uri": "$request_uri",
-    "status": "$status",
+    "uri": "$aroundtheworld_logged_request_uri",
+    "status": "$aroundtheworld_status",
     "bytes": "$body_bytes_sent",
     "seconds": "$request_time",
+    "pool": "$aroundtheworld_pool",
+    "release": "$aroundtheworld_release",
     "upstream": "$upstream_addr",
     "upstream_status": "$upstream_status",
+    "upstream_connect_seconds": "$upstream_connect_time",
+    "upstream_header_seconds": "$upstream_header_time",
     "upstream_seconds": "$upstream_response_time",
-    "referrer": "$http_referer",
-    "user_agent": "$http_user_agent",
+    "referrer": "$aroundtheworld_logged_http_referer",
+    "user_agent": "$aroundtheworld_logged_http_user_agent",
 }
 NUMBERS = {"status", "bytes", "seconds"}
 

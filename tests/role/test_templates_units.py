@@ -71,6 +71,9 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             assert start[start.index("--drain-timeout") + 1] == str(pool["drain_timeout"])
             warn = MODELS[model].get("aroundtheworld_block_warn", 1)
             assert start[start.index("--block-warn") + 1] == str(warn)
+            hidden = model == "patient"  # an older runner warns of the option, so not without need
+            assert start[-2:-1] == (["truncated"] if hidden else [str(warn)])
+            assert ("--log-addresses" in start) == hidden
 
 
 @every_model

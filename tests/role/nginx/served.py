@@ -17,7 +17,7 @@ from ansible.module_utils.aroundtheworld.nginx.configuration import versions
 from ansible.module_utils.aroundtheworld.nginx.site import identified
 
 from tests import certificates
-from tests.render import render, variables_for
+from tests.render import RELEASE_ID, render, variables_for
 from tests.role.nginx.process import Host, free_port, placed
 
 # Everything about a request that the first server of the address decides.
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = dict(urllib.parse.parse_qsl(query))
             status, text = int(headers.pop("status")), ""
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in {**headers, "X-Aroundtheworld-Release": RELEASE_ID}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
