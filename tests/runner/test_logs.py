@@ -7,7 +7,8 @@ import harness
 import pytest
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
-from waits import wait_until
+
+from tests.waiting import until
 
 APP = "logged:make_app"
 FIRST, SECOND = "a1" * 16, "b2" * 16
@@ -31,7 +32,7 @@ def ids(worker, message, count=1):
         lines = [line[1] for line in line.finditer(worker.stderr())]
         return lines if len(lines) >= count else None
 
-    return wait_until(found)
+    return until(found)
 
 
 def test_every_line_of_a_request_has_its_id(start, listening):
@@ -48,7 +49,7 @@ def test_every_line_of_a_request_has_its_id(start, listening):
         assert ids(worker, "500 GET /fails") == [FIRST]
         # A response that another request ends.
         other.request("GET", "/waits", headers={"X-Request-ID": SECOND})
-        wait_until(lambda: worker.health()[1]["requests_total"] == 6)
+        until(lambda: worker.health()[1]["requests_total"] == 6)
         fetch(client, "/ends", FIRST)
         other.getresponse().read()
         assert ids(worker, "404 GET /waits") == [SECOND]
@@ -64,7 +65,7 @@ def test_every_line_of_a_request_has_its_id(start, listening):
         assert ids(worker, "Malformed HTTP message") == [None]
         # What is cut at the end of a drain.
         client.request("GET", "/slow", headers={"X-Request-ID": FIRST})
-        wait_until(lambda: worker.health()[1]["requests_in_flight"])
+        until(lambda: worker.health()[1]["requests_in_flight"])
         worker.drain()
         worker.wait()
         assert ids(worker, "cut at the end of the drain timeout") == [FIRST]
@@ -99,7 +100,7 @@ def test_an_app_prints_the_id_in_its_own_format(start, listening):
     with harness.client(listening) as client:
         fetch(client, "/logs", FIRST)
         fetch(client, "/logs")
-    wait_until(lambda: worker.stderr().count("after the response") == 2)
+    until(lambda: worker.stderr().count("after the response") == 2)
     assert f"own: {FIRST} in the handler\n" in worker.stderr()
     assert "own: - in the handler\n" in worker.stderr()
 
