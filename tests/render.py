@@ -104,7 +104,10 @@ MODELS: dict[str, dict[str, Any]] = {
         ],
     },
     "strict_pools": {
-        "aroundtheworld_pools": [{**PUBLIC, "rate": "10/s"}, {**ADMIN, "rate": "30/m"}]
+        "aroundtheworld_pools": [
+            {**PUBLIC, "rate": "10/s"},
+            {**ADMIN, "rate": "30/m", "allow": ["192.0.2.0/24", "2001:db8::1"]},
+        ]
     },
     "closed_pools": {
         "aroundtheworld_pools": [

@@ -186,6 +186,33 @@ ONE_PROBLEM = [
         )
         for value in ("lots", "-1", "1t", "1 m", "1.5m", "1m\n")
     ),
+    *(
+        case(
+            f"allow {value!r}",
+            pools(admin={"allow": ["192.0.2.1", value]}),
+            f"pools[1].allow[1]: {value!r} is not allowed; {expected}.",
+        )
+        for value, expected in (
+            *(
+                (typo, "it must be an address or a network, as in '192.0.2.10' or '2001:db8::/32'")
+                for typo in (
+                    "192.0.2.256",
+                    "192.0.2",
+                    "192.0.2.0/33",
+                    "office",
+                    "",
+                    "192.0.2.1;",
+                    "fe80::1%eth0",
+                    "192.0.2.0-192.0.2.9",
+                )
+            ),
+            ("192.0.2.7/24", "write the network '192.0.2.0/24', or the address '192.0.2.7'"),
+            ("2001:db8::1/32", "write the network '2001:db8::/32', or the address '2001:db8::1'"),
+            ("::ffff:192.0.2.7", "write it as IPv4, '192.0.2.7/32'"),
+            ("0.0.0.0/0", "that is everybody"),
+            ("::/0", "that is everybody"),
+        )
+    ),
     case(
         "policy of real time",
         pools(admin={"cpu_scheduling": "fifo"}),
@@ -258,7 +285,9 @@ ONE_PROBLEM = [
     case(
         "unknown pool key", pools(admin={"prots": [1]}), "pools[1].prots: ", "did you mean ports?"
     ),
-    case("odd pool key", pools(admin={"zzz": 1}), "pools[1].zzz: ", "allowed: binds, blocking"),
+    case(
+        "odd pool key", pools(admin={"zzz": 1}), "pools[1].zzz: ", "allowed: allow, binds, blocking"
+    ),
 ]
 
 

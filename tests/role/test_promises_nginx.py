@@ -21,7 +21,13 @@ EVERYTHING = {
     "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     "aroundtheworld_pools": [
         {**PUBLIC, "max_in_flight": 7, "max_body_size": "1g", "client_timeout": 5},
-        {**ADMIN, "max_in_flight": 9, "rate": "30/m", "burst": 3},
+        {
+            **ADMIN,
+            "max_in_flight": 9,
+            "rate": "30/m",
+            "burst": 3,
+            "allow": ["192.0.2.0/24", "2001:db8::/32"],
+        },
         {"name": "shop", "ports": [10005], "paths": ["/shop"], "command": "gunicorn shop"},
     ],
     "aroundtheworld_static": [
@@ -155,7 +161,10 @@ VISITORS = {
         "a body is as large as the pool allows": "client_max_body_size 1g;",
         "a visitor may pause for so long": "client_body_timeout 5s; send_timeout 5s;",
     },
-    "admin": {"a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;"},
+    "admin": {
+        "a stranger gets nothing": "if ($aroundtheworld_admin_stranger) { return 403; }",
+        "a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;",
+    },
     "shop": {"a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;"},
 }
 
@@ -541,6 +550,13 @@ def test_a_pools_requests_are_counted_together_and_not_by_visitor(site):
 def test_an_address_has_a_rate_in_each_pool_for_itself(site):
     zone = ["zone=aroundtheworld_admin_rate:10m", "rate=30r/m"]
     assert site.all("limit_req_zone") == [["$aroundtheworld_network", *zone]]
+
+
+def test_who_is_not_on_a_pools_list_is_a_stranger(site):
+    assert unpromised(
+        site.blocks("geo")["$aroundtheworld_admin_stranger",],
+        {"the list": 'default yes; 192.0.2.0/24 ""; 2001:db8::/32 "";'},
+    ) == []  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,9 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 assert block.all("limit_conn") == (places if pool["max_in_flight"] else [])
                 rates = [f"zone={name}_{pool['name']}_rate", "burst=20", "nodelay"]
                 assert block.all("limit_req") == ([rates] if pool["rate"] else [])
-                assert bool(block.all("if")) is not pool["open_in_maintenance"]
+                strangers = block.all("if")[:1] if pool["allow"] else []
+                assert strangers == [[f"${name}_{pool['name']}_stranger"]] * bool(pool["allow"])
+                assert bool(block.all("if")[len(strangers) :]) is not pool["open_in_maintenance"]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,7 @@ def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
     _, site, _ = site_of(MODELS[model])
     names = [args[0] for kind in ("upstream", "log_format") for args in site.all(kind)]
     names += [args[1].lstrip("$") for args in site.all("map")]
+    names += [args[-1].lstrip("$") for args in site.all("geo")]
     for kind in ("limit_conn_zone", "limit_req_zone"):
         names += [args[1].removeprefix("zone=") for args in site.all(kind)]
     assert len(names) >= 4

@@ -27,7 +27,12 @@ def site(tmp_path_factory):
         neighbour=BEHIND,
         names=("_",),
         public={"rate": "1/m", "burst": 1, "max_body_size": "1k", "client_timeout": 1},
-        admin={"rate": "2/m", "burst": 1, "max_body_size": "9k"},
+        admin={
+            "rate": "2/m",
+            "burst": 1,
+            "max_body_size": "9k",
+            "allow": ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:1::/48"],
+        },
         variables={"aroundtheworld_header_timeout": 1, "aroundtheworld_max_body_size": "2k"},
     )
     yield site
@@ -113,6 +118,28 @@ def test_a_client_that_pauses_is_cut_off(site):
     for client in clients:
         with client:
             assert client.recv(9) == b""
+
+
+OF_ADMIN = (
+    *("/admin", "/admin/x", "//admin/x", "/%61dmin"),
+    *("/admin/static/a.css", "/admin/static/none", "/static/../admin/static/a.css"),
+)
+
+
+def test_who_is_on_a_pools_list_may_ask_for_everything_of_it(site):
+    for family in ("198.51.100.{}", "2001:db8:1:{}::1", "::ffff:198.51.100.1{}"):
+        for number, path in enumerate(OF_ADMIN, start=20):
+            assert statuses(site, family.format(number), path=path) == [200]
+
+
+def test_a_stranger_gets_nothing_of_a_pool_and_everything_else(site):
+    count = len(site.workers["admin"].requests)
+    for address in ("192.0.2.50", "2001:db8:2::1", "::ffff:192.0.2.50", "127.0.0.1"):
+        for path in OF_ADMIN:
+            assert statuses(site, *[address] * 3, path=path) == [403] * 3
+        assert statuses(site, address, path="/static/a.css") == [200]
+        assert statuses(site, address, path="/.aroundtheworld/nginx") == [200]
+    assert len(site.workers["admin"].requests) == count
 
 
 # Limits of the host that hold for all of its sites.

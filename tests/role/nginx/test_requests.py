@@ -179,7 +179,7 @@ def test_of_upgrades_only_the_one_to_a_websocket_is_passed_on(make_site, upgrade
 
 def test_a_visitor_of_ipv4_has_an_address_of_ipv4_in_a_socket_for_both(make_site):
     neighbour = "server {{ listen [::]:{port} ipv6only=off; server_name blog.example; }}"
-    site = make_site(neighbour=neighbour, dual_stack=True)
+    site = make_site(neighbour=neighbour, dual_stack=True, admin={"allow": ["127.0.0.0/8"]})
     headers = dict(site.received("/")["headers"])
     assert headers["x-real-ip"] == headers["x-forwarded-for"] == "127.0.0.1"
     log = site.host.root / "aroundtheworld.access.log"
@@ -188,6 +188,8 @@ def test_a_visitor_of_ipv4_has_an_address_of_ipv4_in_a_socket_for_both(make_site
         time.sleep(0.01)  # nginx writes the line after the answer
     assert json.loads(log.read_text().splitlines()[-1])["client"] == "127.0.0.1"
     assert dict(site.received("/", address="::1")["headers"])["x-real-ip"] == "::1"
+    assert site.fetch("/admin")[0] == 200
+    assert site.fetch("/admin", address="::1")[0] == 403
 
 
 def test_the_site_reports_which_configuration_nginx_runs(make_site):

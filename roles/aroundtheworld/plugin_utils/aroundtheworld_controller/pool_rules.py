@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.commands import command_problem
+from aroundtheworld_controller.networks import network_problems
 from aroundtheworld_controller.unit_directives import directive_problems
 from aroundtheworld_controller.variables import load_pool_settings
 
@@ -104,6 +105,7 @@ def visitor_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
         )
     if pool["max_body_size"]:
         yield from size_problems(pool["max_body_size"], f"{where}.max_body_size")
+    yield from network_problems(pool["allow"], f"{where}.allow")
 
 
 def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:
