@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 
+from aroundtheworld_controller.variables import BadInputError
 from tests.render import APP
 from tests.role_files import load_python, load_yaml
 
@@ -89,6 +90,13 @@ def test_a_deployment_is_planned_for_what_the_host_is(plan):
     assert (result["changed"], result["current"]) == (False, "111111111111")
     assert result["lock"]["doing"] == "deploy"
     assert [name for name, _ in plan.calls] == ["host"]
+
+
+def test_an_error_page_that_cannot_be_rendered_is_refused_before_the_host_is_asked(plan):
+    broken = {"__aroundtheworld_error_page": trust_as_template("{{ error.titel }}")}
+    with pytest.raises(BadInputError, match=r"^aroundtheworld_error_page: 'error.html.j2' cannot"):
+        plan(DEPLOY, changes=broken)
+    assert plan.calls == []
 
 
 @pytest.mark.parametrize(

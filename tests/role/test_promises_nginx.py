@@ -62,8 +62,13 @@ SERVER = {
     **HEADERS,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
     "a busy pool and a visitor's rate have pages of their own": """
-        error_page 599 =503 @busy; error_page 429 @too_many;
+        error_page 599 =503 @error_$aroundtheworld_error_format;
         limit_conn_status 599; limit_conn_dry_run off; limit_req_status 429; limit_req_dry_run off;
+    """,
+    "an error of nginx is a page of the site, or JSON": """
+        error_page 401 403 404 405 412 413 429 500 502 504 @error_$aroundtheworld_error_format;
+        error_page 400 414 421 501 505 /.aroundtheworld/error.$aroundtheworld_error_format;
+        error_page 494 =431 /.aroundtheworld/error.$aroundtheworld_error_format;
     """,
     # Requests.
     "a visitor who does not send a whole request is cut off": """
@@ -246,15 +251,23 @@ def files(pool, *, closes=True):
 
 
 INTERNAL = {"no visitor reaches it by its path": "internal;"}
-PAGE = render("nginx/busy.html.j2", variables_for({})).rstrip("\n")
-BUSY = {
-    **INTERNAL,
-    "it is the page of a busy pool": f"return 503 '{PAGE}';",
-    "it is a page": 'default_type "text/html; charset=utf-8";',
-    "it has the time to try again": "add_header Retry-After 5 always;",
-    "no cache keeps it": "add_header Cache-Control no-store always;",
-    **HEADERS,
-}
+
+
+def error(kind, content_type):
+    return {
+        **INTERNAL,
+        "its type is not that of the path": f'types {{ }} default_type "{content_type}";',
+        "it has the time to try again, where there is one": (
+            "add_header Retry-After $aroundtheworld_error_wait always;"
+        ),
+        "no cache keeps it": "add_header Cache-Control no-store always;",
+        "it says what is wrong": f"return 200 $aroundtheworld_error_{kind};",
+        **HEADERS,
+    }
+
+
+HTML = error("html", "text/html; charset=utf-8")
+JSON = error("json", "application/json")
 
 LOCATIONS = {
     ("=", "/.aroundtheworld/closed"): {
@@ -272,6 +285,7 @@ LOCATIONS = {
         "no cache keeps it": "add_header Cache-Control no-store always;",
         **HEADERS,
     },
+    ("/.aroundtheworld/",): {"no path of the site's own reaches the app": "return 404;"},
     ("~", "//"): {
         "a path has no // also where another site decides that for the address": (
             r'rewrite "(?s)^(.*?)/{2,}(.*)$" $1/$2;' * 12
@@ -288,17 +302,10 @@ LOCATIONS = {
     ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
     ("/admin/files/",): files("admin", closes=False),
     ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
-    ("@busy",): BUSY,
-    ("@too_many",): {
-        **INTERNAL,
-        "it says so": r'return 429 "Too many requests. Please try again in a moment.\n";',
-        "it is text": "default_type text/plain;",
-        "it has the time to try again": (
-            "add_header Retry-After $aroundtheworld_retry_after always;"
-        ),
-        "no cache keeps it": "add_header Cache-Control no-store always;",
-        **HEADERS,
-    },
+    ("@error_html",): HTML,
+    ("=", "/.aroundtheworld/error.html"): HTML,
+    ("@error_json",): JSON,
+    ("=", "/.aroundtheworld/error.json"): JSON,
 }
 
 ALL_WORKERS = "each worker is in, and stays in while it restarts"
@@ -337,6 +344,19 @@ UTF8 = (
     r"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})*"
 )
 CUT = "$aroundtheworld_utf8\N{REPLACEMENT CHARACTER}"
+ERRORS = load_yaml("vars/main.yml")["__aroundtheworld_errors"]
+PAGE = render(
+    "error.html.j2",
+    variables_for({})
+    | {
+        "error": {
+            "title": "${aroundtheworld_error_title}",
+            "sentence": "${aroundtheworld_error_detail}",
+            "status": "${status}",
+            "request_id": "${request_id}",
+        }
+    },
+)
 MAPS = {
     **{
         (f"$sent_http_{header}", f"$aroundtheworld_header_{number}"): {
@@ -356,6 +376,37 @@ MAPS = {
             ],
             1,
         )
+    },
+    ("$http_accept", "$aroundtheworld_error_format"): {
+        "JSON is for those who ask for it and not for a page": """
+            default html; "~*text/html" html; "~*application/json" json;
+        """,
+    },
+    **{
+        ("$status", f"$aroundtheworld_error_{name}"): {
+            "an error has words": "".join(
+                f'{status} "{error[text]}";' for status, error in ERRORS.items()
+            ),
+        }
+        for text, name in {"title": "title", "sentence": "detail"}.items()
+    },
+    ("$status", "$aroundtheworld_error_wait"): {
+        "only what helps later is asked for again": """
+            default ""; 429 $aroundtheworld_retry_after; 503 5;
+        """,
+    },
+    ("$status", "$aroundtheworld_error_html"): {
+        "a page is as long as it is": 'default "$aroundtheworld_error_html_1";',
+    },
+    ("$status", "$aroundtheworld_error_html_1"): {
+        "it is the page": f"default '{PAGE}';",
+    },
+    ("$status", "$aroundtheworld_error_json"): {
+        "it has the shape of the game's own": """
+            default '{"error": {"status": $status, "title": "$aroundtheworld_error_title",
+ "detail": "$aroundtheworld_error_detail", "request_id": "$request_id"}}
+';
+        """,
     },
     ("$http_host", "$aroundtheworld_port"): {
         "the visitor's port, where there is one": """

@@ -187,14 +187,16 @@ PAGE = {
     "a reader can go to the content": ("main", {}),
 }  # fmt: skip
 WORDS = {
-    "nginx/busy.html.j2": ("This part of the site is busy", "Please try again in a few seconds."),
+    "error.html.j2": ("This part of the site is busy", "Please try again in a few seconds."),
     "maintenance.html.j2": ("We are working on this site", "It will be back in a few minutes."),
 }
 
 
 @pytest.fixture(scope="module", params=WORDS)
 def page(request):
-    return request.param, Page(render(request.param, variables_for({})))
+    error = {"status": "503", "title": WORDS["error.html.j2"][0], "request_id": "0123"}
+    error["sentence"] = f"It is busy. {WORDS['error.html.j2'][1]}"
+    return request.param, Page(render(request.param, {**variables_for({}), "error": error}))
 
 
 @pytest.mark.parametrize("promise", PAGE)
@@ -209,5 +211,6 @@ def test_a_page_says_what_is_the_matter_in_the_visitors_colours(page):
     assert sentence in read.text["p"]
     assert read.text["title"]
     assert "color-scheme: light dark" in read.text["style"]
-    # Nothing has to be loaded from a site that is closed.
-    assert not [more for _, more in read.elements if {"src", "href"} & more.keys()]
+    # Nothing has to be loaded from a site that is closed, and no icon is asked for.
+    fetched = [more for _, more in read.elements if {"src", "href"} & more.keys()]
+    assert fetched == [{"rel": "icon", "href": "data:,"}]

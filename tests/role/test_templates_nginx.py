@@ -4,6 +4,7 @@ import pytest
 
 from tests.render import MODELS, PUBLIC, render, variables_for
 from tests.role.rendered import site_of, units_of
+from tests.role_files import load_yaml
 
 every_model = pytest.mark.parametrize("model", MODELS)
 
@@ -52,13 +53,11 @@ def test_workers_and_nginx_agree_on_the_address(address, stream):
     ]
 
 
-def test_the_page_of_a_busy_pool_does_not_end_the_words_that_it_is_in():
-    _, _, server = site_of({})
-    ((status, page),) = server.location("@busy").all("return")
-    assert status == "503"
-    assert "This part of the site is busy" in page
-    assert page.endswith("</html>")
-    assert not {"'", "$"} & set(page)
+def test_what_an_error_says_is_whole_in_nginx_and_html_and_json():
+    for error in load_yaml("vars/main.yml")["__aroundtheworld_errors"].values():
+        assert error.keys() == {"title", "sentence"}
+        assert error["sentence"].endswith(".")
+        assert not set('"\\$<>&\n') & set(error["title"] + error["sentence"])
 
 
 def test_nginx_serves_no_files_of_an_app_that_has_none():

@@ -75,6 +75,7 @@ class ActionModule(RoleAction):
     def _deployment(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)
         self._check_hooks(site)
+        self._check_page(task_vars)
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
         release, requirements = describe_release({**site.variables, **app})
         name = task_vars["inventory_hostname"]
@@ -100,6 +101,14 @@ class ActionModule(RoleAction):
     def _check_hooks(self, site: Site) -> None:
         hooks = site.variables["aroundtheworld_hooks"]
         refuse(hook_problems(hooks, self._loader.load_from_file))
+
+    def _check_page(self, task_vars: TaskVars) -> None:
+        try:
+            self.value("__aroundtheworld_error_page", task_vars)
+        except AnsibleError as error:
+            path = self.value("aroundtheworld_error_page", task_vars)
+            problem = f"aroundtheworld_error_page: {path!r} cannot be rendered: {error}"
+            raise BadInputError(problem) from None
 
     def _check_host(self, site: Site, host: Mapping[str, Any], task_vars: TaskVars) -> None:
         name = task_vars["inventory_hostname"]
