@@ -93,6 +93,7 @@ MODELS: dict[str, dict[str, Any]] = {
             {**ADMIN, "command": "gunicorn shop.admin:app", "health_path": "/admin/health?full=1"},
         ],
     },
+    "behind_proxies": {"aroundtheworld_trusted_proxies": ["192.0.2.10", "2001:db8::/32"]},
     "own_headers": {
         "aroundtheworld_headers": {"X-Frame-Options": "", "X-Own": 'a "b"'},
     },

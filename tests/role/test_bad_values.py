@@ -83,6 +83,53 @@ ONE_PROBLEM = [
             ("Server-Timing", None, "this is none", "these are: X-Content-Type-Options, X-Frame"),
         )
     ),
+    *(
+        case(
+            f"trusted proxy {proxy!r}",
+            {"aroundtheworld_trusted_proxies": ["10.0.0.0/8", proxy]},
+            f"aroundtheworld_trusted_proxies[1]: {proxy!r} is not allowed; ",
+            part,
+        )
+        for proxy, part in (
+            ("192.0.2.256", "an address or a network, as in '192.0.2.10'"),
+            ("192.0.2.010", "an address or a network"),
+            ("192.0.2.0/33", "an address or a network"),
+            ("10.0.0.0-10.0.0.9", "an address or a network"),
+            ("lb.example.org", "an address or a network"),
+            ("unix:", "an address or a network"),
+            ("fe80::1%eth0", "an address or a network"),
+            ("", "an address or a network"),
+            ("10", "an address or a network"),
+            ("192.0.2.10;", "an address or a network"),
+            ("Everybody", "an address or a network"),
+            ("::ffff:192.0.2.10", "write it as IPv4, '192.0.2.10/32'"),
+            ("192.0.2.10/24", "write the network '192.0.2.0/24', or the address '192.0.2.10'"),
+        )
+    ),
+    *(
+        case(
+            f"trusted proxies {proxies}",
+            {"aroundtheworld_trusted_proxies": ["192.0.2.10", *proxies]},
+            f"aroundtheworld_trusted_proxies: {', '.join(found)} is not allowed; ",
+            "or write 'everybody' alone",
+        )
+        for proxies, found in (
+            (["0.0.0.0/0"], ["192.0.2.10", "0.0.0.0/0"]),
+            (["::/0"], ["::/0"]),
+            (["128.0.0.0/1"], ["192.0.2.10", "128.0.0.0/1"]),
+            (["::/1", "8000::/1"], ["::/1", "8000::/1"]),
+            (["2000::/3"], ["2000::/3"]),
+            (
+                ["10.0.0.0/9", "10.128.0.0/9", "11.0.0.0/8"],
+                ["10.0.0.0/9", "10.128.0.0/9", "11.0.0.0/8"],
+            ),
+        )
+    ),
+    case(
+        "everybody and one more",
+        {"aroundtheworld_trusted_proxies": ["192.0.2.10", "everybody"]},
+        "aroundtheworld_trusted_proxies: 'everybody' is not allowed beside other entries",
+    ),
     case(
         "header twice",
         {"aroundtheworld_headers": {"X-Own": "a", "x-own": "b"}},

@@ -34,6 +34,7 @@ from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.ownership import become_problem, with_site
 from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
 from aroundtheworld_controller.pool_rules import limit_problems
+from aroundtheworld_controller.proxies import decided_proxies
 from aroundtheworld_controller.room import room_problems
 from aroundtheworld_controller.rules import hook_problems
 from aroundtheworld_controller.run import owner
@@ -136,7 +137,7 @@ class ActionModule(RoleAction):
                 "port": variables["aroundtheworld_metrics_port"],
             },
             "remove_default": variables["aroundtheworld_remove_default_site"],
-            "headers": decided_headers(variables),
+            "decided": [*decided_headers(variables), *decided_proxies(variables)],
             "packages": self.value("__aroundtheworld_packages", task_vars),
             "temporary": self._connection._shell.get_option("remote_tmp"),
             "lock": lock,

@@ -26,8 +26,8 @@ options:
     description: Whether Debian's welcome page is to be switched off.
     type: bool
     default: true
-  headers:
-    description: Names, in lower case, of the response headers that the site decides about itself.
+  decided:
+    description: Directives of nginx's http block that the site decides about itself.
     type: list
     elements: str
     default: []
@@ -118,7 +118,7 @@ def main() -> None:
             "claim": {"type": "dict", "required": True},
             "metrics": {"type": "dict", "default": {"address": "127.0.0.1", "port": 0}},
             "remove_default": {"type": "bool", "default": True},
-            "headers": {"type": "list", "elements": "str", "default": []},
+            "decided": {"type": "list", "elements": "str", "default": []},
             "temporary": {"type": "str", "default": "~"},
             "packages": {"type": "list", "elements": "str", "required": True},
             "lock": LOCK,

@@ -200,9 +200,12 @@ class Site:
         address: str = "127.0.0.1",
         *,
         length: bool = True,
+        source: str = "",
     ) -> tuple[int, Message, str]:
         """Return status, headers and body of the response; the path goes as it is."""
-        connection = http.client.HTTPConnection(address, self.port, timeout=20)
+        connection = http.client.HTTPConnection(
+            address, self.port, timeout=20, source_address=(source, 0) if source else None
+        )
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             # The host name last, so that the first server of the address decides what it can.

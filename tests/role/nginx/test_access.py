@@ -11,9 +11,7 @@ from tests.role.nginx.served import Site
 pytestmark = needs_nginx
 
 # Visitors come from the addresses that tests name.
-FROM_ANYWHERE = """
-    set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;
-"""
+FROM_ANYWHERE = {"aroundtheworld_trusted_proxies": ["127.0.0.1"]}
 # So that the site is the first server of its address.
 BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 
@@ -23,7 +21,6 @@ def site(tmp_path_factory):
     """Return a site with something of everything; each test has visitors of its own."""
     site = Site(
         tmp_path_factory.mktemp("access"),
-        http=FROM_ANYWHERE,
         neighbour=BEHIND,
         names=("_",),
         public={"rate": "1/m", "burst": 1, "max_body_size": "1k", "client_timeout": 1},
@@ -33,7 +30,11 @@ def site(tmp_path_factory):
             "max_body_size": "9k",
             "allow": ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:1::/48"],
         },
-        variables={"aroundtheworld_header_timeout": 1, "aroundtheworld_max_body_size": "2k"},
+        variables={
+            **FROM_ANYWHERE,
+            "aroundtheworld_header_timeout": 1,
+            "aroundtheworld_max_body_size": "2k",
+        },
     )
     yield site
     site.stop()

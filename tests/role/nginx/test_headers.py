@@ -5,7 +5,7 @@ import urllib.parse
 import pytest
 
 from aroundtheworld_controller.headers import DEFAULTS
-from tests.render import render, variables_for
+from tests.render import PUBLIC, render, variables_for
 from tests.role.nginx.process import Host, free_port, needs_nginx, placed
 from tests.role.nginx.served import Site
 
@@ -137,7 +137,15 @@ def test_a_site_without_any_header_does_not_get_those_of_the_http_block(make_sit
 def test_nginx_takes_the_variables_of_a_site_with_the_longest_name(tmp_path):
     text = render(
         "site.conf.j2",
-        variables_for({"aroundtheworld_site": "s" * 31, "aroundtheworld_http_port": free_port()}),
+        variables_for(
+            {
+                "aroundtheworld_site": "s" * 31,
+                "aroundtheworld_http_port": free_port(),
+                "aroundtheworld_pools": [{**PUBLIC, "rate": "1/s", "max_in_flight": 9}],
+                "aroundtheworld_static": [{"url": "/static/", "directory": "x"}],
+                "aroundtheworld_log_addresses": "truncated",
+            }
+        ),
     )
     host = Host(tmp_path)
     (host.etc / "conf.d" / "shop.conf").write_text(placed(text, tmp_path))

@@ -156,10 +156,13 @@ TRUNCATED = {
 
 def test_of_an_address_there_is_its_network_or_nothing(make_site):
     # In place of visitors from all over the world: one who says where they come from.
-    http = "set_real_ip_from 127.0.0.1; real_ip_header X-From;"
-    site = make_site(http=http, variables={"aroundtheworld_log_addresses": "truncated"})
+    variables = {
+        "aroundtheworld_log_addresses": "truncated",
+        "aroundtheworld_trusted_proxies": ["127.0.0.1"],
+    }
+    site = make_site(variables=variables)
     for address in TRUNCATED:
-        site.fetch(f"/{address}", headers=[("X-From", address)])
+        site.fetch(f"/{address}", headers=[("X-Forwarded-For", address)])
     entries = logged(site, len(TRUNCATED))
     assert {entry["uri"][1:]: entry["client"] for entry in entries} == TRUNCATED
     variables = {"aroundtheworld_log_addresses": "none"}

@@ -207,9 +207,13 @@ def test_a_socket_for_both_families_is_shared(look):
     ("text", "where", "expected"),
     [
         ("deny 192.0.2.1; add_trailer X-A b;", "http", "add_trailer .*deny|deny .*add_trailer"),
-        ("add_header X-A b;", "http", "add_header .* does not reach .* set aroundtheworld_headers"),
+        ("add_header X-A b;", "http", "add_header .* does not apply .* set aroundtheworld_headers"),
         ("sub_filter a b;", "http", "sub_filter"),
-        ("set_real_ip_from 0.0.0.0/0;", "http", "set_real_ip_from"),
+        (
+            "set_real_ip_from 0.0.0.0/0;",
+            "http",
+            "set_real_ip_from .* set aroundtheworld_trusted_prox",
+        ),
         (
             "server { listen %(port)d default_server; server_name blog.example; "
             "large_client_header_buffers 4 1k; }",
@@ -254,9 +258,10 @@ def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, 
     assert re.search(r"\.conf:\d+", warning)
 
 
-def test_a_header_that_the_site_decides_about_itself_is_not_missed(look, port):
-    look("add_header X-A b; add_header X-B c;")
-    intent = Intent("shop", port, NAMED, ipv6=False, headers=("x-a", "x-b"))
+def test_what_the_site_decides_about_itself_is_not_missed(look, port):
+    look("add_header X-A b; add_header X-B c; set_real_ip_from 192.0.2.1;")
+    decided = ("add_header x-a", "add_header x-b", "set_real_ip_from")
+    intent = Intent("shop", port, NAMED, ipv6=False, decided=decided)
     assert nothing(examine.examine(look.host.run, [intent], look.host.etc, look.host.own))
 
 

@@ -102,6 +102,6 @@ def derive_headers(variables: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def decided_headers(variables: Mapping[str, Any]) -> list[str]:
-    """Return the names, in lower case, that the site sends or expressly does not send."""
+    """Return the headers that the site sends or expressly does not send, as nginx adds them."""
     names = {*DEFAULTS, *variables[VARIABLE], "Strict-Transport-Security"}
-    return sorted(name.lower() for name in names)
+    return sorted(f"add_header {name.lower()}" for name in names)

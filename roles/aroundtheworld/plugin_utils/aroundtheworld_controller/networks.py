@@ -6,10 +6,18 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 
 
-def network_problems(networks: Sequence[str], name: str) -> Iterator[str]:
-    """Yield which of `networks` are no addresses or networks, or not the one that is meant."""
+def network_problems(
+    networks: Sequence[str], name: str, *, everybody: bool = False
+) -> Iterator[str]:
+    """Yield which of `networks` are no addresses or networks, or not the one that is meant.
+
+    `everybody` is whether one of them may be everybody's.
+    """
     for index, network in enumerate(networks):
-        if problem := _problem(network):
+        problem = _problem(network)
+        if not problem and not everybody and not ipaddress.ip_network(network).prefixlen:
+            problem = "that is everybody"
+        if problem:
             yield f"{name}[{index}]: {network!r} is not allowed; {problem}."
 
 
@@ -26,6 +34,4 @@ def _problem(network: str) -> str:
         return f"write it as IPv4, '{ipaddress.ip_network(f'{mapped}/{length}', strict=False)}'"
     if address.ip != address.network.network_address:
         return f"write the network '{address.network}', or the address '{address.ip}'"
-    if not address.network.prefixlen:
-        return "that is everybody"
     return ""

@@ -16,6 +16,7 @@ from aroundtheworld_controller.pools import (
     derive_static,
     restart_order,
 )
+from aroundtheworld_controller.proxies import derive_proxies
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.tls import derive_listen, derive_tls
@@ -66,6 +67,7 @@ def make_plan(
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),
         "static": derive_static(site.variables, site.pools),
+        "proxies": derive_proxies(site.variables),
         "headers": derive_headers(site.variables),
         "tls": derive_tls(site.variables, host),
         "listen": derive_listen(site.variables, host),

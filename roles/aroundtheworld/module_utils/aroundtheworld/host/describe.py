@@ -76,7 +76,7 @@ def intents(parameters: Mapping[str, Any], *, ipv6: bool) -> list[Intent]:
             tuple(claim["server_names"]),
             ipv6,
             parameters["remove_default"],
-            tuple(parameters["headers"]),
+            tuple(parameters["decided"]),
             tls=variable == HTTPS_PORT,
         )
         for variable, port in nginx_ports(claim).items()

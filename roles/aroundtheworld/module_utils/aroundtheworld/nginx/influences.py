@@ -10,10 +10,16 @@ from ansible.module_utils.aroundtheworld.nginx.syntax import Directive
 
 # What the role leaves to the host: who may visit it, and what no server block can undo.
 OF_HTTP = (
-    "allow", "deny", "auth_basic", "auth_request", "limit_req", "limit_conn", "set_real_ip_from",
+    "allow", "deny", "auth_basic", "auth_request", "limit_req", "limit_conn",
     "add_trailer", "sub_filter", "add_before_body", "add_after_body",
     "proxy_method", "proxy_set_body",
 )  # fmt: skip
+
+# What a site has in place of the http block's, and the variable for that.
+REPLACED = {
+    "add_header": "aroundtheworld_headers",
+    "set_real_ip_from": "aroundtheworld_trusted_proxies",
+}
 
 # What the first server of an address decides about requests whose host name is not known yet:
 # directive to the smallest value that does as well as nginx's default.
@@ -44,17 +50,18 @@ def warnings(neighbourhood: Neighbourhood) -> Iterator[str]:
 
 def _http(neighbourhood: Neighbourhood) -> Iterator[str]:
     http = neighbourhood.neighbours.http
-    headers = [
-        directive
-        for directive in http
-        if directive.name == "add_header"
-        and directive.args[0].lower() not in neighbourhood.intent.headers
-    ]
-    if headers:
-        yield (
-            f"nginx: {_listed(headers)} of its http block does not reach this site's visitors, "
-            "because the site has headers of its own; set aroundtheworld_headers instead."
-        )
+    for name, variable in REPLACED.items():
+        replaced = [
+            directive
+            for directive in http
+            if directive.name == name
+            and not {name, f"{name} {directive.args[0].lower()}"} & {*neighbourhood.intent.decided}
+        ]
+        if replaced:
+            yield (
+                f"nginx: {_listed(replaced)} of its http block does not apply to this site; set "
+                f"{variable} instead."
+            )
     foreign = [
         directive for directive in http if directive.name in OF_HTTP and directive.args != ("off",)
     ]

@@ -31,7 +31,7 @@ class Intent:
     names: tuple[str, ...]
     ipv6: bool
     remove_default: bool = True
-    headers: tuple[str, ...] = ()  # in lower case, what it decides about itself
+    decided: tuple[str, ...] = ()  # what of `influences.REPLACED` it decides about itself
     tls: bool = False
 
     @property
