@@ -111,11 +111,12 @@ MODELS: dict[str, dict[str, Any]] = {
         ]
     },
     "closed_pools": {
+        "aroundtheworld_maintenance_allow": ["192.0.2.0/24", "2001:db8::/32"],
         "aroundtheworld_pools": [
             {**PUBLIC, "open_in_maintenance": True, "replay": False},
             {**ADMIN, "open_in_maintenance": False, "max_in_flight": 0},
             {"name": "live", "ports": [10005], "paths": ["/live"], "websocket": True},
-        ]
+        ],
     },
 }
 

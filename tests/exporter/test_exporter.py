@@ -13,6 +13,7 @@ import urllib.request
 
 import aroundtheworld_exporter
 import pytest
+from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 from aroundtheworld_exporter import parse_workers
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -407,10 +408,25 @@ def test_no_source_answers_and_the_rest_is_shown_all_the_same(host):
 
 def test_release_and_maintenance_are_shown(host):
     (host.home / "current").symlink_to("releases/abcdefabcdef")
-    (host.home / "maintenance.html").touch()
     samples = host.scrape()
     assert samples['release_info{release="abcdefabcdef"}'] == 1
-    assert samples["maintenance"] == 1
+    assert samples["maintenance"] == 0
+    assert not [name for name in samples if name.startswith("maintenance_")]
+    # By hand.
+    page = host.home / "maintenance.html"
+    page.touch()
+    os.utime(page, (1e9, 1e9))
+    samples = host.scrape()
+    assert (samples["maintenance"], samples["maintenance_since_timestamp_seconds"]) == (1, 1e9)
+    assert "maintenance_until_timestamp_seconds" not in samples
+    # By the role.
+    end, more = "2026-12-24T17:30:00+00:00", {"retry_after": "", "page": "", "json": ""}
+    closing = Closing(scope="all", pools=[], reason="Disks", until=end, who="ada", **more)
+    Switch(host.home).close(closing)
+    samples = host.scrape()
+    assert samples["maintenance_since_timestamp_seconds"] == 1e9
+    assert samples["maintenance_until_timestamp_seconds"] == 1798133400
+    assert samples['maintenance_info{reason="Disks",scope="all"}'] == 1
 
 
 def entry(**more):

@@ -116,9 +116,17 @@ CASES = {
     ),
     "ReleasesDiffer": (info("a", "b"), 16, info("a", "a")),
     "Closed": (
-        {f"aroundtheworld_maintenance{{{BASE}}}": "1x90"},
-        61,
-        {f"aroundtheworld_maintenance{{{BASE}}}": "1x30 0x60"},
+        {f"aroundtheworld_maintenance_since_timestamp_seconds{{{BASE}}}": "-86400x90"},
+        1,
+        {
+            f"aroundtheworld_maintenance_since_timestamp_seconds{{{BASE}}}": "-86400x90",
+            f"aroundtheworld_maintenance_until_timestamp_seconds{{{BASE}}}": "90000x90",
+        },
+    ),
+    "ClosedPastItsEnd": (
+        {f"aroundtheworld_maintenance_until_timestamp_seconds{{{BASE}}}": "60x10"},
+        4,
+        {f"aroundtheworld_maintenance_until_timestamp_seconds{{{BASE}}}": "60x2 stale"},
     ),
 }
 

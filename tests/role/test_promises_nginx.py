@@ -18,6 +18,7 @@ EVERYTHING = {
     "aroundtheworld_metrics_port": 9145,
     "aroundtheworld_maintenance_retry_after": 90,
     "aroundtheworld_header_timeout": 20,
+    "aroundtheworld_maintenance_allow": ["192.0.2.0/24"],
     "aroundtheworld_max_body_size": "3m",
     "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     "aroundtheworld_pools": [
@@ -62,6 +63,15 @@ SERVER = {
     """,
     **HEADERS,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
+    "files close it without a reload, but not for who has the secret link or is on the list": f"""
+        set $aroundtheworld_closed open;
+        if (-f {HOME}/maintenance.html) {{ set $aroundtheworld_closed switch; }}
+        if (-d {HOME}/maintenance/$aroundtheworld_closed/closed) {{
+            set $aroundtheworld_closed switch/closed;
+        }}
+        if (-f {HOME}/maintenance/keys/$aroundtheworld_key) {{ set $aroundtheworld_closed open; }}
+        if ($aroundtheworld_let_in) {{ set $aroundtheworld_closed open; }}
+    """,
     "a busy pool and a visitor's rate have pages of their own": """
         error_page 599 =503 @error_$aroundtheworld_error_format;
         limit_conn_status 599; limit_conn_dry_run off; limit_req_status 429; limit_req_dry_run off;
@@ -150,6 +160,9 @@ SERVER = {
     "a worker gets the host name and port of the visitor's request": """
         proxy_set_header Host $host$aroundtheworld_port;
     """,
+    "a worker does not get the cookie of the secret link": """
+        proxy_set_header Cookie $aroundtheworld_cookies;
+    """,
     "a worker gets the visitor's address from nginx, and not from the visitor": """
         proxy_set_header X-Real-IP $aroundtheworld_client;
         proxy_set_header X-Forwarded-For $aroundtheworld_client;
@@ -179,6 +192,19 @@ VISITORS = {
 }
 
 
+def closing(pool, *, closes):
+    """Return the promises of what maintenance closes; `closes` says whether it usually does."""
+    promises = {
+        "a file of its name closes it": (
+            f"if (-f {HOME}/maintenance/$aroundtheworld_closed/{pool}) {{ return 503; }}"
+        ),
+    }
+    if closes:
+        usual = "if ($aroundtheworld_closed = switch) { return 503; }"
+        promises["it closes with the public side"] = usual
+    return promises
+
+
 def to_a_pool(
     pool, upstream, path, places=0, read_timeout=30, *, replay=True, closes=True, rate="", again=1
 ):
@@ -201,10 +227,7 @@ def to_a_pool(
         promises["what blocks one worker does not go on to the next"] = (
             "proxy_next_upstream_timeout 5s;"
         )
-    if closes:
-        promises["a file closes it, without a reload"] = (
-            f"if (-f {HOME}/maintenance.html) {{ return 503; }}"
-        )
+    promises |= closing(pool, closes=closes)
     if places:
         promises[
             "the pool gets as many requests as it takes, and any other gets a page at once"
@@ -248,11 +271,7 @@ def files(pool, *, closes=True):
             types { application/manifest+json webmanifest; text/javascript mjs; }
         """,
     }
-    if closes:
-        promises["a file closes it, without a reload"] = (
-            f"if (-f {HOME}/maintenance.html) {{ return 503; }}"
-        )
-    return promises
+    return promises | closing(pool, closes=closes)
 
 
 INTERNAL = {"no visitor reaches it by its path": "internal;"}
@@ -273,15 +292,82 @@ def error(kind, content_type):
 
 HTML = error("html", "text/html; charset=utf-8")
 JSON = error("json", "application/json")
+UNLOGGED = {"it is not a visit": "access_log off;"}
+NOT_KEPT = {"no cache keeps it": "add_header Cache-Control no-store always;", **HEADERS}
+ANY_BODY = {"a pool's own limit of bodies is not the server's": "client_max_body_size 0;"}
+
+NOWHERE = {
+    "it is not the error's page, which would be logged": (
+        r'default_type text/plain; return 404 "This link leads nowhere.\n";'
+    ),
+}
 
 LOCATIONS = {
     ("=", "/.aroundtheworld/closed"): {
         **INTERNAL,
+        **ANY_BODY,
+        "it is the page that closes the site, in the visitor's form": f"""
+            root {HOME}/maintenance/switch;
+            try_files /page.$aroundtheworld_error_format /.aroundtheworld/closed-by-hand;
+            types {{ application/json json; }}
+        """,
+        "it is a page": 'default_type "text/html; charset=utf-8";',
+        "it has the time to come back": (
+            "add_header Retry-After $aroundtheworld_closed_until always;"
+        ),
+        **NOT_KEPT,
+    },
+    ("=", "/.aroundtheworld/closed-by-hand"): {
+        **INTERNAL,
+        **ANY_BODY,
         "it is the page that closes the site": f"alias {HOME}/maintenance.html;",
         "it is a page": 'default_type "text/html; charset=utf-8";',
         "it has the time to come back": "add_header Retry-After 90 always;",
-        "no cache keeps it": "add_header Cache-Control no-store always;",
-        **HEADERS,
+        **NOT_KEPT,
+    },
+    ("~", r"^/\.aroundtheworld/enter/(?<aroundtheworld_token>[0-9a-f]{32})$"): {
+        **UNLOGGED,
+        "it is there while the site is closed": (
+            f"if (!-f {HOME}/maintenance/keys/$aroundtheworld_token) {{"
+            r' return 404 "This link leads nowhere.\n"; } default_type text/plain;'
+        ),
+        "it leads to the site, wherever that is": "absolute_redirect off; return 302 /;",
+        "the browser shows the key from then on": """
+            add_header Set-Cookie "aroundtheworld_way_in=$aroundtheworld_token; Path=/; HttpOnly;\
+ SameSite=Lax$aroundtheworld_secure";
+        """.replace("\\\n", ""),
+        **NOT_KEPT,
+    },
+    ("/.aroundtheworld/enter/",): {**UNLOGGED, **NOWHERE},
+    ("=", "/.aroundtheworld/state"): {
+        **UNLOGGED,
+        "it says whether the site is closed": rf"""
+            if (-f {HOME}/maintenance.html) {{ return 200 "maintenance\n"; }} return 200 "open\n";
+        """,
+        "it is text": "default_type text/plain;",
+        **NOT_KEPT,
+    },
+    ("=", "/.aroundtheworld/up"): {
+        **UNLOGGED,
+        "it is the health check of the public pool, whoever answers": """
+            proxy_method GET; proxy_pass_request_body off; proxy_read_timeout 5s;
+            proxy_next_upstream error timeout;
+            proxy_pass http://aroundtheworld_backends/;
+        """,
+        "its answer is yes or no": """
+            proxy_intercept_errors on; error_page 502 504 =503 @aroundtheworld_down;
+            error_page 300 301 302 303 304 305 307 308 =200 @aroundtheworld_up;
+        """,
+    },
+    ("@aroundtheworld_up",): {
+        **INTERNAL,
+        "it is yes": r'default_type text/plain; return 200 "up\n";',
+        **NOT_KEPT,
+    },
+    ("@aroundtheworld_down",): {
+        **INTERNAL,
+        "it is no": r'default_type text/plain; return 503 "down\n";',
+        **NOT_KEPT,
     },
     ("=", "/.aroundtheworld/nginx"): {
         "it has the id of the configuration that nginx runs": r'return 200 "@CONFIGURATION@\n";',
@@ -462,6 +548,28 @@ MAPS = {
             ("referrer", "http_referer"),
             ("agent", "http_user_agent"),
         )
+    },
+    ("$cookie_aroundtheworld_way_in", "$aroundtheworld_key"): {
+        "only what may be a key is the name of a file": """
+            default none; "~^[0-9a-f]{32}$" $cookie_aroundtheworld_way_in;
+        """,
+    },
+    ("$http_cookie", "$aroundtheworld_cookies"): {
+        "all cookies but the key": """
+            default $http_cookie;
+            "~^(?<aroundtheworld_cookies_before>(?:.*; *)?)aroundtheworld_way_in=[^;]*;? *\
+(?<aroundtheworld_cookies_after>.*)$"
+                $aroundtheworld_cookies_before$aroundtheworld_cookies_after;
+        """.replace("\\\n", ""),
+    },
+    ("$scheme", "$aroundtheworld_secure"): {
+        "the key goes over HTTPS only, where there is HTTPS": """default ""; https "; Secure";""",
+    },
+    ("$realpath_root", "$aroundtheworld_closed_until"): {
+        "the time to come back, from the name of a directory": """
+            default 90; "~~(?<aroundtheworld_closed_value>[A-Za-z0-9 ,:]+)$"
+                $aroundtheworld_closed_value;
+        """,
     },
     ("$arg_v", "$aroundtheworld_version"): {
         "only a checksum finds a file by its content": """

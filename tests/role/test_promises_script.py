@@ -186,6 +186,7 @@ PAGE = {
     "no search engine keeps it": ("meta", {"name": "robots", "content": "noindex"}),
     "a reader can go to the content": ("main", {}),
 }  # fmt: skip
+OPEN_ENDED = {"maintenance": {"reason": "", "until": ""}}
 WORDS = {
     "error.html.j2": ("This part of the site is busy", "Please try again in a few seconds."),
     "maintenance.html.j2": ("We are working on this site", "It will be back in a few minutes."),
@@ -196,7 +197,9 @@ WORDS = {
 def page(request):
     error = {"status": "503", "title": WORDS["error.html.j2"][0], "request_id": "0123"}
     error["sentence"] = f"It is busy. {WORDS['error.html.j2'][1]}"
-    return request.param, Page(render(request.param, {**variables_for({}), "error": error}))
+    return request.param, Page(
+        render(request.param, {**variables_for({}), "error": error, **OPEN_ENDED})
+    )
 
 
 @pytest.mark.parametrize("promise", PAGE)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import LOCKS
+from ansible.module_utils.aroundtheworld.maintenance.switch import Switch
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
@@ -81,11 +82,12 @@ def test_workers_restart_for_what_is_in_the_sites_settings(layout):
 
 def test_the_page_that_closes_a_site_is_one_file(layout):
     page = str(layout.maintenance)
-    assert value_of(task_of("maintenance_on.yml", "ansible.builtin.template")["dest"]) == page
-    assert value_of(task_of("maintenance_off.yml", "ansible.builtin.file")["path"]) == page
     site = render("site.conf.j2", variables_for(SHOP))
     assert f"(-f {page})" in site
     assert f"alias {page};" in site
+    switch = Switch(layout.home)
+    assert f"root {switch.link};" in site
+    assert f"(-f {switch.keys}/$shop_key)" in site
 
 
 def test_nginx_serves_static_files_and_logs_where_modules_look(layout):

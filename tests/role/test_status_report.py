@@ -33,6 +33,7 @@ CHANGE = {
 STATUS = {
     "release": "0123456789ab",
     "closed": False,
+    "maintenance": {},
     "workers": [WORKER, COMMAND],
     "not_enforced": {"desk": ["memory_high"]},
     "directives": {"desk": ["LimitNOFILE=65536", "CPUQuota=50%"]},
@@ -61,6 +62,30 @@ def test_people_get_a_line_for_each_worker_and_change():
         "2026-11-26 08:00 deploy ada 0123456789ab 3.2 reverted: no database",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({}, "closed since 2026-11-26 08:00 UTC without an end"),
+        (
+            {
+                "until": "2026-11-26T17:30:00+00:00",
+                "scope": "all",
+                "reason": "New disks",
+                "who": "ada on desk",
+            },
+            "closed (all) since 2026-11-26 08:00 UTC by ada on desk, until 2026-11-26 17:30 UTC: "
+            "New disks",
+        ),
+    ],
+    ids=["by hand", "by the role"],
+)
+def test_a_closed_site_says_since_when_until_when_what_and_why(more, line):
+    usual = dict.fromkeys(("until", "scope", "reason", "who"), "")
+    maintenance = {"since": "2026-11-26T08:00:01+00:00", **usual, **more}
+    lines = report("www1", "shop", {**STATUS, "closed": True, "maintenance": maintenance}, 200)
+    assert f"  maintenance: {line}" in lines
 
 
 def test_a_site_that_is_not_there_has_no_tables():

@@ -87,7 +87,13 @@ def test_an_unknown_path_is_answered_with_the_known_ones(start):
         404,
         {
             "error": "no GET /nothing",
-            "known": ["GET /health", "GET /metrics", "GET /routes", "POST /accept"],
+            "known": [
+                "GET /health",
+                "GET /metrics",
+                "GET /routes",
+                "POST /accept",
+                "POST /end-streams",
+            ],
         },
     )
 

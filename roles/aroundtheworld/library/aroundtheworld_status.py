@@ -25,6 +25,11 @@ EXAMPLES = r"""
 RETURN = r"""
 release: {description: The current release, type: str, returned: always}
 closed: {description: Whether the site is closed for maintenance, type: bool, returned: always}
+maintenance:
+  description:
+    - While it is closed, C(since), C(until), C(scope), C(pools), C(reason) and C(who).
+  type: dict
+  returned: always
 workers:
   description:
     - What systemd says of each worker, C(crashes) if it does, C(about) for people, and what it says

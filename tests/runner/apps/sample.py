@@ -6,6 +6,7 @@ import os
 import time
 
 from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
@@ -111,6 +112,32 @@ class Echo(WebSocketHandler):
         await self.write_message(message)
 
 
+class Stream(RequestHandler):
+    """Tells the time until its client leaves."""
+
+    left: list[str] = []  # noqa: RUF012 - of all requests
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", self.get_query_argument("type", "text/event-stream"))
+        try:
+            for _ in range(40):
+                self.write(f"data: {time.time()}\n\n")
+                await self.flush()
+                await asyncio.sleep(0.05)
+        except StreamClosedError:
+            self.left.append("written in vain")
+
+    def on_connection_close(self) -> None:
+        self.left.append("told")
+
+
+class Left(RequestHandler):
+    """Returns what streams noticed when their clients left."""
+
+    def get(self) -> None:
+        self.write({"left": Stream.left})
+
+
 def work_for(handler: RequestHandler) -> None:
     """Block in a helper that is not a method of the handler."""
     pause(float(handler.get_query_argument("seconds")))
@@ -135,6 +162,8 @@ def make_app() -> Application:
             ("/limited", Limited),
             ("/environment", Environment),
             ("/echo", Echo),
+            ("/stream", Stream),
+            ("/left", Left),
         ]
     )
 

@@ -66,6 +66,11 @@ class HomeLayout:
         return self.home / "maintenance.html"
 
     @property
+    def switch(self) -> Path:
+        """Return the directory with what else there is while the site is closed."""
+        return self.home / "maintenance"
+
+    @property
     def former_before(self) -> Path:
         """Return where former versions of the role kept `SystemLayout.before`."""
         return self.home / ".before"
@@ -79,7 +84,8 @@ class HomeLayout:
     def made(self) -> tuple[Path, ...]:
         """Return what the role makes in the home and a removed site does not keep."""
         return (
-            *(self.current, self.releases, self.environments, self.assets, self.maintenance),
+            *(self.current, self.releases, self.environments, self.assets),
+            *(self.maintenance, self.switch),
             *(self.former_before, self.former_lock),
         )
 
@@ -198,6 +204,21 @@ class SystemLayout:
     def metrics(self, kind: str) -> str:
         """Return the name of a unit of the metrics' endpoint, a ``socket`` or ``service``."""
         return f"{self.name}-metrics.{kind}"
+
+    def end(self, kind: str) -> str:
+        """Return the name of a unit that opens a closed site, its ``timer`` or ``service``."""
+        return f"{self.name}-maintenance.{kind}"
+
+    @property
+    def end_files(self) -> list[Path]:
+        """Return the files of these units; they are not part of a rollout."""
+        return [self.units / self.end(kind) for kind in ("service", "timer")]
+
+    @property
+    def end_stamp(self) -> Path:
+        """Return the file by which systemd knows whether the timer has elapsed."""
+        timers = self.root / "var" / "lib" / "systemd" / "timers"
+        return timers / f"stamp-{self.end('timer')}"
 
     def slice(self, pool: str) -> str:
         """Return the name of the slice of a pool's workers."""

@@ -22,10 +22,10 @@ class Running:
     def groups(self) -> list[list[str]]:
         """Return the units that run, in groups that stop at once, in order.
 
-        Sockets are first, because a connection to one would start its service again; slices are
-        last, those of the pools before the one around them.
+        Sockets and timers are first, because a connection to one would start its service again;
+        slices are last, those of the pools before the one around them.
         """
-        kinds = (".socket", ".service", ".slice")
+        kinds = ((".socket", ".timer"), ".service", ".slice")
         sockets, services, slices = (
             sorted(name for name in self.names if name.endswith(kind)) for kind in kinds
         )

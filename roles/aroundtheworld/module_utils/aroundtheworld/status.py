@@ -15,6 +15,7 @@ from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.lock import is_under_way, status_lines
+from ansible.module_utils.aroundtheworld.maintenance.state import read_state
 from ansible.module_utils.aroundtheworld.rollout.units import stated
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
@@ -47,6 +48,7 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
     log = read_log(layout.home)[-changes:]
     entries = [{**entry, "cause": printable(entry["cause"])} for entry in log]
     rollout = is_under_way(layout.name)
+    maintenance = read_state(layout.home)
     problems = [*worker_problems(workers, release, rollout=rollout)]
     if systemd.show(["nginx.service"])["nginx.service"]["ActiveState"] != "active":
         problems.append("nginx does not run")
@@ -54,7 +56,8 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         problems.append("the last change failed, and so did its revert")
     return {
         "release": release,
-        "closed": layout.maintenance.exists(),
+        "closed": bool(maintenance),
+        "maintenance": maintenance,
         "workers": [worker.to_json() for worker in workers],
         "not_enforced": unenforced_limits(systemd, layout, own),
         "directives": own_directives(layout, [worker.unit for worker in workers]),

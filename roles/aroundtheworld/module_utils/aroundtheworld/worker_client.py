@@ -147,6 +147,19 @@ def accept(control: Path) -> str:
     return "" if status == 200 else f"it refuses to take connections (status {status})"
 
 
+def end_streams(control: Path) -> tuple[int, int] | None:
+    """Have a worker end its WebSockets and streams within seconds; return how many of each.
+
+    None is a worker that does not answer, or whose runner is older than this command.
+    """
+    with contextlib.suppress(NoAnswerError, ValueError):
+        status, body = request(control, "POST", "/end-streams", timeout=ACCEPT_SECONDS)
+        if status == 200:
+            answer = _object(_json(body))
+            return _count(answer["websockets"]), _count(answer["streams"])
+    return None
+
+
 def routes(control: Path) -> list[RouteHolds] | None:
     """Return what the worker measured of its routes, or None."""
     with contextlib.suppress(NoAnswerError, ValueError):
@@ -161,6 +174,11 @@ def routes(control: Path) -> list[RouteHolds] | None:
 def all_routes(controls: Mapping[Key, Path]) -> dict[Key, list[RouteHolds] | None]:
     """Return the same of many at once."""
     return _all_at_once(routes, controls)
+
+
+def end_all_streams(controls: Mapping[Key, Path]) -> dict[Key, tuple[int, int] | None]:
+    """Do the same to many at once."""
+    return _all_at_once(end_streams, controls)
 
 
 def _all_at_once(ask: Any, controls: Mapping[Key, Path]) -> dict[Key, Any]:  # noqa: ANN401

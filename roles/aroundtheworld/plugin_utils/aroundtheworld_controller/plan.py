@@ -14,6 +14,7 @@ from aroundtheworld_controller.pools import (
     derive_commands,
     derive_pools,
     derive_static,
+    derive_up,
     restart_order,
 )
 from aroundtheworld_controller.proxies import derive_proxies
@@ -71,6 +72,7 @@ def make_plan(
         "headers": derive_headers(site.variables),
         "tls": derive_tls(site.variables, host),
         "listen": derive_listen(site.variables, host),
+        "up": derive_up(site.pools),
         "release": release,
         "environment": environment,
         "claim": site.claim,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from aroundtheworld_controller.commands import manager_words, unit_text
@@ -126,6 +127,21 @@ def derive_static(
         }
         for entry in variables["aroundtheworld_static"]
     ]
+
+
+def derive_up(pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how nginx learns whether the pool of ``/`` answers: `upstream`, `path`, `statuses`.
+
+    The statuses are those of its health check, as far as they are not successes already.
+    """
+    pool = next(pool for pool in pools if "/" in pool["paths"])
+    statuses = [
+        status.value
+        for status in HTTPStatus
+        if status >= 300
+        and {str(status.value), f"{status.value // 100}xx"} & {*pool["health"]["statuses"]}
+    ]
+    return {"upstream": pool["upstream"], "path": pool["health"]["path"], "statuses": statuses}
 
 
 def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,11 @@ from ansible.errors import AnsibleError
 
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.headers import header_problems
+from aroundtheworld_controller.maintenance import (
+    allow_problems,
+    reason_problems,
+    scope_problems,
+)
 from aroundtheworld_controller.nginx_text import block_problem
 from aroundtheworld_controller.pool_rules import (
     NAME,
@@ -161,6 +166,14 @@ def metrics_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: {port} is not allowed{about or '; it'} is taken by {taken[number]}."
 
 
+def maintenance_problems(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the variables of a closed site, whenever it is closed."""
+    pools = variables["aroundtheworld_pools"]
+    yield from scope_problems(variables["aroundtheworld_maintenance"], pools)
+    yield from reason_problems(variables["aroundtheworld_maintenance_reason"])
+    yield from allow_problems(variables["aroundtheworld_maintenance_allow"])
+
+
 def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with variables whose types are right."""
     site, user = variables["aroundtheworld_site"], variables["aroundtheworld_user"]
@@ -279,6 +292,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             f"aroundtheworld_nginx_extra: {problem}; it must be whole directives for the site's "
             "server block, as in 'deny 192.0.2.1;'."
         )
+    yield from maintenance_problems(variables)
     yield from reserved_problems(variables)
     yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
     yield from static_problems(

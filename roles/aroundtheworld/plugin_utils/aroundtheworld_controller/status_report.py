@@ -16,6 +16,7 @@ def json_line(host: str, site: str, status: Status) -> str:
     keys = (
         "release",
         "closed",
+        "maintenance",
         "problems",
         "workers",
         "not_enforced",
@@ -37,7 +38,7 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
     """
     yield f"Site {site} on {host}"
     yield f"  current release: {status['release'] or 'none'}"
-    yield f"  maintenance: {'closed' if status['closed'] else 'open'}"
+    yield f"  maintenance: {maintenance_text(status['maintenance'])}"
     for line in status["locks"]:
         yield f"  {line}"
     for pool, settings in status["not_enforced"].items():
@@ -53,6 +54,25 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
         yield ""
         yield from changes_table(status, width)
     yield ""
+
+
+def maintenance_text(maintenance: Mapping[str, Any]) -> str:
+    """Return whether the site is closed; what, since when, by whom, until when and why."""
+    if not maintenance:
+        return "open"
+    since, until = (
+        maintenance[key][:16].replace("T", " ") + " UTC" if maintenance[key] else ""
+        for key in ("since", "until")
+    )
+    scope, who, reason = (maintenance[key] for key in ("scope", "who", "reason"))
+    parts = [
+        "closed",
+        f"({scope})" if scope else "",
+        f"since {since}",
+        f"by {who}," if who else "",
+        f"until {until}" if until else "without an end",
+    ]
+    return " ".join(filter(None, parts)) + (f": {reason}" if reason else "")
 
 
 def workers_table(status: Status, width: int = 0) -> list[str]:

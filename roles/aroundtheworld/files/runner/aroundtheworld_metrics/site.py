@@ -15,7 +15,13 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from aroundtheworld_metrics.families import Families
-from aroundtheworld_metrics.sources import last_change, read_nginx, read_units, read_worker
+from aroundtheworld_metrics.sources import (
+    last_change,
+    read_closing,
+    read_nginx,
+    read_units,
+    read_worker,
+)
 from aroundtheworld_runner.crashes import crashing
 
 MOST_THREADS = 64
@@ -184,12 +190,24 @@ def _add_nginx(families: Families, numbers: Mapping[str, int]) -> None:
             families.counter(f"nginx_{infix}{name}", documentation, numbers[name])
 
 
+def _add_maintenance(families: Families, home: Path) -> None:
+    closing = read_closing(home)
+    families.gauge("maintenance", "Whether the site is closed for maintenance.", bool(closing))
+    for key, about in (("since", "was closed"), ("until", "opens by itself, if it does")):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            moment = datetime.fromisoformat(closing[key]).timestamp()
+            name = f"maintenance_{key}_timestamp_seconds"
+            families.gauge(name, f"When the site {about}, Unix time.", moment)
+    if closing:
+        labels = {key: str(closing.get(key, "")) for key in ("scope", "reason")}
+        families.gauge("maintenance_info", "What is closed, and why.", 1, **labels)
+
+
 def _add_release(families: Families, home: Path) -> None:
     current = home / "current"
     release = current.readlink().name if current.is_symlink() else ""
     families.gauge("release_info", "The current release.", 1, release=release)
-    closed = (home / "maintenance.html").exists()
-    families.gauge("maintenance", "Whether the site is closed for maintenance.", closed)
+    _add_maintenance(families, home)
     if not (entry := last_change(home / "deploys.jsonl")):
         return
     families.gauge(

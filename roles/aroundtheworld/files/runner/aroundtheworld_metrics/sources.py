@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,22 @@ def read_nginx(address: str) -> dict[str, int]:
     if match is None:
         raise OSError("this is not nginx's status page")
     return {name: int(value) for name, value in match.groupdict().items()}
+
+
+def read_closing(home: Path) -> dict[str, Any]:
+    """Return since when the site is closed, and what else is known; nothing when it is open.
+
+    On hosts module_utils/aroundtheworld/maintenance/state.py does the same.
+    """
+    try:
+        written = (home / "maintenance.html").stat().st_mtime
+    except OSError:
+        return {}
+    closing = {"since": datetime.fromtimestamp(int(written), UTC).isoformat()}
+    if (home / "maintenance" / "switch").is_symlink():
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            closing |= json.loads((home / "maintenance" / "state.json").read_text())
+    return closing
 
 
 def last_change(log: Path) -> dict[str, Any]:

@@ -5,12 +5,14 @@ of its headers until its response has been handed to the kernel, which is when T
 to wait for the next request on the connection or gives the connection up.
 """
 
+import asyncio
+import functools
 import logging
 import os
 import time
 import weakref
 from asyncio import Future
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -23,13 +25,14 @@ from tornado.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from aroundtheworld_runner import logs
 from aroundtheworld_runner.statistics import ResponseStatistics
 
+EVENT_STREAM = "text/event-stream"
 GOING_AWAY = 1001  # RFC 6455: the server is going down
 # For nginx's access log; nginx keeps it from visitors.
 RELEASE_HEADER = "X-Aroundtheworld-Release"
@@ -82,10 +85,25 @@ class WorkerServer(HTTPServer):
             if handler.ws_connection is None:  # not accepted yet, or closed
                 continue
             self._websockets.discard(handler)
-            try:
-                handler.close(GOING_AWAY, "restarting")
-            except Exception:
-                log.exception("cannot close the WebSocket of %s", type(handler).__name__)
+            _close_websocket(handler, "restarting")
+
+    def end_streams(self, seconds: float) -> tuple[int, int]:
+        """End every open WebSocket and event stream, spread over a time.
+
+        Clients of both come again by themselves, and not all at once. Any other response, however
+        long it takes, is finished.
+
+        Returns:
+            How many WebSockets and event streams there are.
+        """
+        websockets = [handler for handler in self._websockets if handler.ws_connection]
+        streams = [request for request in self.requests_in_flight.values() if request.is_stream]
+        ends: list[Callable[[], None]] = [request.end for request in streams]
+        ends += [functools.partial(_close_websocket, each, "maintenance") for each in websockets]
+        loop = asyncio.get_running_loop()
+        for number, end in enumerate(ends):
+            loop.call_later(seconds * number / len(ends), end)
+        return len(websockets), len(streams)
 
     def forget_closed_streams(self) -> None:
         """Stop counting WebSockets that have closed: Tornado does not have a hook for that."""
@@ -132,6 +150,13 @@ class WorkerServer(HTTPServer):
             self._websockets.add(handler)
 
 
+def _close_websocket(handler: WebSocketHandler, reason: str) -> None:
+    try:
+        handler.close(GOING_AWAY, reason)
+    except Exception:
+        log.exception("cannot close the WebSocket of %s", type(handler).__name__)
+
+
 class TrackedRequest(HTTPMessageDelegate):
     """Passes a request on to the application, and reports it to the server."""
 
@@ -157,6 +182,23 @@ class TrackedRequest(HTTPMessageDelegate):
             f"{self._line.method} {path} in {type(handler).__name__ if handler else 'no handler'}, "
             f"running for {time.monotonic() - self.response.started:.1f} s"
         )
+
+    @property
+    def is_stream(self) -> bool:
+        """Tell whether its response is an event stream that goes on."""
+        return self.response.is_stream and not self.response.whole
+
+    def end(self) -> None:
+        """End an event stream as if the client had left, which the application has to expect."""
+        if not self.is_stream:  # it has ended meanwhile
+            return
+        self.response.end()
+        handler = _handler_of(self._delegate)
+        if handler is not None:
+            try:
+                handler.on_connection_close()
+            except Exception:
+                log.exception("cannot end the stream of %s", type(handler).__name__)
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -194,6 +236,7 @@ class CountedResponse(HTTPConnection):
         started: When the headers of the request arrived (monotonic).
         whole: The application has finished it, and the client was there to take it.
         request_id: By which the logs name the request.
+        is_stream: It is an event stream, which goes on until one of both leaves.
     """
 
     def __init__(
@@ -212,6 +255,8 @@ class CountedResponse(HTTPConnection):
         self.started = 0.0
         self.whole = False
         self.request_id = logs.NONE
+        self.is_stream = False
+        self._ended = False
 
     def write_headers(
         self,
@@ -222,6 +267,8 @@ class CountedResponse(HTTPConnection):
         """Note the status, name the release, and pass it on."""
         assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
         self._code = start_line.code
+        kind = headers.get("Content-Type", "")
+        self.is_stream = kind.partition(";")[0].strip().lower() == EVENT_STREAM
         if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
             # While draining, Tornado closes a connection after its response, also when that makes
             # it a WebSocket, which then could not get a code and a reason.
@@ -231,16 +278,28 @@ class CountedResponse(HTTPConnection):
         return self._connection.write_headers(start_line, headers, chunk)
 
     def write(self, chunk: bytes) -> Future[None]:
-        """Pass it on."""
+        """Pass it on, unless the stream was ended from here."""
+        if self._ended:
+            gone: Future[None] = Future()
+            gone.set_exception(StreamClosedError())
+            gone.exception()  # an application need not look at it
+            return gone
         return self._connection.write(chunk)
 
     def finish(self) -> None:
         """Pass it on, and count the response."""
+        if self._ended:
+            return
         abandoned = self._connection.stream.closed()
         self._connection.finish()  # raises when there is less of it than was announced
         if not abandoned:
             self.whole = True
             self._statistics.count_response(self._code, time.monotonic() - self.started)
+
+    def end(self) -> None:
+        """Finish an event stream in the application's place."""
+        self.finish()
+        self._ended = True
 
     def __getattr__(self, name: str) -> object:
         """Return what applications use beyond the interface, such as `detach`."""

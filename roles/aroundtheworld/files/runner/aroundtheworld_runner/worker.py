@@ -11,7 +11,10 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 
 from tornado.httpserver import HTTPServer
 
@@ -23,8 +26,11 @@ from aroundtheworld_runner.routes import Routes
 from aroundtheworld_runner.server import WorkerServer
 
 DRAIN_TICK = 0.05  # seconds between two looks at what is left to do
-ACCEPT_PATIENCE = 1.0  # seconds in which the loop must come to carry out POST /accept
+LOOP_PATIENCE = 1.0  # seconds in which the loop must come to carry out a command
+SPREAD = 10.0  # seconds in which WebSockets and event streams end when their pool is closed
 EXIT_GRACE = 2.0  # seconds in which the application's own tasks and threads must end
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -122,24 +128,41 @@ class Worker:
             The health afterwards. When the loop is too busy to end the hold in time, the worker
             stays held until the next request.
         """
-        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        if self._state == "held":
+            self._in_loop(self._end_hold)
+        return self.health()
 
-        def serve() -> None:
+    def _end_hold(self) -> None:
+        if self._server and self._state == "held":
+            self._serve(self._server)
+
+    def end_streams(self) -> Response:
+        """End open WebSockets and event streams; called from the control socket's thread."""
+        server = self._server
+        ended = self._in_loop(lambda: server.end_streams(SPREAD)) if server else (0, 0)
+        if ended is None:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the event loop is blocked"}
+        return HTTPStatus.OK, {"websockets": ended[0], "streams": ended[1]}
+
+    def _in_loop(self, command: Callable[[], T]) -> T | None:
+        """Carry out a command in the event loop, or return None when the loop does not come."""
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def carry_out() -> None:
             if done.set_running_or_notify_cancel():
                 try:
-                    if self._server and self._state == "held":
-                        self._serve(self._server)
-                finally:
-                    done.set_result(None)
+                    done.set_result(command())
+                except BaseException as error:
+                    done.set_exception(error)
+                    raise
 
-        if self._state == "held":
-            self._loop.call_soon_threadsafe(serve)
-            try:
-                done.result(ACCEPT_PATIENCE)
-            except TimeoutError:
-                if not done.cancel():  # begun at this moment
-                    done.result()
-        return self.health()
+        self._loop.call_soon_threadsafe(carry_out)
+        try:
+            return done.result(LOOP_PATIENCE)
+        except TimeoutError:
+            if done.cancel():
+                return None
+            return done.result()  # begun at this moment
 
     async def _drain(self, server: WorkerServer) -> None:
         """Stop accepting, answer the requests in flight, and return when it is safe to exit.
@@ -204,6 +227,7 @@ class Worker:
             "GET /metrics": self.metrics,
             "GET /routes": self._reports.routes,
             "POST /accept": self.accept,
+            "POST /end-streams": self.end_streams,
         }
 
     def health(self) -> Response:

@@ -1,0 +1,1 @@
+"""How a site is closed for maintenance, and how it opens again."""

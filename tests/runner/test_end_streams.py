@@ -1,0 +1,95 @@
+"""When maintenance closes a pool, what is open to its workers ends, and nothing else."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import harness
+from tornado.web import Application
+from tornado.websocket import websocket_connect
+from waits import wait_health, wait_in_flight
+
+from aroundtheworld_runner.server import WorkerServer
+from tests.waiting import until
+
+
+def end_streams(worker: harness.Worker) -> object:
+    return harness.request(worker.control, "/end-streams", "POST")
+
+
+def test_an_event_stream_ends_and_its_connection_stays(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as stream, harness.client(listening) as slow:
+        slow.request("GET", "/slow?seconds=2")
+        stream.request("GET", "/stream")
+        response = stream.getresponse()
+        response.read(10)
+        wait_in_flight(worker, 2)
+        assert end_streams(worker) == (200, {"websockets": 0, "streams": 1})
+        rest = response.read()  # to the end that HTTP has for it
+        assert rest.endswith(b"\n\n")
+        # The application notices as if the client had left, and writes no more into the connection.
+        wait_health(worker, lambda health: health["requests_in_flight"] == 1)
+        left = ["told", "written in vain"]
+        until(lambda: harness.get(stream, "/left")["left"], left.__eq__)
+        assert harness.read(slow)["pid"] == worker.process.pid
+    assert end_streams(worker) == (200, {"websockets": 0, "streams": 0})
+
+
+def test_any_other_response_is_finished(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/stream?type=text/csv")
+        response = client.getresponse()
+        assert end_streams(worker) == (200, {"websockets": 0, "streams": 0})
+        assert response.read().count(b"data: ") == 40
+
+
+def test_a_websocket_gets_the_code_that_the_server_goes_away(start, listening):
+    worker = start().ready()
+
+    async def talk() -> tuple[object, int | None, str | None]:
+        url = f"ws://127.0.0.1:{listening.getsockname()[1]}/echo"
+        connection = await websocket_connect(url)
+        await connection.write_message("still there?")
+        await connection.read_message()
+        ended = await asyncio.to_thread(end_streams, worker)
+        assert ended == (200, {"websockets": 1, "streams": 0})
+        assert await connection.read_message() is None
+        await harness.hang_up(connection)
+        return ended, connection.close_code, connection.close_reason
+
+    assert asyncio.run(talk())[1:] == (1001, "maintenance")
+    assert worker.health()[1]["state"] == "ready"
+
+
+def test_a_blocked_worker_says_so(start, listening):
+    worker = start().ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/blocking?seconds=2")
+        wait_health(worker, lambda health: health["busy_seconds"] > 0)
+        assert end_streams(worker)[0] == 503
+
+
+def test_they_do_not_all_end_at_once():
+    ends = []
+
+    class Socket:
+        ws_connection = object()
+
+        def close(self, code: int, reason: str) -> None:
+            ends.append(time.monotonic() - began)
+
+    async def end() -> None:
+        server = WorkerServer(Application())
+        sockets = [Socket() for _ in range(4)]
+        server._websockets.update(sockets)  # type: ignore[arg-type]
+        request = SimpleNamespace(is_stream=True, end=lambda: Socket().close(0, ""))
+        server.requests_in_flight[0] = request  # type: ignore[assignment]
+        assert server.end_streams(0.2) == (4, 1)
+        await asyncio.sleep(0.25)
+
+    began = time.monotonic()
+    asyncio.run(end())
+    assert len(ends) == 5
+    assert all(end >= 0.04 * number for number, end in enumerate(ends))
