@@ -296,12 +296,6 @@ UNLOGGED = {"it is not a visit": "access_log off;"}
 NOT_KEPT = {"no cache keeps it": "add_header Cache-Control no-store always;", **HEADERS}
 ANY_BODY = {"a pool's own limit of bodies is not the server's": "client_max_body_size 0;"}
 
-NOWHERE = {
-    "it is not the error's page, which would be logged": (
-        r'default_type text/plain; return 404 "This link leads nowhere.\n";'
-    ),
-}
-
 LOCATIONS = {
     ("=", "/.aroundtheworld/closed"): {
         **INTERNAL,
@@ -325,20 +319,19 @@ LOCATIONS = {
         "it has the time to come back": "add_header Retry-After 90 always;",
         **NOT_KEPT,
     },
-    ("~", r"^/\.aroundtheworld/enter/(?<aroundtheworld_token>[0-9a-f]{32})$"): {
+    ("/.aroundtheworld/enter/",): {
         **UNLOGGED,
-        "it is there while the site is closed": (
-            f"if (!-f {HOME}/maintenance/keys/$aroundtheworld_token) {{"
+        "it is there while the site is closed, and a wrong link gets no page that is logged": (
+            f"if (!-f {HOME}/maintenance/keys/$aroundtheworld_link) {{"
             r' return 404 "This link leads nowhere.\n"; } default_type text/plain;'
         ),
         "it leads to the site, wherever that is": "absolute_redirect off; return 302 /;",
         "the browser shows the key from then on": """
-            add_header Set-Cookie "aroundtheworld_way_in=$aroundtheworld_token; Path=/; HttpOnly;\
+            add_header Set-Cookie "aroundtheworld_way_in=$aroundtheworld_link; Path=/; HttpOnly;\
  SameSite=Lax$aroundtheworld_secure";
         """.replace("\\\n", ""),
         **NOT_KEPT,
     },
-    ("/.aroundtheworld/enter/",): {**UNLOGGED, **NOWHERE},
     ("=", "/.aroundtheworld/state"): {
         **UNLOGGED,
         "it says whether the site is closed": rf"""
@@ -554,21 +547,23 @@ MAPS = {
             default none; "~^[0-9a-f]{32}$" $cookie_aroundtheworld_way_in;
         """,
     },
+    ("$uri", "$aroundtheworld_link"): {
+        "only what may be a key is a link": r"""
+            default none; "~^/\.aroundtheworld/enter/([0-9a-f]{32})$" $1;
+        """,
+    },
     ("$http_cookie", "$aroundtheworld_cookies"): {
         "all cookies but the key": """
             default $http_cookie;
-            "~^(?<aroundtheworld_cookies_before>(?:.*; *)?)aroundtheworld_way_in=[^;]*;? *\
-(?<aroundtheworld_cookies_after>.*)$"
-                $aroundtheworld_cookies_before$aroundtheworld_cookies_after;
-        """.replace("\\\n", ""),
+            "~^((?:.*; *)?)aroundtheworld_way_in=[^;]*;? *(.*)$" $1$2;
+        """,
     },
-    ("$scheme", "$aroundtheworld_secure"): {
+    ("$aroundtheworld_scheme", "$aroundtheworld_secure"): {
         "the key goes over HTTPS only, where there is HTTPS": """default ""; https "; Secure";""",
     },
     ("$realpath_root", "$aroundtheworld_closed_until"): {
         "the time to come back, from the name of a directory": """
-            default 90; "~~(?<aroundtheworld_closed_value>[A-Za-z0-9 ,:]+)$"
-                $aroundtheworld_closed_value;
+            default 90; "~~([A-Za-z0-9 ,:]+)$" $1;
         """,
     },
     ("$arg_v", "$aroundtheworld_version"): {
@@ -586,6 +581,9 @@ MAPS = {
 }
 
 GEOS = {
+    ("$aroundtheworld_client", "$aroundtheworld_let_in"): {
+        "who is on the list comes in while the site is closed": 'default ""; 192.0.2.0/24 yes;',
+    },
     ("$aroundtheworld_dollar",): {"a page may have a dollar sign": 'default "$";'},
     ("$aroundtheworld_admin_stranger",): {
         "who is on a pool's list, and who is not": """
