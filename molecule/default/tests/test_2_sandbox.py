@@ -1,6 +1,7 @@
 """What a worker may do, and who may read its secrets."""
 
 import re
+import shlex
 
 import pytest
 
@@ -68,6 +69,16 @@ def test_a_worker_has_no_privileges(host, site):
         assert {status[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         assert status["Uid"].split()[0] == str(host.user("tornado").uid)
+
+
+def test_an_operators_command_has_the_terminal_and_the_workers_sandbox(host, site):
+    """Each line of the process's status that tells what it may do is as a worker's."""
+    status = "grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp.*):' /proc/{}/status"
+    command = f"aroundtheworld-run sh -c {shlex.quote('tty; ' + status.format('self'))}"
+    output = host.check_output("script -qec %s /dev/null </dev/null", command)
+    terminal, *found = output.splitlines()
+    assert "/dev/pts/" in terminal
+    assert found == host.check_output(status.format(site.pids()[10001])).splitlines()
 
 
 def test_secrets_and_environment_are_for_root_alone(host):
