@@ -61,6 +61,11 @@ class HomeLayout:
         return self.home / "deploys.jsonl"
 
     @property
+    def acme(self) -> Path:
+        """Return the directory of what proves to a CA that the site has its names."""
+        return self.home / "acme"
+
+    @property
     def maintenance(self) -> Path:
         """Return the page that is there while the site is closed."""
         return self.home / "maintenance.html"
@@ -85,7 +90,7 @@ class HomeLayout:
         """Return what the role makes in the home and a removed site does not keep."""
         return (
             *(self.current, self.releases, self.environments, self.assets),
-            *(self.maintenance, self.switch),
+            *(self.maintenance, self.switch, self.acme),
             *(self.former_before, self.former_lock),
         )
 
@@ -174,9 +179,17 @@ class SystemLayout:
         return self.etc / "locked.json"
 
     @property
+    def certificate_hook(self) -> Path:
+        """Return the command that certbot runs when it has renewed the site's certificate."""
+        return self.etc / "certificate-renewed"
+
+    @property
     def settings(self) -> tuple[Path, ...]:
         """Return what the role writes beside the claim."""
-        return (self.environment_file, self.secrets, self.settings_key, self.tls)
+        return (
+            *(self.environment_file, self.secrets, self.settings_key),
+            *(self.tls, self.certificate_hook),
+        )
 
     # --- Units
 

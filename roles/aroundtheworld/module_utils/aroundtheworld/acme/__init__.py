@@ -1,0 +1,1 @@
+"""A certificate from an ACME CA, by Debian's certbot on the host."""
