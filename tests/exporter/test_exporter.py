@@ -14,10 +14,12 @@ import urllib.request
 import aroundtheworld_exporter
 import pytest
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
-from aroundtheworld_exporter import parse_workers
+from aroundtheworld_exporter import parse_https, parse_workers
 from prometheus_client.parser import text_string_to_metric_families
 
+from aroundtheworld_metrics import site as site_module
 from aroundtheworld_metrics import sources
+from aroundtheworld_metrics.certificate import Certificate
 from aroundtheworld_metrics.server import Server
 from aroundtheworld_metrics.site import Paths, Site
 from aroundtheworld_metrics.worker_text import FAMILIES, parse_worker_metrics
@@ -111,7 +113,7 @@ class Host:
         self.home, self.run, self.directory = directory / "home", directory / "run", directory
         self.home.mkdir()
         self.servers = []
-        self.nginx = "127.0.0.1:9"  # nothing listens there
+        self.nginx, self.https = "127.0.0.1:9", None  # nothing listens there
         self.monkeypatch = monkeypatch
         # Long enough for what answers, also on a busy machine.
         monkeypatch.setattr(sources, "TIMEOUT", 10)
@@ -140,7 +142,7 @@ class Host:
                 *parse_workers("admin:10004:blocking"),
                 *parse_workers("flask:10005:command"),
             ]
-        return Site("shop", workers, self.nginx, Paths(self.home, self.run))
+        return Site("shop", workers, self.nginx, Paths(self.home, self.run), self.https)
 
     def scrape(self, site=None):
         """Return `name{label="value",…}` without the site to value, as Prometheus reads it."""
@@ -181,6 +183,24 @@ def test_metrics_of_a_worker_have_its_pool_and_port(host):
     assert samples['worker_info{pool="public",port="10001",release="0123456789ab"}'] == 1
     assert samples['worker_loop_lag_seconds_bucket{le="0.1",pool="public",port="10001"}'] == 3
     assert samples['worker_loop_lag_seconds_sum{pool="public",port="10001"}'] == 7.5
+
+
+def test_the_lifetime_of_the_certificate_is_that_of_the_one_which_nginx_shows(host, monkeypatch):
+    shown = {"www.example.org": Certificate(("www.example.org",), 1000.0, 2000.0, b"")}
+    monkeypatch.setattr(site_module, "served", lambda port, name: {443: shown}[port][name])
+    assert "https_up" not in host.scrape()
+    host.https = parse_https("443:www.example.org")
+    samples = host.scrape()
+    assert samples["https_up"] == 1
+    assert samples["certificate_begin_timestamp_seconds"] == 1000
+    assert samples["certificate_end_timestamp_seconds"] == 2000
+
+
+def test_a_site_whose_nginx_shows_no_certificate_is_not_up_over_https(host):
+    host.https = (9, "")
+    samples = host.scrape()
+    assert samples["https_up"] == 0
+    assert "certificate_end_timestamp_seconds" not in samples
 
 
 def test_metrics_of_units_come_from_systemd(host):

@@ -109,6 +109,23 @@ CASES = {
         2,
         {f"aroundtheworld_nginx_up{{{BASE}}}": "1x60"},
     ),
+    "HttpsDown": (
+        {f"aroundtheworld_https_up{{{BASE}}}": "0x60"},
+        6,
+        {f"aroundtheworld_https_up{{{BASE}}}": "1x60"},
+    ),
+    # promtool's time begins at 0: this one ends in an hour and a half, and began before.
+    "CertificateLate": (
+        {
+            f"aroundtheworld_certificate_begin_timestamp_seconds{{{BASE}}}": "-3600x90",
+            f"aroundtheworld_certificate_end_timestamp_seconds{{{BASE}}}": "5400x90",
+        },
+        66,  # of 150 minutes, 24 are left
+        {
+            f"aroundtheworld_certificate_begin_timestamp_seconds{{{BASE}}}": "-3600x90",
+            f"aroundtheworld_certificate_end_timestamp_seconds{{{BASE}}}": "5400x64 10800x26",
+        },
+    ),
     "DeployFailed": (
         {f'aroundtheworld_deploy_last_info{{{BASE},outcome="reverted"}}': "1x60"},
         1,

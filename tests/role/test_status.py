@@ -1,11 +1,13 @@
 """What `--tags status` says of a host."""
 
+import datetime
 import json
 import time
 from dataclasses import replace
 
 import pytest
 from ansible.module_utils.aroundtheworld import hold, journal, status, untrusted
+from ansible.module_utils.aroundtheworld.certificate import parse
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.claims import KEYS
 from ansible.module_utils.aroundtheworld.crashes import Crashes
@@ -13,6 +15,7 @@ from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus
 
 from tests.render import MODELS, variables_for
+from tests.role.acme.certificates import make
 from tests.role.rendered import unit_texts
 
 GROUP = "/aroundtheworld.slice/aroundtheworld-admin.slice"
@@ -264,3 +267,43 @@ def test_directives_of_the_operators_own_are_found_in_the_units_of_their_pool(tm
     units = [layout.service(port) for port in (10001, 10004, 10009)]  # the last has no file
     lines = ["LimitNOFILE=65536", "ReadWritePaths=-/srv/a", "ReadWritePaths=-/srv/b"]
     assert status.own_directives(layout, units) == {"admin": lines}
+
+
+CLAIM = {"site": "shop", "https_port": 443, "server_names": ["www.example.org", "example.org"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "age", "problems"),
+    [
+        (["www.example.org", "example.org"], 74, []),
+        (["*.example.org", "example.org"], 0, []),
+        (["www.example.org"], 0, ["the certificate is not for example.org"]),
+        (
+            ["www.example.org", "example.org"],
+            76,
+            ["the certificate ends at {}, and half of the last third of its lifetime is gone"],
+        ),
+    ],
+)
+def test_the_certificate_is_the_one_that_nginx_shows(monkeypatch, names, age, problems):
+    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    made = parse(make(names, 90, now - datetime.timedelta(days=age)).der)
+    monkeypatch.setattr(status, "served", lambda port, name: {(443, names[0]): made}[port, name])
+    end = (now + datetime.timedelta(days=90 - age)).isoformat()
+    claim = {**CLAIM, "server_names": [names[0], *CLAIM["server_names"]]}
+    monkeypatch.setattr(status, "host_name", lambda name, site: name)
+    assert status.certificate_status(claim) == (
+        {"names": names, "end": end},
+        [problem.format(end) for problem in problems],
+    )
+
+
+def test_https_without_a_certificate_is_a_problem_and_a_site_without_https_has_none(monkeypatch):
+    def served(port, name):
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(status, "served", served)
+    problem = "nginx shows no certificate on port 443 (refused)"
+    assert status.certificate_status(CLAIM) == (None, [problem])
+    assert status.certificate_status({**CLAIM, "https_port": 0}) == (None, [])
+    assert status.certificate_status({}) == (None, [])

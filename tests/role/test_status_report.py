@@ -34,6 +34,7 @@ STATUS = {
     "release": "0123456789ab",
     "closed": False,
     "maintenance": {},
+    "certificate": {"names": ["www.example.org"], "end": "2027-02-24T08:00:00+00:00"},
     "workers": [WORKER, COMMAND],
     "not_enforced": {"desk": ["memory_high"]},
     "directives": {"desk": ["LimitNOFILE=65536", "CPUQuota=50%"]},
@@ -49,6 +50,7 @@ def test_people_get_a_line_for_each_worker_and_change():
         "Site shop on www1",
         "current release: 0123456789ab",
         "maintenance: open",
+        "certificate: for www.example.org, until 2027-02-24T08:00:00+00:00",
         "ada has locked this site.",
         "pool desk: this kernel does not enforce memory_high",
         "pool desk: its units have LimitNOFILE=65536, CPUQuota=50%",
@@ -92,6 +94,7 @@ def test_a_site_that_is_not_there_has_no_tables():
     nothing = {
         **STATUS,
         "release": "",
+        "certificate": None,
         "workers": [],
         "changes": [],
         "not_enforced": {},

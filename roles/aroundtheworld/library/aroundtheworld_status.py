@@ -30,6 +30,10 @@ maintenance:
     - While it is closed, C(since), C(until), C(scope), C(pools), C(reason) and C(who).
   type: dict
   returned: always
+certificate:
+  description: Its C(names) and C(end), as nginx shows it, or nothing without HTTPS.
+  type: dict
+  returned: always
 workers:
   description:
     - What systemd says of each worker, C(crashes) if it does, C(about) for people, and what it says

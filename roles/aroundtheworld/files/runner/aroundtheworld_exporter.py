@@ -30,16 +30,23 @@ def parse_workers(argument: str) -> list[Worker]:
     return [Worker(pool, int(port), has_control, blocking) for port in ports.split(",")]
 
 
+def parse_https(argument: str) -> tuple[int, str]:
+    """Return the port and the host name of an argument like `443:www.example.org`."""
+    port, _, name = argument.partition(":")
+    return int(port), name
+
+
 def main() -> None:
     """Run the command line, until SIGTERM."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("site", help="its name")
     parser.add_argument("home", type=Path, help="its directory")
     parser.add_argument("nginx", help="the address of nginx's status page, as address:port")
+    parser.add_argument("--https", type=parse_https, help="as 443:www.example.org")
     parser.add_argument("pools", nargs="+", help="workers, as public:10001,10002")
     options = parser.parse_args()
     workers = [worker for pool in options.pools for worker in parse_workers(pool)]
-    site = Site(options.site, workers, options.nginx, Paths(options.home))
+    site = Site(options.site, workers, options.nginx, Paths(options.home), options.https)
     with Server(socket.socket(fileno=FIRST_SOCKET), site) as server:
         server.serve_forever()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.certificate import served
 from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.files import read_exactly
@@ -16,6 +19,7 @@ from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.lock import is_under_way, status_lines
 from ansible.module_utils.aroundtheworld.maintenance.state import read_state
+from ansible.module_utils.aroundtheworld.nginx.site import host_name
 from ansible.module_utils.aroundtheworld.rollout.units import stated
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
@@ -54,17 +58,42 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         problems.append("nginx does not run")
     if log and log[-1]["outcome"] == "failed":
         problems.append("the last change failed, and so did its revert")
+    certificate, wrong = certificate_status(belongings.read_claim(layout.name, layout.root))
     return {
         "release": release,
         "closed": bool(maintenance),
         "maintenance": maintenance,
+        "certificate": certificate,
         "workers": [worker.to_json() for worker in workers],
         "not_enforced": unenforced_limits(systemd, layout, own),
         "directives": own_directives(layout, [worker.unit for worker in workers]),
         "locks": status_lines(layout.name),
         "changes": entries,
-        "problems": problems,
+        "problems": [*problems, *wrong],
     }
+
+
+def certificate_status(claim: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the certificate that visitors get, if the site has HTTPS, and what is wrong with it.
+
+    It is what nginx shows: a new one that nginx has not read does not count.
+    """
+    if not (port := claim.get("https_port", 0)):
+        return None, []
+    names = [name for name in claim["server_names"] if name != "_"]
+    try:
+        certificate = served(port, host_name(names[0], claim["site"]) if names else "")
+    except OSError as error:
+        return None, [f"nginx shows no certificate on port {port} ({error})"]
+    problems = []
+    if lacking := certificate.lacks(names):
+        problems.append(f"the certificate is not for {', '.join(lacking)}")
+    end = datetime.fromtimestamp(certificate.end, UTC).isoformat()
+    if certificate.late(time.time()):
+        problems.append(
+            f"the certificate ends at {end}, and half of the last third of its lifetime is gone"
+        )
+    return {"names": list(certificate.names), "end": end}, problems
 
 
 @dataclass(frozen=True)

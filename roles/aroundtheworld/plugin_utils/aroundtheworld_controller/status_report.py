@@ -17,6 +17,7 @@ def json_line(host: str, site: str, status: Status) -> str:
         "release",
         "closed",
         "maintenance",
+        "certificate",
         "problems",
         "workers",
         "not_enforced",
@@ -39,6 +40,8 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
     yield f"Site {site} on {host}"
     yield f"  current release: {status['release'] or 'none'}"
     yield f"  maintenance: {maintenance_text(status['maintenance'])}"
+    if certificate := status["certificate"]:
+        yield f"  certificate: for {', '.join(certificate['names'])}, until {certificate['end']}"
     for line in status["locks"]:
         yield f"  {line}"
     for pool, settings in status["not_enforced"].items():

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from aroundtheworld_metrics.certificate import Certificate, served
 from aroundtheworld_metrics.families import Families
 from aroundtheworld_metrics.sources import (
     last_change,
@@ -51,7 +52,14 @@ class Paths(NamedTuple):
 class Site(Collector):
     """Everything about a site, read again for each request."""
 
-    def __init__(self, name: str, workers: Sequence[Worker], nginx: str, paths: Paths) -> None:
+    def __init__(
+        self,
+        name: str,
+        workers: Sequence[Worker],
+        nginx: str,
+        paths: Paths,
+        https: tuple[int, str] | None = None,
+    ) -> None:
         """Take what there should be.
 
         Args:
@@ -59,10 +67,12 @@ class Site(Collector):
             workers: All of them.
             nginx: The address of nginx's status page, as ``address:port``.
             paths: Where everything is.
+            https: The port of HTTPS and a host name there, if the site has it.
         """
         self.name, self.workers, self.nginx, self.paths = name, workers, nginx, paths
+        self.https = https
         self._collecting = threading.Lock()
-        self._threads = ThreadPoolExecutor(min(len(workers) + 2, MOST_THREADS))
+        self._threads = ThreadPoolExecutor(min(len(workers) + 3, MOST_THREADS))
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families; a source that does not answer is left out."""
@@ -74,6 +84,7 @@ class Site(Collector):
             services = {f"{self.name}@{worker.port}.service": worker for worker in self.workers}
             nginx = self._threads.submit(read_nginx, self.nginx)
             systemd = self._threads.submit(read_units, [*services, *slices])
+            https = self._threads.submit(served, *self.https) if self.https else None
             reading = {
                 worker: self._threads.submit(read_worker, self._control(worker))
                 for worker in self.workers
@@ -91,6 +102,8 @@ class Site(Collector):
             for name, pool in slices.items():
                 _add_slice(families, pool, units.get(name, {}))
             _add_nginx(families, _result(families, "nginx", nginx.result) or {})
+            if https and (certificate := _result(families, "https", https.result)):
+                _add_certificate(families, certificate)
             _add_release(families, self.paths.home)
             families.gauge(
                 "exporter_seconds",
@@ -201,6 +214,15 @@ def _add_maintenance(families: Families, home: Path) -> None:
     if closing:
         labels = {key: str(closing.get(key, "")) for key in ("scope", "reason")}
         families.gauge("maintenance_info", "What is closed, and why.", 1, **labels)
+
+
+def _add_certificate(families: Families, certificate: Certificate) -> None:
+    for when, value in (("begin", certificate.begin), ("end", certificate.end)):
+        families.gauge(
+            f"certificate_{when}_timestamp_seconds",
+            f"The {when} of the certificate's lifetime, Unix time.",
+            value,
+        )
 
 
 def _add_release(families: Families, home: Path) -> None:

@@ -1,0 +1,1 @@
+../../../module_utils/aroundtheworld/certificate.py
