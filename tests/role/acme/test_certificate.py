@@ -29,12 +29,10 @@ def test_a_certificate_with_many_names_is_read():
     assert [*parse(make(names).der).names] == names
 
 
-@pytest.mark.parametrize(
-    "der", [b"", b"\x30", b"\x30\x03\x02\x01\x01", make(["a.example"]).der[:-9]]
-)
-def test_what_is_no_certificate_is_said_so(der):
-    with pytest.raises(ValueError, match="this is not a certificate"):
-        parse(der)
+def test_what_is_no_certificate_is_said_so():
+    for der in (b"", b"0", b"0\x03\x02\x01\x01", make(["a.example"]).der[:-9]):
+        with pytest.raises(ValueError, match="this is not a certificate"):
+            parse(der)
 
 
 def test_a_text_without_a_certificate_is_said_so():
