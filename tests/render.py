@@ -37,6 +37,7 @@ HOST: dict[str, Any] = {
     "python": {},
     "packages_missing": [],
     "python3_apt": True,
+    "acme": {"certificate": "", "key": "", "is_own": False, "is_foreign": False},
     "current": "",
 }
 

@@ -31,6 +31,7 @@ HOST = {
     },
     "packages_missing": [],
     "python3_apt": True,
+    "acme": {"certificate": "", "key": "", "is_own": False, "is_foreign": False},
     "ipv6": True,
     "current": "111111111111",
     "releases": {"111111111111": "e1", "222222222222": "e2"},

@@ -24,6 +24,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
+from aroundtheworld_controller.acme import lineage_problems
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
@@ -114,7 +115,8 @@ class ActionModule(RoleAction):
     def _check_host(self, site: Site, host: Mapping[str, Any], task_vars: TaskVars) -> None:
         name = task_vars["inventory_hostname"]
         distributions = self.value("__aroundtheworld_distributions", task_vars)
-        problems = host_problems(host, name, distributions)
+        problems = list(host_problems(host, name, distributions))
+        problems += lineage_problems(site.variables, host, name)
         refuse([*problems, *limit_problems(site.pools, host, name)])
 
     def _with_host(

@@ -90,18 +90,17 @@ def work(module: AnsibleModule) -> None:
         module.fail_json(msg=f"The site has no certificate, or not the right one: {failure}")
     if problem:
         steps.remove(change.request)
-        has = "over what it has" if before else "over HTTP"
         module.warn(
             f"{module.params['host']}: no certificate from {module.params['directory']}: {problem}."
-            f" The site goes on {has}; the next run asks again."
+            " The site goes on as it is; the next run asks again."
         )
-    there = change.lineage.describe()
+    there = change.lineage.current() is not None
     module.exit_json(
         changed=bool(steps),
         steps=steps,
-        certificate=there["certificate"],
-        key=there["key"],
-        is_first=before is None and bool(there["certificate"]),
+        certificate=str(change.lineage.certificate) if there else "",
+        key=str(change.lineage.key) if there else "",
+        is_first=there and before is None,
         diff={"prepared": "\n".join(steps)} if steps else {},
     )
 

@@ -92,6 +92,12 @@ nginx:
     is there without HTTP/2.
   type: dict
   returned: always
+acme:
+  description: >-
+    Paths of the C(certificate) and C(key) that certbot has for the site, empty texts when there are none, and whether
+    what certbot has under this name is the role's, C(is_own), or C(is_foreign).
+  type: dict
+  returned: always
 user:
   description: The user that the module runs as.
   type: str

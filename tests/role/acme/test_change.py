@@ -8,7 +8,7 @@ from ansible.module_utils.aroundtheworld.acme import certbot, preflight
 from ansible.module_utils.aroundtheworld.acme import change as change_module
 from ansible.module_utils.aroundtheworld.acme.change import CertificateChange
 from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
-from ansible.module_utils.aroundtheworld.belongings import files
+from ansible.module_utils.aroundtheworld.belongings import files, take
 from ansible.module_utils.aroundtheworld.certificate import parse
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -265,7 +265,7 @@ def test_the_module_warns_and_does_not_fail_when_the_ca_does(host, run_module, m
     failed = run_module(module, **arguments)
     assert warnings == [
         f"www1: no certificate from {CA}: ValueError: Requesting localhost/dir: Connection "
-        "refused. The site goes on over HTTP; the next run asks again."
+        "refused. The site goes on as it is; the next run asks again."
     ]
     assert (failed["is_first"], failed["certificate"]) == (False, "")
     done = run_module(module, **arguments)
@@ -273,3 +273,19 @@ def test_the_module_warns_and_does_not_fail_when_the_ca_does(host, run_module, m
     again = run_module(module, **arguments)
     assert (again["changed"], again["is_first"]) == (False, False)
     assert again["certificate"] == str(host.lineage.certificate)
+
+
+def test_until_there_is_a_first_one_nginx_goes_on_with_the_certificate_that_it_has(host):
+    file = host.root / "etc/nginx/sites-available/shop.conf"
+    file.parent.mkdir(parents=True)
+    take("shop", [file], root=host.root)
+    paths = {"certificate": host.layout.etc / "c.pem", "key": host.layout.etc / "k.pem"}
+    text = "    ssl_certificate {certificate};\n    ssl_certificate_key {key};\n".format(**paths)
+    file.write_text(text)
+    assert host.lineage.describe()["certificate"] == ""
+    for path in paths.values():
+        path.touch()
+    described = host.lineage.describe()
+    assert {name: described[name] for name in paths} == {name: str(paths[name]) for name in paths}
+    host.issue(["www.example.org"], CA)
+    assert host.lineage.describe()["certificate"] == str(host.lineage.certificate)

@@ -23,7 +23,7 @@ from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.tls import derive_listen, derive_tls
 
 # What the other tasks need to know about the host.
-HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx")
+HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx", "acme")
 
 
 @dataclass(frozen=True)

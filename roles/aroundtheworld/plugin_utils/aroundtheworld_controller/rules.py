@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+from aroundtheworld_controller.acme import acme_problems
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.headers import header_problems
 from aroundtheworld_controller.maintenance import (
@@ -227,6 +228,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from port_problems(variables["aroundtheworld_http_port"], "aroundtheworld_http_port")
     yield from tls_problems(variables)
+    yield from acme_problems(variables)
     names = variables["aroundtheworld_server_names"]
     if not names:
         yield (

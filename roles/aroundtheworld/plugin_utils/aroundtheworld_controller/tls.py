@@ -48,6 +48,8 @@ def derive_tls(variables: Mapping[str, Any], host: Mapping[str, Any]) -> dict[st
     if mode == "files":
         text = variables["aroundtheworld_tls_certificate"]
         certificate, key = paths(variables["aroundtheworld_site"], text)
+    elif mode == "acme":  # both are empty until the CA has given the first
+        certificate, key = host["acme"]["certificate"], host["acme"]["key"]
     nginx, openssl = versions(host)
     http2 = "directive" if nginx >= HTTP2_DIRECTIVE else "listen"
     if http2 == "listen" and _port(port, host).get("others_without_http2"):

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.certificate import Certificate, read_pem
 from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.layout import ROOT, SystemLayout
+
+SSL_FILES = re.compile(r"^ *(ssl_certificate(?:_key)?) (/\S+);$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,25 @@ class Lineage:
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Return what a plan has to know: where it is, if it is there, and whether it may be."""
-        there = self.current() is not None
+        """Return what a plan has to know.
+
+        That is which certificate nginx can have now, with its ``key``: this one, or until it is
+        there the one that nginx has, of whichever kind.
+        """
+        paths = (self.certificate, self.key) if self.current() else self.in_use()
         return {
-            "certificate": str(self.certificate) if there else "",
-            "key": str(self.key) if there else "",
+            "certificate": str(paths[0]) if paths else "",
+            "key": str(paths[1]) if paths else "",
             "is_own": self.is_own,
             "is_foreign": self.exists and not self.is_own,
         }
+
+    def in_use(self) -> tuple[Path, Path] | None:
+        """Return the certificate and key of the site's nginx file, if both are there."""
+        for file in sorted(belongings.files(self.site, self.root)):
+            if file.is_relative_to(self.root / "etc" / "nginx"):
+                found = dict(SSL_FILES.findall(read_exactly(file)))
+                paths = [Path(found.get(f"ssl_certificate{end}", "")) for end in ("", "_key")]
+                if all(path.is_file() for path in paths):
+                    return paths[0], paths[1]
+        return None

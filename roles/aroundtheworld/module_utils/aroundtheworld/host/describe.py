@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.claims import (
     HTTPS_PORT,
@@ -63,6 +64,7 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "processes": int(Path("/proc/sys/kernel/pid_max").read_text()),
         "ipv6": has_ipv6,
         "nginx": nginx,
+        "acme": Lineage(layout.name).describe(),
     }
 
 

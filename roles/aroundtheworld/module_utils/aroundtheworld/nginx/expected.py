@@ -57,7 +57,8 @@ def expected_states(
             states[place.link] = Link(place.file)
     kept = set(states)
     for path in (*_former(name, place, where), *_former_private(name, where)):
-        if path not in kept:
+        # A certificate of another kind is in use until there is the first of a CA.
+        if path not in kept and str(path) not in content:
             states[path] = None
     if content and remove_default and site.default_is_on(run, where.nginx):
         # The note first: that it is off by the site's doing must never be forgotten.
