@@ -69,6 +69,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_server_names": ["shop.example.org", "www.shop.example.org"],
         "aroundtheworld_http_port": 8080,
     },
+    "acme": {
+        "aroundtheworld_tls": "acme",
+        "aroundtheworld_server_names": ["www.example.org", "example.org"],
+    },
     "patient": {"aroundtheworld_block_warn": 2.5, "aroundtheworld_log_addresses": "truncated"},
     "short_watchdog": {"aroundtheworld_pools": [{**PUBLIC, "watchdog": 2}, ADMIN]},
     "metrics": {

@@ -94,8 +94,9 @@ nginx:
   returned: always
 acme:
   description: >-
-    Paths of the C(certificate) and C(key) that certbot has for the site, empty texts when there are none, and whether
-    what certbot has under this name is the role's, C(is_own), or C(is_foreign).
+    Paths of the C(certificate) and C(key) that nginx can have with C(acme) at once, empty texts
+    when there are none, and whether what certbot has under the site's name is the role's,
+    C(is_own), or C(is_foreign).
   type: dict
   returned: always
 user:
