@@ -110,10 +110,16 @@ MODELS: dict[str, dict[str, Any]] = {
         ],
     },
     "strict_pools": {
+        "aroundtheworld_passwords": {"ada": "secret"},
         "aroundtheworld_pools": [
             {**PUBLIC, "rate": "10/s"},
-            {**ADMIN, "rate": "30/m", "allow": ["192.0.2.0/24", "2001:db8::1"]},
-        ]
+            {
+                **ADMIN,
+                "rate": "30/m",
+                "allow": ["192.0.2.0/24", "2001:db8::1"],
+                "basic_auth": ["ada"],
+            },
+        ],
     },
     "closed_pools": {
         "aroundtheworld_maintenance_allow": ["192.0.2.0/24", "2001:db8::/32"],

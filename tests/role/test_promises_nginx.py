@@ -19,6 +19,7 @@ EVERYTHING = {
     "aroundtheworld_maintenance_retry_after": 90,
     "aroundtheworld_header_timeout": 20,
     "aroundtheworld_maintenance_allow": ["192.0.2.0/24"],
+    "aroundtheworld_passwords": {"ada": "secret"},
     "aroundtheworld_max_body_size": "3m",
     "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     "aroundtheworld_pools": [
@@ -30,7 +31,13 @@ EVERYTHING = {
             "burst": 3,
             "allow": ["192.0.2.0/24", "2001:db8::/32"],
         },
-        {"name": "shop", "ports": [10005], "paths": ["/shop"], "command": "gunicorn shop"},
+        {
+            "name": "shop",
+            "ports": [10005],
+            "paths": ["/shop"],
+            "command": "gunicorn shop",
+            "basic_auth": ["ada"],
+        },
     ],
     "aroundtheworld_static": [
         {"url": "/static/", "directory": "aroundtheworld/static"},
@@ -171,6 +178,10 @@ SERVER = {
         proxy_set_header X-Forwarded-Proto $aroundtheworld_scheme;
     """,
     "a request has the same id in every log": "proxy_set_header X-Request-ID $request_id;",
+    "a password for the app gets there": """
+        set $aroundtheworld_authorization $http_authorization;
+        proxy_set_header Authorization $aroundtheworld_authorization;
+    """,
     "a WebSocket gets through, and no other upgrade": """
         proxy_set_header Upgrade $aroundtheworld_upgrade;
         proxy_set_header Connection $aroundtheworld_connection;
@@ -188,7 +199,14 @@ VISITORS = {
         "a stranger gets nothing": "if ($aroundtheworld_admin_stranger) { return 403; }",
         "a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;",
     },
-    "shop": {"a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;"},
+    "shop": {
+        "a visitor needs a password": """
+            satisfy all; auth_basic "aroundtheworld shop";
+            auth_basic_user_file /etc/aroundtheworld/passwords/shop;
+        """,
+        "the app does not learn it": 'set $aroundtheworld_authorization "";',
+        "a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;",
+    },
 }
 
 

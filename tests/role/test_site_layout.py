@@ -69,7 +69,8 @@ def test_the_directories_that_are_made_are_those_of_the_layout(layout):
     directories = load_yaml("vars/main.yml")["__aroundtheworld_directories"]
     made = [value_of(directory["path"]) for directory in directories]
     expected = [layout.home, layout.releases, layout.environments, layout.shared]
-    assert made == [str(path) for path in (*expected, layout.etc, layout.secrets, layout.tls)]
+    expected += [layout.etc, layout.secrets, layout.passwords, layout.tls]
+    assert made == list(map(str, expected))
 
 
 def test_workers_restart_for_what_is_in_the_sites_settings(layout):

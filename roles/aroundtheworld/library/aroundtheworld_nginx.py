@@ -29,6 +29,11 @@ options:
         may read these files; their content is in no result and no diff.
     type: str
     default: "{}"
+  passwords:
+    description:
+      - The same for files that nginx's own processes read too, which is what it asks for passwords.
+    type: str
+    default: "{}"
   remove_default:
     description: >-
       Whether Debian's welcome page is switched off while it is as Debian brought it. When the site
@@ -69,6 +74,7 @@ def main() -> None:
             "site": {"type": "str", "required": True},
             "content": {"type": "str", "required": True},
             "private": {"type": "str", "default": "{}", "no_log": True},
+            "passwords": {"type": "str", "default": "{}", "no_log": True},
             "remove_default": {"type": "bool", "default": False},
             "lock": LOCK,
         },
@@ -88,6 +94,7 @@ def work(module: AnsibleModule) -> None:
                 module.params["content"],
                 remove_default=module.params["remove_default"],
                 private=json.loads(module.params["private"]),
+                passwords=json.loads(module.params["passwords"]),
             )
             steps = change.steps()
             if steps and not module.check_mode:

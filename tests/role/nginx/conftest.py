@@ -86,14 +86,16 @@ class SiteRunner:
         self._run, self._content = run, content
 
     def __call__(
-        self, content: str | None = None, *, remove_default: bool = True, check: bool = False
+        self,
+        content: str | None = None,
+        *,
+        remove_default: bool = True,
+        check: bool = False,
+        **more: object,
     ) -> dict[str, Any]:
         """Return the module's result; an empty content removes the site."""
-        if content is None:
-            content = self._content
-        return self._run(
-            module, check=check, site="shop", content=content, remove_default=remove_default
-        )
+        more |= {"content": self._content if content is None else content}
+        return self._run(module, check=check, site="shop", remove_default=remove_default, **more)
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ class Host:
 def placed(text: str, root: Path) -> str:
     """Return a rendered site with logs and types where an ordinary user may have them."""
     text = text.replace("/etc/nginx/mime.types", str(root / "nginx" / "mime.types"))
-    text = text.replace("/etc/aroundtheworld/tls", f"{root}/etc/aroundtheworld/tls")
+    text = re.sub("/etc/aroundtheworld/(tls|passwords)", rf"{root}\g<0>", text)
     return re.sub(r"/var/log/nginx", str(root), text)
 
 

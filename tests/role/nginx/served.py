@@ -16,6 +16,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.nginx.configuration import versions
 from ansible.module_utils.aroundtheworld.nginx.site import identified
 
+from aroundtheworld_controller.passwords import password_files
 from tests import certificates
 from tests.render import RELEASE_ID, render, variables_for
 from tests.role.nginx.process import Host, free_port, placed
@@ -172,12 +173,20 @@ class Site:
             values |= tls
             about |= dict(zip(("version", "openssl"), versions(self.host.run), strict=True))
         complete = variables_for(values, **about)
-        plan = complete["__aroundtheworld_plan"]["tls"]
+        site_plan = complete["__aroundtheworld_plan"]
+        plan = site_plan["tls"]
         if plan["certificate"]:
             for path in (plan["certificate"], plan["key"]):
                 Path(root, path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
             Path(root, plan["certificate"].lstrip("/")).write_text(certificate)
             Path(root, plan["key"].lstrip("/")).write_text(key)
+        asked_for = complete["aroundtheworld_passwords"]
+        for name, content in password_files(
+            "aroundtheworld", site_plan["pools"], asked_for
+        ).items():
+            path = Path(root, name.lstrip("/"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
         text = render("site.conf.j2", complete)
         blog = self.host.etc / "conf.d" / "blog.conf"
         blog.write_text(neighbour.format(port=self.port, merges=merges))

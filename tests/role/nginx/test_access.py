@@ -1,17 +1,26 @@
 """Who may ask for what, how often, and what everybody else is answered, by a real nginx."""
 
+import base64
 import itertools
+import json
 import socket
 
 import pytest
 
 from tests.role.nginx.process import needs_nginx
-from tests.role.nginx.served import Site
+from tests.role.nginx.served import Site, Worker
 
 pytestmark = needs_nginx
 
 # Visitors come from the addresses that tests name.
 FROM_ANYWHERE = {"aroundtheworld_trusted_proxies": ["127.0.0.1"]}
+# What the host lets in without a password is no pool's.
+LETS_IN = "satisfy any; allow all;"
+# From the C library, for "Hello world!".
+HASH = (
+    "$6$saltstring$"
+    "svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+)
 # So that the site is the first server of its address.
 BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 
@@ -19,8 +28,10 @@ BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Return a site with something of everything; each test has visitors of its own."""
+    desk = Worker("desk")
     site = Site(
         tmp_path_factory.mktemp("access"),
+        http=LETS_IN,
         neighbour=BEHIND,
         names=("_",),
         public={"rate": "1/m", "burst": 1, "max_body_size": "1k", "client_timeout": 1},
@@ -30,12 +41,26 @@ def site(tmp_path_factory):
             "max_body_size": "9k",
             "allow": ["198.51.100.0/24", "203.0.113.0/24", "2001:db8:1::/48"],
         },
+        pools=[
+            {
+                "name": "desk",
+                "ports": [desk.server_address[1]],
+                "paths": ["/desk"],
+                "basic_auth": ["ada", "grace"],
+            }
+        ],
         variables={
             **FROM_ANYWHERE,
             "aroundtheworld_header_timeout": 1,
             "aroundtheworld_max_body_size": "2k",
+            "aroundtheworld_passwords": {"ada": "pässword", "grace": HASH, "alan": "elsewhere"},
+            "aroundtheworld_static": [
+                {"url": url, "directory": url.strip("/")}
+                for url in ("/static/", "/admin/static/", "/desk/static/")
+            ],
         },
     )
+    site.workers["desk"] = desk
     yield site
     site.stop()
 
@@ -141,6 +166,37 @@ def test_a_stranger_gets_nothing_of_a_pool_and_everything_else(site):
         assert statuses(site, address, path="/static/a.css") == [200]
         assert statuses(site, address, path="/.aroundtheworld/nginx") == [200]
     assert len(site.workers["admin"].requests) == count
+
+
+def authorized(site, path, credentials):
+    encoded = base64.b64encode(credentials.encode()).decode()
+    return site.fetch(path, headers=[("Authorization", f"Basic {encoded}")])
+
+
+OF_DESK = ("/desk", "/desk/x", "//desk/x", "/%64esk", "/desk/static/none", "/admin/../desk")
+
+
+def test_who_has_a_password_may_ask_and_the_app_does_not_learn_it(site):
+    for person in ("ada:pässword", "grace:Hello world!"):
+        for path in OF_DESK:
+            status, _, text = authorized(site, path, person)
+            assert (status, json.loads(text)["pool"]) == (200, "desk")
+            assert "authorization" not in dict(json.loads(text)["headers"])
+
+
+def test_who_has_no_password_is_asked_for_it(site):
+    count = len(site.workers["desk"].requests)
+    for path in OF_DESK:
+        status, headers, _ = site.fetch(path)
+        assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="aroundtheworld desk"')
+        for person in ("ada:password", "ada:Hello world!", "alan:elsewhere", "ada", "", HASH):
+            assert authorized(site, path, person)[0] == 401
+    assert len(site.workers["desk"].requests) == count
+
+
+def test_nobody_is_asked_for_a_password_elsewhere_and_the_apps_own_gets_through(site):
+    request = json.loads(authorized(site, "/x", "ada:the app's")[2])
+    assert dict(request["headers"])["authorization"].startswith("Basic ")
 
 
 # Limits of the host that hold for all of its sites.

@@ -1,11 +1,13 @@
 """How a site comes into a real nginx, and where its file goes."""
 
 import fcntl
+import json
 import os
 import signal
 import threading
 
 import pytest
+from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.nginx import change, service, site
 
 from tests.role.nginx.process import NGINX_ORG, fetch, needs_nginx, paths
@@ -238,3 +240,40 @@ def test_an_nginx_that_includes_no_directory_for_it_is_refused(make_host, run, i
     with pytest.raises(run.failed, match="no directory is included in the http block"):
         run()
     assert host.files() == files
+
+
+def test_passwords_are_there_as_long_as_nginx_asks_for_them(
+    host, run, port, site_text, claim, monkeypatch
+):
+    claim(host, "shop", port)
+    file = host.own / "shop" / "passwords" / "admin"
+    file.parent.mkdir()
+    asks = f'auth_basic ""; auth_basic_user_file {file};'
+    content = site_text(more=f"location /admin {{ {asks} }}")
+    whole, there = service.Service.reload, []
+
+    def reload(self, *arguments):
+        whole(self, *arguments)
+        there.append(file.exists())
+
+    monkeypatch.setattr(service.Service, "reload", reload)
+
+    def change(content, passwords, **more):
+        return run(content, passwords=json.dumps(passwords), **more)
+
+    assert change(content, {str(file): "ada:$6$x"}, check=True)["steps"][0] == f"write {file}"
+    result = change(content, {str(file): "ada:$6$x"})
+    assert "$6$x" not in json.dumps(result)
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("ada:$6$x", 0o640)
+    assert file in belongings.files("shop", root=host.root)
+    assert fetch(port, "/admin", "shop.example")[0] == 401
+    assert not change(content, {str(file): "ada:$6$x"})["changed"]
+    change(content, {str(file): "ada:$6$y"})
+    assert file.read_text() == "ada:$6$y"
+    with pytest.raises(run.failed, match="sever"):
+        change(site_text(more="sever {}"), {})
+    assert file.read_text() == "ada:$6$y"
+    change(site_text(), {})
+    assert there == [True] * 3
+    assert not file.exists()
+    assert file not in belongings.files("shop", root=host.root)

@@ -169,6 +169,11 @@ class SystemLayout:
         return self.etc / "tls"
 
     @property
+    def passwords(self) -> Path:
+        """Return the directory of the passwords that nginx asks for, a file for each pool."""
+        return self.etc / "passwords"
+
+    @property
     def settings_key(self) -> Path:
         """Return the file with the key of the workers' settings ids."""
         return self.etc / "settings.key"
@@ -188,7 +193,7 @@ class SystemLayout:
         """Return what the role writes beside the claim."""
         return (
             *(self.environment_file, self.secrets, self.settings_key),
-            *(self.tls, self.certificate_hook),
+            *(self.tls, self.certificate_hook, self.passwords),
         )
 
     # --- Units

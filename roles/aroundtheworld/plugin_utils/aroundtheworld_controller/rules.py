@@ -19,6 +19,7 @@ from aroundtheworld_controller.maintenance import (
     scope_problems,
 )
 from aroundtheworld_controller.nginx_text import block_problem
+from aroundtheworld_controller.passwords import password_problems
 from aroundtheworld_controller.pool_rules import (
     NAME,
     PATH,
@@ -296,6 +297,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         )
     yield from maintenance_problems(variables)
     yield from reserved_problems(variables)
+    yield from password_problems(variables)
     yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
     yield from static_problems(
         variables["aroundtheworld_static"],

@@ -7,6 +7,8 @@ response, also a signal to this process, puts every file back as it was, and ngi
 from __future__ import annotations
 
 import contextlib
+import grp
+import os
 import signal
 import tempfile
 import time
@@ -29,6 +31,7 @@ from ansible.module_utils.aroundtheworld.nginx.service import Service
 from ansible.module_utils.aroundtheworld.nginx.site import NGINX, Place, Probe
 from ansible.module_utils.aroundtheworld.nginx.states import (
     Link,
+    Shared,
     State,
     differ,
     read_state,
@@ -38,6 +41,7 @@ from ansible.module_utils.aroundtheworld.nginx.states import (
 from ansible.module_utils.aroundtheworld.nginx.syntax import ConfigurationError
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
+GROUP = "www-data"  # of nginx's processes, where its configuration has no other
 SERVED_SECONDS = 3.0  # until the site answers with the new configuration, once nginx has it
 AGAIN_SECONDS = 0.1
 REVERT_SECONDS = 10.0  # for nginx to read the former configuration again
@@ -82,6 +86,7 @@ class SiteChange:
         *,
         remove_default: bool = False,
         private: Mapping[str, str] | None = None,
+        passwords: Mapping[str, str] | None = None,
         nginx: Path = NGINX,
         etc: Path = ETC,
     ) -> None:
@@ -105,6 +110,7 @@ class SiteChange:
             self.where,
             remove_default=remove_default,
             private=private or {},
+            passwords=passwords or {},
         )
         self.before = {path: read_state(path) for path in self.expected}
         self.probes = (
@@ -170,11 +176,15 @@ class SiteChange:
         done: list[str] = []
         try:
             self._write_down(states)
+            # nginx asks for passwords until it has read that it need not.
+            late = [path for path, state in states.items() if self._is_password(path, state)]
             for path, state in states.items():
-                if differ(self.before[path], state):
-                    write_state(path, state)
+                if path not in late and differ(self.before[path], state):
+                    write_state(path, state, self.group)
             if self.service.active or self.content:
                 self._have_nginx_serve(done)
+            for path in late:
+                write_state(path, None)
             gone = [
                 path
                 for path, state in states.items()
@@ -186,6 +196,17 @@ class SiteChange:
             if isinstance(error, (HostError, OSError)):
                 raise HostError(f"{error}\n{outcome}") from None
             raise
+
+    def _is_password(self, path: Path, state: State) -> bool:
+        """Tell whether this is a file of passwords that goes."""
+        return state is None and isinstance(self.before[path], Shared)
+
+    @property
+    def group(self) -> int:
+        """Return the group of nginx's processes, -1 where they have this process's own."""
+        top = self.configuration.top if self.configuration else ()
+        users = [directive.args[-1] for directive in top if directive.name == "user"]
+        return grp.getgrnam(users[0] if users else GROUP).gr_gid if os.geteuid() == 0 else -1
 
     def _write_down(self, states: dict[Path, State]) -> None:
         """Write down what files the site, or the one that has its note from now on, will have."""
@@ -234,7 +255,7 @@ class SiteChange:
         for path in reversed(list(states)):
             with contextlib.suppress(OSError):
                 if differ(read_state(path), self.before[path]):
-                    write_state(path, self.before[path])
+                    write_state(path, self.before[path], self.group)
         try:
             if "start" in done:
                 self.service.call("stop")

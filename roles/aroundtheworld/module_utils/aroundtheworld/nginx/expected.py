@@ -12,7 +12,7 @@ from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.nginx import site
 from ansible.module_utils.aroundtheworld.nginx.configuration import Run
 from ansible.module_utils.aroundtheworld.nginx.site import Place
-from ansible.module_utils.aroundtheworld.nginx.states import Link, Private, State
+from ansible.module_utils.aroundtheworld.nginx.states import Link, Private, Shared, State
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def expected_states(
     *,
     remove_default: bool,
     private: Mapping[str, str],
+    passwords: Mapping[str, str],
 ) -> dict[Path, State]:
     """Return what should be at which path, in the order in which it is done.
 
@@ -48,8 +49,10 @@ def expected_states(
         where: The directories.
         remove_default: Whether Debian's welcome page is switched off.
         private: What else the configuration needs, path to text, for the root user alone.
+        passwords: The same, for nginx's own processes too.
     """
     states: dict[Path, State] = {Path(path): Private(text) for path, text in private.items()}
+    states |= {Path(path): Shared(text) for path, text in passwords.items()}
     note = where.etc / name / site.NOTE
     if content:
         states[place.file] = content
@@ -86,10 +89,10 @@ def _former(name: str, place: Place, where: Directories) -> Iterator[Path]:
 
 
 def _former_private(name: str, where: Directories) -> Iterator[Path]:
-    """Yield the certificates and keys that the role wrote for the site."""
-    directory = SystemLayout(name, where.etc.parent).tls
+    """Yield the certificates, keys and passwords that the role wrote for the site."""
+    layout = SystemLayout(name, where.etc.parent)
     listed = belongings.files(name, root=where.etc.parent)
-    yield from sorted(path for path in listed if path.parent == directory)
+    yield from sorted(path for path in listed if path.parent in (layout.tls, layout.passwords))
 
 
 def _is_own(path: Path, name: str, usual: Place, where: Directories) -> bool:

@@ -1,4 +1,4 @@
-"""What is at a path that nginx reads: a file, one that only root may read, a link, or nothing."""
+"""What is at a path that nginx reads: a file for everybody or for few, a link, or nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,14 @@ class Private(str):
     __slots__ = ()
 
 
+class Shared(str):
+    """The text of a file that only the root user and nginx's own processes may read."""
+
+    __slots__ = ()
+
+
 # A file's text, a link, or nothing.
-State = str | Private | Link | None
+State = str | Private | Shared | Link | None
 
 
 def differ(first: State, second: State) -> bool:
@@ -38,16 +44,20 @@ def read_state(path: Path) -> State:
         return Link(path.readlink())
     if not path.exists():
         return None
-    text = read_exactly(path)
-    return text if path.stat().st_mode & 0o077 else Private(text)
+    text, others = read_exactly(path), path.stat().st_mode & 0o077
+    if not others:
+        return Private(text)
+    return Shared(text) if others == 0o040 else text
 
 
-def write_state(path: Path, state: State) -> None:
-    """Replace what is at the path at once."""
+def write_state(path: Path, state: State, group: int = -1) -> None:
+    """Replace what is at the path at once; `group` is that of nginx's processes."""
     if state is None:
         path.unlink(missing_ok=True)
     elif isinstance(state, Link):
         link_atomically(path, state)
+    elif isinstance(state, Shared):
+        write_atomically(path, state, 0o640, group)
     else:
         write_atomically(path, state, 0o600 if isinstance(state, Private) else 0o644)
 
