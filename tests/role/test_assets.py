@@ -1,6 +1,8 @@
 """nginx finds the static files of every release that is on the host, and of no other."""
 
+import gzip
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +12,7 @@ from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from tornado.web import StaticFileHandler
 
-from aroundtheworld_controller.content import describe_release
+from aroundtheworld_controller.content import compressed_problems, describe_release
 from aroundtheworld_controller.rules import static_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for
@@ -194,6 +196,135 @@ def test_pruning_a_site_without_static_files_makes_none(home):
     assert not (home / "assets").exists()
 
 
+# --- Compressed files ---
+
+RED, BLUE = (f"body {{ color: {color} }}\n" * 50 for color in ("red", "blue"))
+STYLE = "shop/static/style.css"
+
+
+def compressed(home, path, version="none"):
+    """Returns what nginx serves to who takes gzip; it looks beside the file that it found."""
+    for top in (f"versions/{version}", "current", "names"):
+        if (file := home / "assets" / top / path).is_file():
+            beside = file.with_name(f"{file.name}.gz")
+            return gzip.decompress(beside.read_bytes()).decode() if beside.is_file() else None
+    return None
+
+
+def test_text_is_compressed_once_and_found_beside_each_name(home):
+    release(home, "one", {STYLE: RED, "shop/static/deep/a.JS": RED}, current=True)
+    Assets(home, STATIC).update()
+    for path in ("static/style.css", "static/deep/a.JS"):
+        files = [
+            home / "assets" / top / path for top in (f"versions/{sha512(RED)}", "current", "names")
+        ]
+        assert {(file.stat().st_ino, file.stat().st_nlink) for file in files} == {
+            (files[0].stat().st_ino, 4)
+        }
+        beside = [file.with_name(f"{file.name}.gz") for file in files]
+        assert {file.stat().st_ino for file in beside} == {beside[0].stat().st_ino}
+        assert beside[0].stat().st_size < len(RED) / 5
+        assert beside[0].stat().st_mtime_ns == files[0].stat().st_mtime_ns
+        assert beside[0].read_bytes()[4:8] == bytes(4)
+        assert compressed(home, path) == compressed(home, path, sha512(RED)) == RED
+    before = everything(home)
+    (home / "assets" / "index.json").unlink()
+    Assets(home, STATIC).update()
+    assert {path for path, inode in everything(home).items() if inode != before[path]} <= {
+        Path("index.json"),
+        Path("current/static"),
+    }
+
+
+def test_what_does_not_become_smaller_or_is_no_text_is_not_compressed(home):
+    names = ("photo.jpg", "pack.zip", "noise.txt", "short.css", "page.woff2")
+    release(home, "one", {f"shop/static/{name}": RED for name in names}, current=True)
+    static = home / "current" / "app" / "shop" / "static"
+    (static / "noise.txt").write_bytes(os.urandom(1000))
+    (static / "short.css").write_text("x" * 255)
+    Assets(home, STATIC).update()
+    files = {path.name for path in (home / "assets").rglob("*") if path.is_file()}
+    assert files == {*names, "index.json"}
+
+
+def test_compressed_files_change_with_the_release_in_both_directions_and_go_with_it(home):
+    release(home, "one", {STYLE: RED, "shop/static/old.js": RED}, current=True)
+    Assets(home, STATIC).update()
+    release(home, "two", {STYLE: BLUE})
+    Assets(home, STATIC).update()
+    assert compressed(home, "static/style.css") == RED
+    for current, text in (("two", BLUE), ("one", RED), ("two", BLUE)):
+        (home / "current").unlink()
+        (home / "current").symlink_to(f"releases/{current}")
+        assert compressed(home, "static/style.css") == text
+        assert compressed(home, "static/style.css", sha512(RED)) == RED
+        assert compressed(home, "static/old.js") == RED
+    shutil.rmtree(home / "releases" / "one")
+    Assets(home).update()
+    files = [path.name for path in (home / "assets").rglob("*.gz")]
+    assert files == ["style.css.gz"] * 2
+    assert compressed(home, "static/style.css") == BLUE
+
+
+def test_a_releases_own_compressed_file_stays_and_goes_with_its_own_release(home):
+    own = gzip.compress(RED.encode(), mtime=7)
+    release(home, "one", {STYLE: RED, f"{STYLE}.gz": ""}, current=True)
+    (home / "current" / "app" / f"{STYLE}.gz").write_bytes(own)
+    Assets(home, STATIC).update()
+    assert (home / "assets" / "current" / "static" / "style.css.gz").read_bytes() == own
+    assert (home / "assets" / "names" / "static" / "style.css.gz").read_bytes() == own
+    release(home, "two", {STYLE: BLUE})
+    release(home, "three", {"shop/static/a.js": "1"}, current=True)
+    Assets(home, STATIC).update()
+    assert compressed(home, "static/style.css") == BLUE
+
+
+def test_trees_of_a_former_version_of_the_role_are_made_again(home):
+    release(home, "one", {STYLE: RED}, current=True)
+    Assets(home, STATIC).update()
+    index = home / "assets" / "index.json"
+    former = {key: value for key, value in json.loads(index.read_text()).items() if key != "form"}
+    index.write_text(json.dumps(former))
+    shutil.rmtree(home / "releases" / "one" / "assets")
+    for path in (home / "assets").rglob("*.gz"):
+        path.unlink()
+    link = home / "assets" / "current" / "static"
+    link.unlink()
+    link.symlink_to(home / "current" / "app" / "shop" / "static")
+    assert Assets(home, STATIC).stale()
+    Assets(home, STATIC).update()
+    assert (
+        compressed(home, "static/style.css")
+        == compressed(home, "static/style.css", sha512(RED))
+        == RED
+    )
+
+
+def test_releases_stay_in_the_order_in_which_they_came(home):
+    for name in ("one", "two", "three"):
+        release(home, name, {STYLE: name * 200}, current=True)
+    for static in (STATIC, [], STATIC):
+        Assets(home, static).update()
+        assert Assets(home).releases() == ["three", "two", "one"]
+    assert compressed(home, "static/style.css") == "three" * 200
+
+
+def test_a_compressed_file_that_was_cut_off_is_not_served(home, monkeypatch):
+    release(home, "one", {STYLE: RED}, current=True)
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfileobj", full)
+        with pytest.raises(OSError, match="No space"):
+            Assets(home, STATIC).update()
+    assert not list((home / "assets").rglob("*.css.gz"))
+    Assets(home, STATIC).update()
+    assert compressed(home, "static/style.css") == RED
+    assert not [path for path in home.rglob(".*") if path.is_file()]
+
+
 # --- The plan ---
 
 
@@ -253,6 +384,31 @@ def test_a_directory_without_a_file_is_refused():
     }
     with pytest.raises(BadInputError, match="'aroundtheworld/statics' holds no file"):
         describe_release(site)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_right"),
+    [
+        (gzip.compress(b"body {}", mtime=0), True),
+        (gzip.compress(b"body { }", mtime=0), False),
+        (gzip.compress(b"body {} ", mtime=0), False),
+        (gzip.compress(b"body {}", mtime=0)[:-4], False),
+        (b"body {}", False),
+        (b"", False),
+    ],
+    ids=["right", "other", "longer", "cut off", "not compressed", "empty"],
+)
+def test_a_file_that_nginx_would_take_for_another_one_compressed_is_refused(
+    tmp_path, content, is_right
+):
+    names = ["shop/a.css", "shop/a.css.gz", "shop/b.tar.gz", "other/a.css", "other/a.css.gz"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content if name.endswith(".gz") else b"body {}")
+    static = [{"url": "/x/", "directory": "shop/none"}, {"url": "/static/", "directory": "shop"}]
+    problems = list(compressed_problems(static, tmp_path, list(map(Path, names))))
+    expected = "aroundtheworld_static[1].directory: 'shop/a.css.gz' is not 'shop/a.css' compressed"
+    assert [problem.partition(",")[0] for problem in problems] == ([] if is_right else [expected])
 
 
 # --- nginx ---

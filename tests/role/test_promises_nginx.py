@@ -37,6 +37,7 @@ EVERYTHING = {
             "paths": ["/shop"],
             "command": "gunicorn shop",
             "basic_auth": ["ada"],
+            "compress": True,
         },
     ],
     "aroundtheworld_static": [
@@ -118,9 +119,14 @@ SERVER = {
     "no type or charset is made up": "default_type text/html; charset off;",
     "a file that the visitor has is not sent again": "etag on; if_modified_since exact;",
     "browsers keep a response as long as the app allows": "expires off;",
-    "text is compressed, but not for a proxy": """
-        gzip on; gzip_vary on; gzip_proxied off; gzip_http_version 1.1; gzip_min_length 256;
-        gzip_types text/css text/javascript application/javascript image/svg+xml;
+    "a response is not compressed, so that its size does not tell what is in it": """
+        gzip off; gzip_static off;
+    """,
+    "where one is compressed, it is text, and caches know it": """
+        gzip_vary on; gzip_proxied any; gzip_http_version 1.1; gzip_comp_level 1;
+        gzip_min_length 256;
+        gzip_types text/css text/javascript text/plain application/javascript application/json
+            image/svg+xml;
     """,
     "no command in a response is executed": "ssi off;",
     "no request is sent twice": "mirror off;",
@@ -267,7 +273,8 @@ def to_admin(path):
 
 
 def to_shop(path):
-    return to_a_pool("shop", "aroundtheworld_shop_backends", path)
+    compressed = {"its responses are compressed, as the operator wants it": "gzip on;"}
+    return to_a_pool("shop", "aroundtheworld_shop_backends", path) | compressed
 
 
 def files(pool, *, closes=True):
@@ -279,6 +286,7 @@ def files(pool, *, closes=True):
             try_files /versions/$aroundtheworld_version$uri /current$uri /names$uri
                 /.aroundtheworld/app$uri;
         """,
+        "a file is sent as it was compressed when it was deployed": "gzip_static on;",
         "a file is kept as long as its name fits its content": (
             "add_header Cache-Control $aroundtheworld_cache;"
         ),

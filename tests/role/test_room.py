@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible.module_utils.aroundtheworld.assets import COMPRESSIBLE
 from ansible.module_utils.aroundtheworld.host import room as host_room
 
 from aroundtheworld_controller import room
@@ -66,12 +67,20 @@ def test_a_wheel_counts_packed_and_unpacked(wheels):
     assert taken["temporary"]["the archive that brings them"].bytes >= packed
 
 
-def test_names_of_static_files_count(trees):
+def test_static_files_count_again_as_they_are_served(trees):
     bare = needs(trees=trees)["home"]["the release"]
     static = [{"url": "/static/", "directory": "shop/static"}]
     served = needs(trees=trees, static=static)["home"]["the release"]
-    # versions, HASH and static for b.js; css as well for a.css
-    assert served.inodes - bare.inodes == 3 + 4
+    # By content a checksum and static for b.js, and css as well for a.css; by name, and in the
+    # release, the tree, static and css; and both compressed.
+    assert served.inodes - bare.inodes == 2 + 3 + 3 + 3 + 2
+    sizes = [size for name, size in room.release_files(trees) if "static" in name]
+    packed = sum(room.blocks(size) for size in sizes)
+    assert served.bytes - bare.bytes == room.BLOCK * (2 + 3 + 3 + 3) + packed
+
+
+def test_a_host_compresses_what_there_is_room_for():
+    assert room.COMPRESSIBLE == COMPRESSIBLE
 
 
 def places(**left):

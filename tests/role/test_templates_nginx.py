@@ -64,7 +64,8 @@ def test_what_an_error_says_is_whole_in_nginx_and_html_and_json():
 def test_nginx_serves_no_files_of_an_app_that_has_none():
     _, site, server = site_of({})
     assert not [match for match in server.blocks("location") if "/app/" in match[-1]]
-    assert {"$arg_v", "$uri"}.isdisjoint(args[0] for args in site.all("map"))
+    names = {"$aroundtheworld_version", "$aroundtheworld_cache"}
+    assert names.isdisjoint(args[1] for args in site.all("map"))
 
 
 def test_a_websocket_may_be_quiet_for_long():

@@ -35,6 +35,8 @@ SPECIAL = {
     "/moved": (302, {"Location": "http://app.example/x"}, ""),
     "/cookie": (200, {"Set-Cookie": "a=b; Path=/; Domain=app.example"}, ""),
     "/ssi": (200, {"Content-Type": "text/html"}, '<!--#echo var="uri" -->'),
+    "/page": (200, {"Content-Type": "text/html"}, "page" * 1000),
+    "/admin/page": (200, {"Content-Type": "text/html"}, "page" * 1000),
     "/wide": (200, {"X-Wide": "x" * 6000}, "wide"),
 }
 

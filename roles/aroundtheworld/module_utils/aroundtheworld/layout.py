@@ -50,6 +50,15 @@ class HomeLayout:
         """Return the directory with the static files of all releases."""
         return self.home / "assets"
 
+    def release_assets(self, release: str) -> Path:
+        """Return the directory of a release with its static files as they are served."""
+        return self.release(release) / "assets"
+
+    @property
+    def current_assets(self) -> Path:
+        """Return the same of the current release, whichever that is."""
+        return self.current / "assets"
+
     @property
     def shared(self) -> Path:
         """Return the directory in which the app keeps its data."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import gzip
 import hashlib
 import os
 import stat
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aroundtheworld_controller.lockfile import read_lock
-from aroundtheworld_controller.variables import ROLE, BadInputError
+from aroundtheworld_controller.variables import ROLE, BadInputError, refuse
 
 RUNNER = ROLE / "files" / "runner"
 MOST_FILES = 100_000
+CHUNK = 64 * 1024
 MOST_PROBLEMS = 10  # that are named at once
 POINTER = b"version https://git-lfs.github.com/spec/"  # begins what stands for a file there
 
@@ -147,6 +150,36 @@ def pointers(root: Path, files: Sequence[Path]) -> list[Path]:
     ]
 
 
+def is_compressed(file: Path, plain: Path) -> bool:
+    """Tell whether a file is another one, compressed by gzip."""
+    try:
+        with gzip.open(file) as unpacked, plain.open("rb") as content:
+            while chunk := content.read(CHUNK):
+                if unpacked.read(len(chunk)) != chunk:
+                    return False
+            return not unpacked.read(1)
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def compressed_problems(
+    static: Sequence[Mapping[str, str]], root: Path, files: Sequence[Path]
+) -> Iterator[str]:
+    """Yield which of the app's files nginx would take for another one, compressed."""
+    names = set(files)
+    pairs = [(file, plain) for file in files if file.suffix == ".gz"
+             and (plain := file.with_suffix("")) in names]  # fmt: skip
+    for index, entry in enumerate(static):
+        for file, plain in pairs:
+            served = file.is_relative_to(entry["directory"])
+            if served and not is_compressed(root / file, root / plain):
+                yield (
+                    f"aroundtheworld_static[{index}].directory: {str(file)!r} is not "
+                    f"{str(plain)!r} compressed, but nginx would send it to browsers as that. "
+                    "Give it another name, or name it in aroundtheworld_app_exclude."
+                )
+
+
 def describe_release(
     variables: Mapping[str, Any],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -208,4 +241,5 @@ def describe_release(
                 for file in left_out[:MOST_PROBLEMS]
             )
         )
+    refuse(compressed_problems(variables["aroundtheworld_static"], *files["app"]))
     return {"id": identity, "trees": trees}, requirements

@@ -20,6 +20,9 @@ RESERVE_BYTES, RESERVE_SHARE, RESERVE_INODES = 16 * MIB, 0.1, 500
 # A virtual environment without anything in it; unit files, settings and the log.
 BARE = (200, 40)
 SETTINGS_FILE = 2 * BLOCK  # it is written beside the file that it replaces
+# Names of static files of which the host makes a compressed one; assets.py there knows them too.
+COMPRESSIBLE = {".css", ".csv", ".eot", ".geojson", ".htm", ".html", ".ico", ".js", ".json", ".map"}
+COMPRESSIBLE |= {".md", ".mjs", ".otf", ".svg", ".ttf", ".txt", ".wasm", ".webmanifest", ".xml"}
 # Debian's packages, whose size nobody knows before apt has read its lists, and those lists.
 PROGRAMS, LISTS = (60 * MIB, 3000), (120 * MIB, 100)
 
@@ -81,16 +84,23 @@ def unpacked(wheels: Path) -> Iterator[tuple[str, int]]:
 
 
 def assets_need(static: Sequence[Mapping[str, str]], files: Sequence[tuple[str, int]]) -> Need:
-    """Return what the names of static files take: directories, because the files are links."""
-    count = 0
+    """Return what static files take as they are served: directories, since the files are links.
+
+    Of those that may be compressed, it is a file more.
+    """
+    need, trees = Need(), set[PurePosixPath]()
     for entry in static:
-        top = PurePosixPath("app", entry["directory"])
-        depth = len(PurePosixPath(entry["url"].strip("/")).parts) + 1
-        for name, _ in files:
+        top, url = PurePosixPath("app", entry["directory"]), entry["url"].strip("/")
+        for name, size in files:
             path = PurePosixPath(name)
             if path.is_relative_to(top):
-                count += depth + len(path.relative_to(top).parts)
-    return Need(count * BLOCK, count)
+                parents = PurePosixPath(url, path.relative_to(top)).parents
+                trees.update(parents)
+                need += Need(BLOCK * len(parents), len(parents))  # below its checksum
+                if path.suffix.lower() in COMPRESSIBLE:
+                    need += Need(blocks(size), 1)
+    # Below the names, and in the release.
+    return need + Need(2 * BLOCK * len(trees), 2 * len(trees))
 
 
 def needs(
