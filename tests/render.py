@@ -121,6 +121,32 @@ MODELS: dict[str, dict[str, Any]] = {
             },
         ],
     },
+    "names_of_pools": {
+        "aroundtheworld_server_names": [
+            *("shop.example", "admin.shop.example", "live.shop.example")
+        ],
+        "aroundtheworld_pools": [
+            PUBLIC,
+            {**ADMIN, "server_names": ["admin.shop.example"]},
+            {
+                "name": "reports",
+                "ports": [10005],
+                "paths": ["/admin/reports"],
+                "server_names": ["admin.shop.example"],
+            },
+            {
+                "name": "live",
+                "ports": [10006],
+                "paths": ["/live"],
+                "server_names": ["live.shop.example"],
+            },
+            {"name": "api", "ports": [10007], "paths": ["/api"]},
+        ],
+        "aroundtheworld_static": [
+            {"url": "/static/", "directory": "x"},
+            {"url": "/admin/static/", "directory": "y"},
+        ],
+    },
     "closed_pools": {
         "aroundtheworld_maintenance_allow": ["192.0.2.0/24", "2001:db8::/32"],
         "aroundtheworld_pools": [

@@ -105,10 +105,11 @@ def parse_nginx(text: str) -> Block:
 
 
 def site_of(variables: Mapping[str, Any], **host: Any) -> tuple[dict[str, Any], Block, Block]:
-    """Return the plan for these variables on such a host, its site, and the site's server."""
+    """Return the plan for these variables on such a host, its site, and the site's first server."""
     complete = variables_for(variables, **host)
     site = parse_nginx(render("site.conf.j2", complete))
-    servers = site.servers()
-    # A second one, for nginx's own numbers, only where there are metrics.
-    assert len(servers) == (2 if "aroundtheworld_metrics_port" in variables else 1)
-    return complete["__aroundtheworld_plan"], site, servers[0]
+    servers, plan = site.servers(), complete["__aroundtheworld_plan"]
+    # One more, for nginx's own numbers, only where there are metrics.
+    metrics = "aroundtheworld_metrics_port" in variables
+    assert len(servers) == len(plan["servers"]) + metrics
+    return plan, site, servers[0]

@@ -214,6 +214,47 @@ ONE_PROBLEM = [
         )
     ),
     case(
+        "name that the site does not have",
+        pools(admin={"server_names": ["b.example"]})
+        | {"aroundtheworld_server_names": ["a.example", "_"]},
+        "pools[1].server_names[0]: 'b.example' is not allowed; it must be one of "
+        "aroundtheworld_server_names: a.example.",
+    ),
+    case(
+        "every name for itself",
+        pools(admin={"server_names": ["_"]}) | {"aroundtheworld_server_names": ["a.example", "_"]},
+        "pools[1].server_names[0]: '_' is not allowed; it must be one of ",
+    ),
+    case(
+        "names of the pool for the rest",
+        pools(public={"server_names": ["a.example"]})
+        | {"aroundtheworld_server_names": ["a.example", "_"]},
+        "pools[0].server_names: a.example is not allowed in pool 'public', which serves '/'",
+        "all names that no other pool has for itself",
+    ),
+    case(
+        "names of two pools that are not the same",
+        pools(
+            {
+                "name": "live",
+                "ports": [10005],
+                "paths": ["/live"],
+                "server_names": ["a.example", "b.example"],
+            },
+            admin={"server_names": ["a.example"]},
+        )
+        | {"aroundtheworld_server_names": ["_", "a.example", "b.example"]},
+        "pools[2].server_names: a.example, b.example is not allowed; pool 'admin' has a.example",
+        "two pools share all of their names or none",
+    ),
+    case(
+        "no name left",
+        pools(admin={"server_names": ["a.example"]})
+        | {"aroundtheworld_server_names": ["a.example"]},
+        "aroundtheworld_server_names: a.example are all names of pools for themselves",
+        "leave one for the others",
+    ),
+    case(
         "policy of real time",
         pools(admin={"cpu_scheduling": "fifo"}),
         "pools[1].cpu_scheduling: 'fifo' is not allowed; allowed: other, batch, idle",

@@ -12,15 +12,20 @@ every_model = pytest.mark.parametrize("model", MODELS)
 @every_model
 def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
     name = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
-    plan, site, server = site_of(MODELS[model])
+    plan, site, _ = site_of(MODELS[model])
     upstreams = site.blocks("upstream")
     assert upstreams.keys() == {(pool["upstream"],) for pool in plan["pools"]}
+    serving = {
+        pool: block
+        for server, block in zip(plan["servers"], site.servers(), strict=False)
+        for pool in server["pools"]
+    }
     for pool in plan["pools"]:
         servers = upstreams[pool["upstream"],].all("server")
         assert servers == [[server, "max_fails=0"] for server in pool["servers"]]
         for path in pool["paths"]:
             for match in [["/"]] if path == "/" else [["=", path], [f"{path}/"]]:
-                block = server.location(*match)
+                block = serving[pool["name"]].location(*match)
                 assert block.all("proxy_pass") == [[f"http://{pool['upstream']}{match[-1]}"]]
                 assert block.all("proxy_read_timeout") == [[f"{pool['read_timeout']}s"]]
                 replays = ["error", "timeout"] if pool["replay"] else ["off"]
@@ -37,6 +42,29 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 assert strangers == [[f"${name}_{pool['name']}_stranger"]] * bool(pool["allow"])
                 closes = block.all("if")[len(strangers) :]
                 assert len(closes) == (1 if pool["open_in_maintenance"] else 2)
+
+
+def test_a_name_of_a_pool_has_this_pools_paths_only_and_the_others_have_not():
+    plan, site, _ = site_of(MODELS["names_of_pools"])
+    assert plan["servers"] == [
+        {"names": ["shop.example"], "pools": ["public", "api"]},
+        {"names": ["admin.shop.example"], "pools": ["admin", "reports"]},
+        {"names": ["live.shop.example"], "pools": ["live"]},
+    ]
+    for server, block in zip(plan["servers"], site.servers(), strict=True):
+        assert block.all("server_name") == [server["names"]]
+        for pool in plan["pools"]:
+            for path in pool["paths"]:
+                location = block.location(path if path == "/" else f"{path}/")
+                here = pool["name"] in server["pools"]
+                assert len(location.all("proxy_pass")) == here
+                assert location.all("return") == ([] if here else [["404"]])
+    files = [("/static/",), ("/admin/static/",)]
+    found = [[match in each.blocks("location") for match in files] for each in site.servers()]
+    assert found == [[True, False], [False, True], [False, False]]
+    hosts = {pool["name"]: pool["health"]["host"] for pool in plan["pools"]}
+    assert hosts["public"] == hosts["api"] == "shop.example"
+    assert hosts["admin"] == hosts["reports"] == "admin.shop.example"
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,7 @@ class Site:
         *,
         length: bool = True,
         source: str = "",
+        name: str = "shop.example",
     ) -> tuple[int, Message, str]:
         """Return status, headers and body of the response; the path goes as it is."""
         connection = http.client.HTTPConnection(
@@ -220,11 +221,11 @@ class Site:
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             # The host name last, so that the first server of the address decides what it can.
-            pairs = [*headers, ("Host", "shop.example")]
+            pairs = [*headers, ("Host", name)]
             if body is not None and length:
                 pairs.append(("Content-Length", str(len(body))))
-            for name, value in pairs:
-                connection.putheader(name, value)
+            for header, value in pairs:
+                connection.putheader(header, value)
             connection.endheaders(body.encode() if body else None)
             response = connection.getresponse()
             return response.status, response.headers, response.read().decode()

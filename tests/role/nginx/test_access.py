@@ -28,12 +28,12 @@ BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Return a site with something of everything; each test has visitors of its own."""
-    desk = Worker("desk")
+    more = {pool: Worker(pool) for pool in ("desk", "office")}
     site = Site(
         tmp_path_factory.mktemp("access"),
         http=LETS_IN,
         neighbour=BEHIND,
-        names=("_",),
+        names=("_", "office.example"),
         public={"rate": "1/m", "burst": 1, "max_body_size": "1k", "client_timeout": 1},
         admin={
             "rate": "2/m",
@@ -44,10 +44,16 @@ def site(tmp_path_factory):
         pools=[
             {
                 "name": "desk",
-                "ports": [desk.server_address[1]],
+                "ports": [more["desk"].server_address[1]],
                 "paths": ["/desk"],
                 "basic_auth": ["ada", "grace"],
-            }
+            },
+            {
+                "name": "office",
+                "ports": [more["office"].server_address[1]],
+                "paths": ["/office"],
+                "server_names": ["office.example"],
+            },
         ],
         variables={
             **FROM_ANYWHERE,
@@ -56,11 +62,11 @@ def site(tmp_path_factory):
             "aroundtheworld_passwords": {"ada": "pässword", "grace": HASH, "alan": "elsewhere"},
             "aroundtheworld_static": [
                 {"url": url, "directory": url.strip("/")}
-                for url in ("/static/", "/admin/static/", "/desk/static/")
+                for url in ("/static/", "/admin/static/", "/desk/static/", "/office/static/")
             ],
         },
     )
-    site.workers["desk"] = desk
+    site.workers |= more
     yield site
     site.stop()
 
@@ -197,6 +203,31 @@ def test_who_has_no_password_is_asked_for_it(site):
 def test_nobody_is_asked_for_a_password_elsewhere_and_the_apps_own_gets_through(site):
     request = json.loads(authorized(site, "/x", "ada:the app's")[2])
     assert dict(request["headers"])["authorization"].startswith("Basic ")
+
+
+OF_OFFICE = (
+    *("/office", "/office/x", "//office/x", "/%6fffice", "/office/static/none"),
+    *("/desk/../office", "http://office.example/office"),
+)
+
+
+def test_a_pool_with_a_name_of_its_own_is_served_under_that_only(site):
+    for path in OF_OFFICE:
+        text = site.fetch(path, name="office.example")[2]
+        request = json.loads(text)
+        assert (request["pool"], dict(request["headers"])["host"]) == ("office", "office.example")
+    counts = {pool: len(worker.requests) for pool, worker in site.workers.items()}
+    for path in OF_OFFICE[:-1]:
+        assert site.fetch(path)[0] == 404
+    assert {pool: len(worker.requests) for pool, worker in site.workers.items()} == counts
+
+
+def test_nothing_else_is_served_under_a_name_that_a_pool_has_for_itself(site):
+    counts = {pool: len(worker.requests) for pool, worker in site.workers.items()}
+    for path in ("/", "/x", "/static/a.css", "/admin", "/admin/static/a.css", "/desk", "/offices"):
+        assert site.fetch(path, name="office.example")[0] == 404
+    assert {pool: len(worker.requests) for pool, worker in site.workers.items()} == counts
+    assert site.fetch("/.aroundtheworld/nginx", name="office.example")[0] == 200
 
 
 # Limits of the host that hold for all of its sites.

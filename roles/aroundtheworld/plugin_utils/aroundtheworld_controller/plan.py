@@ -20,6 +20,7 @@ from aroundtheworld_controller.pools import (
 from aroundtheworld_controller.proxies import derive_proxies
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
+from aroundtheworld_controller.servers import derive_servers
 from aroundtheworld_controller.tls import derive_listen, derive_tls
 
 # What the other tasks need to know about the host.
@@ -72,6 +73,7 @@ def make_plan(
         "headers": derive_headers(site.variables),
         "tls": derive_tls(site.variables, host),
         "listen": derive_listen(site.variables, host),
+        "servers": derive_servers(site.variables, site.pools),
         "up": derive_up(site.pools),
         "release": release,
         "environment": environment,

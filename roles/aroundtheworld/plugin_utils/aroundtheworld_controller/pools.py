@@ -77,7 +77,8 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
 
     The keys are those of `HealthCheck` in module_utils/aroundtheworld/health_check.py.
     """
-    names = [name for name in variables["aroundtheworld_server_names"] if name != "_"]
+    shared = (name for name in variables["aroundtheworld_server_names"] if name != "_")
+    names = pool["server_names"] or list(shared)
     host, scheme = names[0] if names else "localhost", "http"
     port, usual = variables["aroundtheworld_http_port"], 80
     if https := https_port(variables):

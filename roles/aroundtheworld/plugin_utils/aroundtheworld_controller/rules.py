@@ -32,6 +32,7 @@ from aroundtheworld_controller.pool_rules import (
 )
 from aroundtheworld_controller.pools import pool_with_defaults
 from aroundtheworld_controller.proxies import proxy_problems
+from aroundtheworld_controller.servers import server_problems
 from aroundtheworld_controller.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
@@ -298,6 +299,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from maintenance_problems(variables)
     yield from reserved_problems(variables)
     yield from password_problems(variables)
+    yield from server_problems(variables)
     yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
     yield from static_problems(
         variables["aroundtheworld_static"],

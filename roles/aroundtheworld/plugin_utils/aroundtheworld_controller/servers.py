@@ -1,0 +1,60 @@
+"""The site's servers in nginx: one for all pools, and others for pools with their own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+NAMES = "aroundtheworld_server_names"
+
+
+def server_problems(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps pools from having names of their own."""
+    names, pools = variables[NAMES], variables["aroundtheworld_pools"]
+    own = {name for pool in pools for name in pool["server_names"]}
+    for index, pool in enumerate(pools):
+        where = f"aroundtheworld_pools[{index}].server_names"
+        if pool["server_names"] and "/" in pool["paths"]:
+            yield (
+                f"{where}: {', '.join(pool['server_names'])} is not allowed in pool "
+                f"{pool['name']!r}, which serves '/'; it has all names that no other pool has for "
+                "itself."
+            )
+        for position, name in enumerate(pool["server_names"]):
+            if name == "_" or name not in names:
+                allowed = ", ".join(each for each in names if each != "_") or "none yet"
+                yield (
+                    f"{where}[{position}]: {name!r} is not allowed; it must be one of {NAMES}: "
+                    f"{allowed}."
+                )
+        for other in pools[:index]:
+            first, second = set(other["server_names"]), set(pool["server_names"])
+            # nginx counts what a pool has in flight for each server.
+            if first & second and first != second:
+                yield (
+                    f"{where}: {', '.join(pool['server_names'])} is not allowed; pool "
+                    f"{other['name']!r} has {', '.join(other['server_names'])}, and two pools "
+                    "share all of their names or none."
+                )
+    if names and own.issuperset(names):
+        yield (
+            f"{NAMES}: {', '.join(names)} are all names of pools for themselves; leave one for the "
+            "others."
+        )
+
+
+def derive_servers(
+    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return nginx's servers for the site, each with its `names` and the names of its `pools`.
+
+    The first is that of all pools without names of their own.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {
+        tuple(pool["name"] for pool in pools if not pool["server_names"]): []
+    }
+    everybody = next(iter(groups))
+    for name in variables[NAMES]:
+        own = tuple(pool["name"] for pool in pools if name in pool["server_names"])
+        groups.setdefault(own or everybody, []).append(name)
+    return [{"names": names, "pools": list(group)} for group, names in groups.items()]
