@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.template import trust_as_template
 from ansible.utils.display import Display
 
@@ -31,7 +32,14 @@ from aroundtheworld_controller.maintenance import (
 from aroundtheworld_controller.pools import derive_health, pool_with_defaults
 from aroundtheworld_controller.rules import maintenance_problems
 from aroundtheworld_controller.run import who
-from aroundtheworld_controller.variables import PREFIX, checked, load_options, refuse, unknown_names
+from aroundtheworld_controller.variables import (
+    PREFIX,
+    BadInputError,
+    checked,
+    load_options,
+    refuse,
+    unknown_names,
+)
 
 display = Display()
 
@@ -107,4 +115,7 @@ class ActionModule(RoleAction):
         template = "{{ lookup('ansible.builtin.template', aroundtheworld_maintenance_page) }}"
         variables = {**task_vars, "maintenance": maintenance}
         templar = self._templar.copy_with_new_env(available_variables=variables)
-        return str(templar.template(trust_as_template(template)))
+        try:
+            return str(templar.template(trust_as_template(template)))
+        except AnsibleError as error:
+            raise BadInputError(f"aroundtheworld_maintenance_page: {error}") from None

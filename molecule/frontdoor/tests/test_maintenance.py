@@ -1,0 +1,196 @@
+"""A site is closed for maintenance, and opens by itself; an operator comes in meanwhile.
+
+The tests of this module build on each other, in this order.
+"""
+
+import asyncio
+import json
+import re
+import threading
+import time
+
+import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+from tests.waiting import until
+
+NAME = "www.example.org"
+HOME = "/var/lib/tornado/aroundtheworld"
+TIMER = "aroundtheworld-maintenance.timer"
+END = "2126-12-24T18:30+01:00"
+CLOSING = {"maintenance": "all", "maintenance_until": END, "maintenance_reason": "New <disks>"}
+# One play, because a toggle of its own would take most of its time to start Ansible.
+TOGGLES = """\
+- hosts: aroundtheworld
+  gather_facts: false
+  become: true
+  tasks:
+    - include_role:
+        name: aroundtheworld
+        tasks_from: "maintenance_{{ ['on', 'off'][toggle % 2] }}"
+      loop: "{{ range(40) | list }}"
+      loop_control:
+        loop_var: toggle
+      vars:
+        aroundtheworld_maintenance_page: maintenance.html.j2
+"""
+
+
+class Listener:
+    """A page that listens to the game's feed, until the site closes it."""
+
+    def __init__(self, url):
+        """Listen from now on."""
+        self.code, self.seconds = None, 0.0
+        self._open, self._began = threading.Event(), time.monotonic()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen(url)))
+        self._thread.start()
+        assert self._open.wait(20)
+
+    async def _listen(self, url):
+        request = HTTPRequest(url.replace("http://", "ws://") + "/feed", headers={"Host": NAME})
+        connection = await websocket_connect(request)
+        self._open.set()
+        while await connection.read_message() is not None:
+            pass
+        self.code, self.seconds = connection.close_code, time.monotonic() - self._began
+
+    def end(self):
+        """Return the code with which it was closed."""
+        self._thread.join(30)
+        return self.code
+
+
+@pytest.fixture(scope="module")
+def toggle(ansible_playbook, variables_file):
+    """Return a function that closes or opens the site."""
+
+    def toggle(verb, **values):
+        variables_file.write_text(
+            json.dumps({f"aroundtheworld_{key}": value for key, value in values.items()})
+        )
+        run = ansible_playbook("--tags", f"maintenance_{verb}", f"-e@{variables_file}")
+        assert run.returncode == 0
+        return run
+
+    return toggle
+
+
+@pytest.fixture(scope="module")
+def variables_file(tmp_path_factory):
+    return tmp_path_factory.mktemp("variables") / "variables.json"
+
+
+@pytest.fixture(scope="module")
+def end_in(host):
+    """Return a function that has the maintenance end in some seconds, and not in a century."""
+
+    def end_in(seconds):
+        host.check_output(
+            f"sed -i \"s/^OnCalendar=.*/OnCalendar=$(date -u -d '+{seconds} seconds' "
+            f"'+%Y-%m-%d %H:%M:%S UTC')/\" /etc/systemd/system/{TIMER} && "
+            f"systemctl daemon-reload && systemctl restart {TIMER}"
+        )
+
+    return end_in
+
+
+def test_closing_says_until_when_and_why_and_ends_websockets(
+    host, get, http, toggle, ansible_playbook
+):
+    listeners = [Listener(http) for _ in range(4)]
+    run = toggle("on", **CLOSING)
+    assert run.changed == 1
+    assert "4 WebSockets and 0 event streams end within ten seconds." in run.output
+    link = re.search(rf"http://{re.escape(NAME)}(/\.aroundtheworld/enter/([0-9a-f]+))", run.output)
+    for path in ("/", "/static/style.css", "/admin/login"):
+        closed = get(path)
+        assert (closed.status, closed.headers["Retry-After"]) == (
+            503,
+            "Tue, 24 Dec 2126 17:30:00 GMT",
+        )
+        assert b"New &lt;disks&gt;" in closed.body
+    closed = get("/", headers={"Accept": "application/json"})
+    assert json.loads(closed.body)["error"]["detail"] == "New <disks>"
+    assert get("/.aroundtheworld/up").status == 200
+    assert get("/.aroundtheworld/state").body == b"maintenance\n"
+    # The way in.
+    entered = get(link[1])
+    assert (entered.status, entered.headers["Location"]) == (302, "/")
+    cookie = entered.headers["Set-Cookie"].partition(";")[0]
+    assert {get(path, headers={"Cookie": cookie}).status for path in ("/", "/admin/login")} == {200}
+    keys = f"{HOME}/maintenance/keys"
+    assert host.run(f"runuser -u tornado -- ls {keys}").rc != 0
+    assert host.run(f"runuser -u tornado -- stat {keys}/{link[2]}").rc == 0  # who knows it
+    places = f"/var/log/nginx /etc/aroundtheworld {HOME}/shared {HOME}/deploys.jsonl"
+    assert host.run(f"grep -r {link[2]} {places}").rc == 1
+    assert host.run(f"journalctl --grep={link[2]}").stdout.strip() in ("", "-- No entries --")
+    # Again, with the link that there is.
+    again = toggle("on", **CLOSING)
+    assert (again.changed, link[0] in again.output) == (0, True)
+    status = ansible_playbook("--tags", "status")
+    assert "maintenance: closed (all) since " in status.output
+    assert "until 2126-12-24 17:30 UTC: New <disks>" in status.output
+    assert {listener.end() for listener in listeners} == {1001}
+
+
+def test_a_run_leaves_it_closed_and_its_end(host, get, ansible_playbook):
+    run = ansible_playbook("--check", "--diff")
+    assert (run.returncode, run.changed) == (0, 0)
+    assert get("/").status == 503
+    assert host.check_output(f"systemctl is-enabled {TIMER}") == "enabled"
+
+
+def test_it_opens_by_itself(host, get, end_in):
+    end_in(2)
+    until(lambda: get("/").status, (200).__eq__, 20)
+    assert get("/.aroundtheworld/state").body == b"open\n"
+    until(lambda: host.file(f"{HOME}/maintenance").exists, lambda there: not there, 20)
+    assert host.check_output("systemctl --failed --no-legend") == ""
+
+
+def test_a_host_that_was_down_at_the_end_opens_when_it_is_back(host, get, toggle, end_in, reboot):
+    assert toggle("on", **CLOSING).changed == 1
+    end_in(3)
+    # Nothing ends it from here to the boot, as if the host were down.
+    host.check_output(f"systemctl stop {TIMER}")
+    time.sleep(3)
+    assert get("/").status == 503
+    reboot()
+    until(lambda: get("/").status, (200).__eq__, 20)
+    # What is left of the end goes, too.
+    assert toggle("off").changed == 1
+    assert not host.run(f"ls /etc/systemd/system /var/lib/systemd/timers | grep {TIMER}").stdout
+    assert toggle("off").changed == 0
+
+
+def test_no_request_is_lost_while_it_closes_and_opens(
+    host, http, visited, tmp_path, ansible_playbook
+):
+    playbook = tmp_path / "toggles.yml"
+    playbook.write_text(TOGGLES)
+    master = host.check_output("cat /run/nginx.pid")
+    names = {"Host": NAME}
+    with (
+        visited(http, "/", "/static/style.css", rate=20, headers=names) as pages,
+        visited(http, "/.aroundtheworld/up", "/admin/login", rate=10, headers=names) as others,
+    ):
+        run = ansible_playbook(playbook=str(playbook))
+    assert (run.returncode, run.changed) == (0, 40)
+    assert pages.keys() == {"200", "503"}
+    assert others.keys() == {"200"}
+    assert host.check_output("cat /run/nginx.pid") == master
+
+
+def test_bad_input_changes_nothing(get, variables_file, ansible_playbook):
+    for values, part in (
+        ({"maintenance_until": 1110}, "Write it in quotes"),
+        ({"maintenance_untill": "18:30"}, "did you mean aroundtheworld_maintenance_until?"),
+    ):
+        variables_file.write_text(
+            json.dumps({f"aroundtheworld_{key}": value for key, value in values.items()})
+        )
+        run = ansible_playbook("--tags", "maintenance_on", f"-e@{variables_file}")
+        assert (run.returncode != 0, run.changed, part in run.output) == (True, 0, True)
+    assert get("/").status == 200
