@@ -24,6 +24,10 @@ GOES = (
     f"{UNITS}/shop-metrics.service",
     f"{UNITS}/shop-metrics.socket",
     f"{UNITS}/sockets.target.wants/shop-metrics.socket",
+    f"{UNITS}/shop-maintenance.service",
+    f"{UNITS}/shop-maintenance.timer",
+    f"{UNITS}/timers.target.wants/shop-maintenance.timer",
+    "var/lib/systemd/timers/stamp-shop-maintenance.timer",
     f"{UNITS}/shop-public.slice",
     f"{UNITS}/shop@10001.service.d/pool.conf",
     "etc/nginx/sites-available/shop.conf",
@@ -38,6 +42,7 @@ GOES = (
     "srv/shop/.before/shop@.service",
     "srv/shop/.current.new",
     "srv/shop/maintenance.html",
+    "srv/shop/maintenance/state.json",
     "srv/shop/.lock",
 )
 DATA = (
@@ -83,6 +88,7 @@ class Host:
         self.root = root
         self.active = {
             "shop@10001.socket": "active",
+            "shop-maintenance.timer": "active",
             "shop@10001.service": "failed",
             "shop-public.slice": "active",
             "shop-handover@10001.service": "inactive",
@@ -135,7 +141,11 @@ class Host:
         sockets = [{"address": "127.0.0.1", "port": 10001, "variable": "aroundtheworld_pools"}]
         rest = {"http_port": 80, "server_names": ["_"], "pools": ["public"], "sockets": sockets}
         directories = [self.root / home, path.parent]
-        files = [self.root / file for file in has if file.startswith(("etc/sys", "usr", "etc/ngi"))]
+        files = [
+            self.root / file
+            for file in has
+            if file.startswith(("etc/sys", "usr", "etc/ngi", "var/lib"))
+        ]
         listed = {"files": files, "directories": directories}
         rest["has"] = {"users": [], **{kind: [*map(str, of)] for kind, of in listed.items()}}
         home = str(self.root / home)
@@ -179,7 +189,7 @@ def run(host, run_module, monkeypatch):
     return run
 
 
-EMPTIED = ["run"]
+EMPTIED = ["run", "var/lib/systemd/timers"]
 OTHERS_LEFT = [*OTHERS, "etc/shopping/aroundtheworld.json", *EMPTIED]
 
 
@@ -228,8 +238,8 @@ def test_the_log_says_who_removed_what(host, run):
 def test_sockets_stop_before_services_and_files_go_before_systemd_reads_them(host, run):
     run(data=True)
     assert host.calls == [
-        "stop shop@10001.socket",
-        "reset-failed shop@10001.socket",
+        "stop shop-maintenance.timer shop@10001.socket",
+        "reset-failed shop-maintenance.timer shop@10001.socket",
         "stop shop@10001.service",
         "reset-failed shop@10001.service",
         "stop shop-public.slice",

@@ -430,6 +430,27 @@ def test_a_worker_that_refuses_or_does_not_answer_is_told_of(control, serve):
     assert worker_client.accept(control) == "it refuses to take connections (status 503)"
 
 
+def test_a_worker_says_how_much_it_ends(control, serve):
+    server = serve(answer({"websockets": 3, "streams": 1}))
+    assert worker_client.end_streams(control) == (3, 1)
+    assert server.got[0].startswith(b"POST /end-streams ")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        answer({"error": "no POST /end-streams"}, b"HTTP/1.0 404 No\r\n"),
+        answer({"websockets": -1, "streams": 0}),
+        answer({"websockets": 1}),
+        answer(),
+    ],
+    ids=["an older runner", "fewer than none", "a part", "nothing"],
+)
+def test_a_worker_that_does_not_say_so_may_not_have_ended_anything(control, serve, response):
+    serve(response)
+    assert worker_client.end_streams(control) is None
+
+
 ROUTE = {
     "route": "/x/([0-9]+)",
     "handler": "shop.X",
