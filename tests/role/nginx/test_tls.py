@@ -65,3 +65,12 @@ def test_http_leads_to_https_with_method_path_and_query(site, method, status):
     assert found == status
     assert headers["Location"] == f"https://shop.example:{site.https_port}//a%2Fb?c=d&e=/f"
     assert headers["Cache-Control"] == "no-store"
+
+
+def test_an_error_of_nginx_is_a_page_of_the_site_on_both_ports(site):
+    for status, headers, text in (
+        fetch(site, "/.aroundtheworld/x"),
+        site.fetch("/.aroundtheworld/x"),
+    ):
+        assert (status, headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert "There is nothing here" in text
