@@ -17,6 +17,7 @@ from tests.role.process_promises import (
     VIRTUAL_ENVIRONMENT,
     properties,
 )
+from tests.role_files import CHECKOUT
 
 STUB = f"""#!{sys.executable}
 import json, os, sys
@@ -187,16 +188,21 @@ PAGE = {
     "a reader can go to the content": ("main", {}),
 }  # fmt: skip
 OPEN_ENDED = {"maintenance": {"reason": "", "until": ""}}
+BUSY = ("This part of the site is busy", "Please try again in a few seconds.")
+# The role's own pages, and the game's.
 WORDS = {
-    "error.html.j2": ("This part of the site is busy", "Please try again in a few seconds."),
+    "error.html.j2": BUSY,
     "maintenance.html.j2": ("We are working on this site", "It will be back in a few minutes."),
-}
+    f"{CHECKOUT}/app/error.html.j2": BUSY,
+    f"{CHECKOUT}/app/maintenance.html.j2": (
+        "All flights are grounded", "It will be back in a few minutes."
+    ),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=WORDS)
 def page(request):
-    error = {"status": "503", "title": WORDS["error.html.j2"][0], "request_id": "0123"}
-    error["sentence"] = f"It is busy. {WORDS['error.html.j2'][1]}"
+    error = {"status": "503", "title": BUSY[0], "sentence": BUSY[1], "request_id": "0123"}
     return request.param, Page(
         render(request.param, {**variables_for({}), "error": error, **OPEN_ENDED})
     )
