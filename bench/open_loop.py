@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +81,13 @@ class _Pending:
             OSError: the connection broke.
             ValueError: the response is not HTTP with a length, as nginx sends it to this client.
         """
-        more = self.connection.recv(65536)
+        try:
+            more = self.connection.recv(65536)
+            # What TLS has decrypted already, no poll tells of.
+            while isinstance(self.connection, ssl.SSLSocket) and self.connection.pending():
+                more += self.connection.recv(65536)
+        except ssl.SSLWantReadError:  # a session ticket, or a part of a record
+            return None
         if not more:
             raise ConnectionResetError
         self._received += more
@@ -108,6 +115,7 @@ class OpenLoop:
         port: int,
         note: Callable[[Result], None],
         patience: float = PATIENCE,
+        tls: tuple[ssl.SSLContext, str] | None = None,
     ) -> None:
         """Take where the site is.
 
@@ -116,7 +124,9 @@ class OpenLoop:
             port: of its nginx.
             note: is called with the result of each request.
             patience: seconds until a request without a response has failed.
+            tls: for HTTPS, whom to trust, and the host name.
         """
+        self._tls = tls
         self._site, self._host = (address, port), f"{address}:{port}"
         self._note, self._patience = note, patience
         self._idle: list[socket.socket] = []
@@ -159,6 +169,10 @@ class OpenLoop:
     def _connect(self) -> socket.socket:
         connection = socket.create_connection(self._site, self._patience)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls:
+            context, name = self._tls
+            connection = context.wrap_socket(connection, server_hostname=name)
+            connection.setblocking(False)
         self._poll.register(connection, select.EPOLLIN)
         return connection
 

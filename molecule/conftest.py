@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import ssl
 import subprocess
 import threading
 import time
@@ -170,12 +171,16 @@ def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
     """Return a block in which a site's paths are requested all the time, at a constant rate.
 
     It counts the outcomes: statuses, and how requests failed. Each request has a connection of its
-    own.
+    own. With `tls`, which says whom to trust, it comes over HTTPS for the `Host` of the headers.
     """
 
     @contextmanager
     def block(
-        url: str, *paths: str, rate: float = 20, headers: Mapping[str, str] | None = None
+        url: str,
+        *paths: str,
+        rate: float = 20,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> Iterator[Counter[str]]:
         site, over = urlsplit(url), threading.Event()
         outcomes: Counter[str] = Counter()
@@ -187,6 +192,7 @@ def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
             site.port or 80,
             lambda result: outcomes.update([result.outcome]),
             patience=VISITORS_PATIENCE,
+            tls=(tls, (headers or {})["Host"]) if tls else None,
         )
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(client.run, rate, requests, over.is_set)

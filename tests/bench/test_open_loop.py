@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from threading import Thread
 import pytest
 
 from bench.open_loop import OpenLoop, Request, Result
+from tests import certificates
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
@@ -146,6 +148,28 @@ def test_failures_are_counted(site, respond, outcome):
     visitors = site(respond)
     visitors.come(50, 10, patience=0.2)
     assert visitors.outcomes == {outcome: 10}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_over_tls_a_response_is_read_whole_and_a_certificate_must_be_for_the_name(
+    site, tmp_path, fresh
+):
+    issuer, path = certificates.root(), tmp_path / "both.pem"
+    path.write_text("".join(issuer.issue("www.example.org")))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    visitors = site(lambda handler: answer(handler, body=b"x" * 100_000))
+    server = visitors.server
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    trusted = ssl.create_default_context(cadata=issuer.pem)
+    results: list[Result] = []
+    for name in ("www.example.org", "www.example.com"):
+        client = OpenLoop("127.0.0.1", server.server_port, results.append, tls=(trusted, name))
+        client.run(50, [Request(fresh=fresh)] * 3)
+    assert [(result.outcome, len(result.body)) for result in results] == [
+        *[("200", 100_000)] * 3,
+        *[("SSLCertVerificationError", 0)] * 3,
+    ]
 
 
 def test_a_site_that_is_not_there_is_a_failure_of_each_request(site):
