@@ -68,6 +68,7 @@ class Host:
         self.read: dict[Path, str] = {}  # unit files as systemd knows them
         # Name of a service to the status of its process, and when it started.
         self.running: dict[str, tuple[Status, float]] = {}
+        self.ended: dict[str, float] = {}
         self.listening: dict[str, str | None] = {}  # name of a socket to its address
         self.bound: set[str] = set()  # services that bind their port themselves
         self.calls: list[str] = []
@@ -227,8 +228,8 @@ class Host:
             "UnitFileState": "enabled" if linked else "disabled",
             "NeedDaemonReload": "yes" if stale and self.read else "no",
         }
-        if name in self.running:
-            shown["ExecMainStartTimestampMonotonic"] = str(int(self.running[name][1] * 1e6))
+        if started := self.running.get(name, ({}, self.ended.get(name, 0)))[1]:
+            shown["ExecMainStartTimestampMonotonic"] = str(int(started * 1e6))
         return shown
 
     def _text(self, name: str) -> str:
@@ -284,7 +285,8 @@ class Host:
             self.running[name] = ({} if name in self.broken else status, time.monotonic())
 
     def _stop(self, name: str) -> None:
-        self.running.pop(name, None)
+        if name in self.running:  # of what has ended, systemd keeps when it started
+            self.ended[name] = self.running.pop(name)[1]
         self.listening.pop(name, None)
         self.bound.discard(name)
 

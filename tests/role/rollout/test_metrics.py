@@ -50,6 +50,13 @@ def test_metrics_that_are_not_as_they_should_be_are_mended(host, run, what):
     assert run(metrics=9145)["steps"] == []
 
 
+def test_metrics_that_nobody_has_asked_for_since_a_change_are_as_they_should_be(host, run):
+    run(metrics=9145)
+    host._start("aroundtheworld-metrics.service")
+    assert run(metrics=9147)["changed"]
+    assert run(metrics=9147)["steps"] == []
+
+
 @pytest.mark.parametrize("step", range(6))
 def test_metrics_that_a_run_was_cut_off_from_are_completed(host, run, step):
     run()

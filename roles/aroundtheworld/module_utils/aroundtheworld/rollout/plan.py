@@ -161,4 +161,7 @@ def _why_restart_metrics(
     address = found[1] if found else ""
     if observed.units[socket].get("ActiveState") != "active" or address not in observed.addresses:
         return f"nothing listens on {address}"
-    return "its unit files changed" if _is_outdated(service, paths, observed, write) else ""
+    # What has ended starts with the files that there are when the next request comes.
+    runs = observed.units[service].get("ActiveState") not in ("inactive", "failed")
+    outdated = write.keys() & set(paths) or (runs and observed.may_predate(service, paths))
+    return "its unit files changed" if outdated else ""
