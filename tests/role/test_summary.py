@@ -12,6 +12,7 @@ from aroundtheworld_controller.summary import address, replacements, summary
 CLAIM = {"site": "shop", "server_names": ["shop.example.org"], "http_port": 80}
 PLAN = {
     "claim": CLAIM,
+    "tls": {"certificate": ""},
     "current": "ba9876543210",
     "release": {"id": "0123456789ab"},
     "workers": [{"port": 10001}, {"port": 10004}],
@@ -19,16 +20,19 @@ PLAN = {
 
 
 @pytest.mark.parametrize(
-    ("more", "expected"),
+    ("more", "https", "expected"),
     [
-        ({}, "http://shop.example.org/"),
-        ({"http_port": 8080}, "http://shop.example.org:8080/"),
-        ({"server_names": ["_"]}, "http://web1/"),
-        ({"server_names": ["_", "shop.example.org"]}, "http://shop.example.org/"),
+        ({}, False, "http://shop.example.org/"),
+        ({"http_port": 8080}, False, "http://shop.example.org:8080/"),
+        ({"server_names": ["_"]}, False, "http://web1/"),
+        ({"server_names": ["_", "shop.example.org"]}, False, "http://shop.example.org/"),
+        ({"https_port": 443}, True, "https://shop.example.org/"),
+        ({"https_port": 8443}, True, "https://shop.example.org:8443/"),
+        ({"https_port": 443}, False, "http://shop.example.org/"),  # there is no certificate yet
     ],
 )
-def test_the_address_is_what_a_visitor_types(more, expected):
-    assert address({**CLAIM, **more}, "web1") == expected
+def test_the_address_is_what_a_visitor_types(more, https, expected):
+    assert address({**CLAIM, **more}, "web1", https=https) == expected
 
 
 @pytest.mark.parametrize(

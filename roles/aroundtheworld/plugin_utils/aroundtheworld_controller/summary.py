@@ -8,16 +8,17 @@ from typing import Any
 from aroundtheworld_controller.table import table
 
 
-def address(claim: Mapping[str, Any], host: str) -> str:
+def address(claim: Mapping[str, Any], host: str, *, https: bool) -> str:
     """Return where visitors find a site.
 
     Args:
         claim: What the site has on its host.
         host: What the host is called where the site answers to every name.
+        https: Whether nginx has a certificate; a CA may not have given the first yet.
     """
     names = [name for name in claim["server_names"] if name != "_"]
     scheme, port, usual = "http", claim["http_port"], 80
-    if claim.get("https_port"):
+    if https:
         scheme, port, usual = "https", claim["https_port"], 443
     where = names[0] if names else host
     return f"{scheme}://{where}{'' if port == usual else f':{port}'}/"
@@ -42,7 +43,7 @@ def summary(
         *([] if seconds is None else [f"{seconds:.1f} s"]),
     ]
     verb = "would run" if check_mode else "runs"
-    where = address(plan["claim"], host)
+    where = address(plan["claim"], host, https=bool(plan["tls"]["certificate"]))
     return f"{plan['claim']['site']} at {where} {verb} {', '.join(parts)}"
 
 
