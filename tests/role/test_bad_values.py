@@ -288,6 +288,15 @@ ONE_PROBLEM = [
             (True, "it must be a number"),
         )
     ),
+    *(
+        case(
+            f"log_days {value}",
+            {"aroundtheworld_log_days": value},
+            f"aroundtheworld_log_days: {value} is not allowed",
+            "a number of days from 1 to 3660",
+        )
+        for value in (0, -1, 3661)
+    ),
     case(
         "log_addresses",
         {"aroundtheworld_log_addresses": "some"},

@@ -236,6 +236,8 @@ FOREIGN = {
     "a site of the operator": "etc/nginx/sites-available/shop.conf",
     "a link of the operator": "etc/nginx/sites-enabled/shop.conf",
     "a directory of another daemon": "run/shop/daemon.sock",
+    "an entry of another program's logs": "etc/logrotate.d/shop",
+    "logs of an operator's site": "var/log/nginx/shop/access.log",
 }
 
 

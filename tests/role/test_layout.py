@@ -13,6 +13,7 @@ from tests.role_files import load_python
 layout = load_python("library/aroundtheworld_layout.py")
 
 SECRETS = "root/etc/shop/secrets"
+LOGS = "root/var/log/nginx/shop"
 
 CLAIM = {
     "site": "shop",
@@ -47,6 +48,7 @@ def run(tmp_path, run_module, monkeypatch):
     (root / "etc").mkdir(parents=True)
     (root / "usr/local").mkdir(parents=True)
     monkeypatch.setattr(groundwork.Groundwork.__init__, "__defaults__", (root,))
+    monkeypatch.setattr(groundwork, "READERS", os.getgid())
     monkeypatch.setattr(groundwork, "find_user", Users().find)
     monkeypatch.setattr(groundwork, "make_user", Users.make)
     Users.known = {"shopkeeper": 998}
@@ -54,7 +56,7 @@ def run(tmp_path, run_module, monkeypatch):
     def run(environment=None, secrets=None, *, mode="0755", **more):
         directories = [
             {"path": str(tmp_path / name), "owner": os.getuid(), "mode": mode}
-            for name in ("home/site", "home/site/shared", "root/etc/shop", SECRETS)
+            for name in ("home/site", "home/site/shared", "root/etc/shop", SECRETS, LOGS)
         ]
         return run_module(
             layout,
@@ -62,6 +64,7 @@ def run(tmp_path, run_module, monkeypatch):
             directories=directories,
             settings=json.dumps({"environment": environment or {}, "secrets": secrets or {}}),
             script="#!/bin/sh\n",
+            rotation="logs {}\n",
             **more,
         )
 
@@ -222,7 +225,8 @@ def test_what_is_made_is_written_down(tmp_path, run):
     assert "user shopkeeper\n" in result["diff"]["after"]
     root = tmp_path / "root"
     assert has(tmp_path)["users"] == [{"name": "shopkeeper", "uid": 997}]
-    assert has(tmp_path)["files"] == [str(root / "usr/local/sbin/shop-run")]
+    files = ("etc/logrotate.d/shop", "usr/local/sbin/shop-run")
+    assert has(tmp_path)["files"] == [str(root / file) for file in files]
     made = ("root/etc/shop", "root/usr/local/sbin", "home", "home/site", SECRETS)
     assert {str(tmp_path / path) for path in made} < set(has(tmp_path)["directories"])
     assert str(tmp_path) not in has(tmp_path)["directories"]
@@ -265,6 +269,7 @@ def test_a_user_who_is_there_stays_as_they_are(tmp_path, run):
 def test_a_group_that_others_are_in_reads_nothing(tmp_path, run, monkeypatch, alone, mode):
     monkeypatch.setattr(groundwork, "is_alone", lambda name, gid: alone)
     user = SimpleNamespace(pw_name="shopkeeper", pw_uid=997, pw_gid=os.getgid())
+    monkeypatch.setattr(groundwork, "READERS", os.getgid())
     monkeypatch.setattr(groundwork, "find_user", lambda name: user)
     run(mode="0750")
     assert mode_of(tmp_path / "home/site/shared") == mode
@@ -317,3 +322,50 @@ def test_no_value_is_shown_and_nothing_else_is_hidden(tmp_path, run, monkeypatch
     assert "NOT_LOGGING_PARAMETER" in logged[0]
     assert f"{tmp_path}/{SECRETS}" in logged[0]
     assert "***" not in logged[0]
+
+
+def test_logs_are_there_before_nginx_makes_them_for_everybody_to_read(tmp_path, run):
+    run()
+    logs = [tmp_path / LOGS / name for name in ("access.log", "error.log")]
+    assert [mode_of(path) for path in logs] == [0o640, 0o640]
+    assert sorted(names_in(tmp_path / LOGS)) == ["access.log", "error.log"]
+    logs[0].write_text("a visit\n")
+    logs[0].chmod(0o600)
+    assert not run()["changed"]
+    assert (logs[0].read_text(), mode_of(logs[0])) == ("a visit\n", 0o600)
+
+
+def test_logs_of_a_former_version_go_on_in_the_sites_own_directory(tmp_path, run):
+    nginx = tmp_path / "root/var/log/nginx"
+    nginx.mkdir(parents=True)
+    names = ("access.log", "access.log.1", "access.log.2.gz", "error.log")
+    for name in names:
+        (nginx / f"shop.{name}").write_text(name)
+    (nginx / "shop.example.access.log").write_text("another's")
+    with (nginx / "shop.access.log").open("a") as nginxs:  # nginx has it open
+        diff = run(check=True)["diff"]["after"]
+        assert f"{nginx}/shop.access.log becomes {nginx}/shop/access.log\n" in diff
+        assert len(names_in(nginx)) == 5
+        run()
+        nginxs.write(" goes on")
+    assert {path.name: path.read_text() for path in (nginx / "shop").iterdir()} == {
+        **{name: name for name in names},
+        "access.log": "access.log goes on",
+    }
+    assert sorted(names_in(nginx)) == ["shop", "shop.example.access.log"]
+    # One that nginx made since, as after a failed run, does not take the place of the new one.
+    (nginx / "shop.access.log").write_text("later")
+    assert not run()["changed"]
+
+
+def test_logrotate_finds_one_entry_also_after_a_run_that_was_killed(tmp_path, run):
+    entry = tmp_path / "root/etc/logrotate.d/shop"
+    run()
+    assert (entry.read_text(), mode_of(entry)) == ("logs {}\n", 0o644)
+    listed = belongings.has("shop", tmp_path / "root")
+    assert str(entry) in listed["files"]
+    assert str(tmp_path / LOGS) in listed["directories"]
+    entry.write_text("older")
+    (entry.parent / ".shop.ab12cd_x").write_text("logs {")  # as `write_atomically` calls it
+    run()
+    assert names_in(entry.parent) == ["shop"]

@@ -66,8 +66,8 @@ SERVER = {
     "its responses do not have nginx's version": "server_tokens off;",
     "a body is as large as the operator allows": "client_max_body_size 3m;",
     "its logs are its own": """
-        access_log /var/log/nginx/aroundtheworld.access.log aroundtheworld;
-        error_log /var/log/nginx/aroundtheworld.error.log;
+        access_log /var/log/nginx/aroundtheworld/access.log aroundtheworld;
+        error_log /var/log/nginx/aroundtheworld/error.log;
     """,
     **HEADERS,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",

@@ -35,6 +35,7 @@ GOES = (
     f"{UNITS}/sockets.target.wants/shop@10001.socket",
     "etc/shop/environment",
     "usr/local/sbin/shop-run",
+    "etc/logrotate.d/shop",
     "run/shop/10001/control.sock",
     "srv/shop/releases/111111111111/app/web.py",
     "srv/shop/environments/e/.whole",
@@ -49,6 +50,8 @@ DATA = (
     "srv/shop/shared/shop.db",
     "srv/shop/deploys.jsonl",
     "etc/shop/secrets/cookie_secret",
+    "var/log/nginx/shop/access.log",
+    "var/log/nginx/shop/access.log.14.gz",
     "var/log/nginx/shop.access.log",
     "var/log/nginx/shop.error.log.1",
 )
@@ -70,6 +73,8 @@ OTHERS = (
     "etc/shop/backup.conf",
     "etc/nginx/sites-available/shop-blog.conf",
     "var/log/nginx/shop.access.log.report.html",
+    "var/log/nginx/access.log",
+    "var/log/nginx/shopping/access.log",
     "etc/shopping/environment",
     "usr/local/sbin/shopping-run",
     "var/log/nginx/shopping.access.log",
@@ -140,12 +145,10 @@ class Host:
         path.parent.mkdir(parents=True, exist_ok=True)
         sockets = [{"address": "127.0.0.1", "port": 10001, "variable": "aroundtheworld_pools"}]
         rest = {"http_port": 80, "server_names": ["_"], "pools": ["public"], "sockets": sockets}
-        directories = [self.root / home, path.parent]
-        files = [
-            self.root / file
-            for file in has
-            if file.startswith(("etc/sys", "usr", "etc/ngi", "var/lib"))
-        ]
+        logs = self.root / "var/log/nginx" / site
+        directories = [self.root / home, path.parent, logs]
+        outside = ("etc/sys", "usr", "etc/ngi", "etc/log", "var/lib")
+        files = [self.root / file for file in has if file.startswith(outside)]
         listed = {"files": files, "directories": directories}
         rest["has"] = {"users": [], **{kind: [*map(str, of)] for kind, of in listed.items()}}
         home = str(self.root / home)
@@ -189,7 +192,7 @@ def run(host, run_module, monkeypatch):
     return run
 
 
-EMPTIED = ["run", "var/lib/systemd/timers"]
+EMPTIED = ["run", "etc/logrotate.d", "var/lib/systemd/timers"]
 OTHERS_LEFT = [*OTHERS, "etc/shopping/aroundtheworld.json", *EMPTIED]
 
 
@@ -428,6 +431,13 @@ def test_what_a_killed_run_was_just_writing_goes_as_well(host, run):
     run(data=True)
     assert [path for path in halves if (host.root / path).exists()] == []
     assert [path for path in others if not (host.root / path).exists()] == []
+
+
+def test_what_an_operator_keeps_beside_the_logs_stays(host, run):
+    host.make("var/log/nginx/shop/report.html")
+    report = host.root / "var/log/nginx/shop/report.html"
+    assert f"{report} is not the role's, and stays." in run(data=True)["kept"]
+    assert list(report.parent.iterdir()) == [report]
 
 
 def test_operators_units_go_on(host, run):

@@ -69,7 +69,7 @@ def test_the_directories_that_are_made_are_those_of_the_layout(layout):
     directories = load_yaml("vars/main.yml")["__aroundtheworld_directories"]
     made = [value_of(directory["path"]) for directory in directories]
     expected = [layout.home, layout.releases, layout.environments, layout.shared]
-    expected += [layout.etc, layout.secrets, layout.passwords, layout.tls]
+    expected += [layout.etc, layout.secrets, layout.passwords, layout.tls, layout.logs]
     assert made == list(map(str, expected))
 
 
@@ -95,7 +95,9 @@ def test_nginx_serves_static_files_and_logs_where_modules_look(layout):
     static = [{"url": "/static/", "directory": "shop/static"}]
     site = render("site.conf.j2", variables_for({**SHOP, "aroundtheworld_static": static}))
     assert f"root {layout.assets};" in site
-    assert f"access_log {layout.nginx_logs}/shop.access.log " in site
+    assert f"access_log {layout.logs}/access.log " in site
+    assert f"error_log {layout.logs}/error.log;" in site
+    assert f"\n{layout.logs}/*.log {{\n" in render("logrotate.j2", variables_for(SHOP))
 
 
 def test_the_controller_reads_the_record_that_hosts_write():

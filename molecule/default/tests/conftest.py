@@ -23,7 +23,7 @@ from tests.waiting import until
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 HOME = "/var/lib/tornado/aroundtheworld"
-ACCESS_LOG = "/var/log/nginx/aroundtheworld.access.log"
+ACCESS_LOG = "/var/log/nginx/aroundtheworld/access.log"
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_a_secret_appears_nowhere(host, site):
     places = {
         "units": "systemctl show 'aroundtheworld*'; systemctl cat 'aroundtheworld*'",
         "journal": "journalctl --no-pager",
-        "nginx": "cat /var/log/nginx/*; nginx -T",
+        "nginx": "cat /var/log/nginx/*.log /var/log/nginx/*/*; nginx -T",
         "processes": f"cat {' '.join(f'/proc/{pid}/environ' for pid in site.pids().values())}",
         "command lines": "cat /proc/*/cmdline",
     }

@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-LOG = "/var/log/nginx/aroundtheworld.access.log"
+LOG = "/var/log/nginx/aroundtheworld/access.log"
 
 
 def test_the_site_answers_under_its_own_name(ask):

@@ -21,7 +21,7 @@ EXAMPLES = r"""
   aroundtheworld_advise:
     site: aroundtheworld
     pools: "{{ aroundtheworld_pools }}"
-    access_log: /var/log/nginx/aroundtheworld.access.log
+    access_log: /var/log/nginx/aroundtheworld/access.log
 """
 
 RETURN = r"""

@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: the site's user, directories, environment and secrets, all in one task."""
+"""Ansible module: the site's user, directories, environment, secrets and logs, all in one task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aroundtheworld_layout
-short_description: Make a site's user, directories, environment file, secrets and command
+short_description: Make a site's user, directories, environment file, secrets, command and logs
 description:
   - Environment file and secrets are readable by root alone; systemd hands them to the workers. What
     else is in the directory of secrets is removed.
@@ -34,6 +34,10 @@ options:
     description: Text of the command that runs what the app brings as its workers run.
     type: str
     required: true
+  rotation:
+    description: Text of the entry by which logrotate rotates the site's logs.
+    type: str
+    required: true
   lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
@@ -45,6 +49,7 @@ EXAMPLES = r"""
     directories: [{path: /srv/site, owner: root, mode: "0755"}]
     settings: '{"environment": {"LANG": "C.UTF-8"}, "secrets": {"cookie_secret": "generate"}}'
     script: "{{ lookup('ansible.builtin.template', 'run.sh.j2') }}"
+    rotation: "{{ lookup('ansible.builtin.template', 'logrotate.j2') }}"
     lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
@@ -67,6 +72,7 @@ def main() -> None:
             "directories": {"type": "list", "elements": "dict", "required": True},
             "settings": {"type": "str", "required": True, "no_log": True},
             "script": {"type": "str", "required": True},
+            "rotation": {"type": "str", "required": True},
             "lock": LOCK,
         },
         supports_check_mode=True,

@@ -203,7 +203,7 @@ def placed(text: str, root: Path) -> str:
     """Return a rendered site with logs and types where an ordinary user may have them."""
     text = text.replace("/etc/nginx/mime.types", str(root / "nginx" / "mime.types"))
     text = re.sub("/etc/aroundtheworld/(tls|passwords)", rf"{root}\g<0>", text)
-    return re.sub(r"/var/log/nginx", str(root), text)
+    return re.sub(r"/var/log/nginx/\w+", str(root), text)
 
 
 def paths(host: Host) -> tuple[Path, Path, Path]:

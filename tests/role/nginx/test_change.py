@@ -29,6 +29,15 @@ def test_the_site_is_written_linked_and_served(host, run, port):
     assert not default.exists()
 
 
+def test_an_empty_log_that_a_former_configuration_made_goes_with_it(host, run):
+    logs = host.own.parent / "var" / "log" / "nginx"
+    logs.mkdir(parents=True)
+    (logs / "shop.access.log").touch()
+    (logs / "shop.error.log").write_text("what somebody may want to read")
+    run()
+    assert [path.name for path in logs.iterdir()] == ["shop.error.log"]
+
+
 def test_a_second_run_does_nothing(host, run):
     run()
     host.verbs.clear()

@@ -32,7 +32,7 @@ def send(site, data):
 
 def logged(site, count):
     """Return the entries of the access log when there are so many, in any order."""
-    log = site.host.root / "aroundtheworld.access.log"
+    log = site.host.root / "access.log"
     site.host.until(lambda: len(log.read_bytes().splitlines()) >= count)
     lines = log.read_bytes().splitlines()
     assert len(lines) == count

@@ -182,7 +182,7 @@ def test_a_visitor_of_ipv4_has_an_address_of_ipv4_in_a_socket_for_both(make_site
     site = make_site(neighbour=neighbour, dual_stack=True, admin={"allow": ["127.0.0.0/8"]})
     headers = dict(site.received("/")["headers"])
     assert headers["x-real-ip"] == headers["x-forwarded-for"] == "127.0.0.1"
-    log = site.host.root / "aroundtheworld.access.log"
+    log = site.host.root / "access.log"
     give_up = time.monotonic() + 5
     while not log.read_text() and time.monotonic() < give_up:
         time.sleep(0.01)  # nginx writes the line after the answer

@@ -19,7 +19,7 @@ def verdict(directory, *models):
     for number, model in enumerate(models):
         names = {} if number == 0 else {"aroundtheworld_site": "other"}
         site = render("site.conf.j2", variables_for(MODELS[model] | names))
-        text += re.sub(r"/etc/nginx|/var/log/nginx", str(directory), site)
+        text += re.sub(r"/etc/nginx|/var/log/nginx/\w+", str(directory), site)
     # To bind the port, which a test of the configuration does, an ordinary user needs a higher one.
     text = re.sub(r"(listen (?:\[::\]:)?)(80|8080)\b", r"\g<1>18080", text)
     # Debian's nginx was built for directories that only its package makes.

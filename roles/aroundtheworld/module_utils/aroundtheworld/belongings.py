@@ -60,16 +60,24 @@ def unit_files(claim: Claim, root: Path = ROOT) -> list[Path]:
 
 def log_files(site: str, root: Path = ROOT) -> list[Path]:
     """Return nginx's logs of the site, also of former days, by whichever name."""
-    name = re.compile(rf"{site}\.(access|error)\.log([.-]\d+)*(\.(gz|xz|bz2|zst))?")
-    logs = SystemLayout(site, root).nginx_logs
-    paths = logs.glob(f"{site}.*") if logs.is_dir() else []
+    return [*_logs_in(SystemLayout(site, root).logs, ""), *former_logs(site, root)]
+
+
+def former_logs(site: str, root: Path = ROOT) -> list[Path]:
+    """Return those logs that are where former versions of the role had them."""
+    return _logs_in(SystemLayout(site, root).nginx_logs, f"{site}.")
+
+
+def _logs_in(directory: Path, prefix: str) -> list[Path]:
+    name = re.compile(rf"{re.escape(prefix)}(access|error)\.log([.-]\d+)*(\.(gz|xz|bz2|zst))?")
+    paths = directory.iterdir() if directory.is_dir() else ()
     return sorted(path for path in paths if name.fullmatch(path.name))
 
 
 def planned_files(claim: Claim, root: Path = ROOT) -> list[Path]:
     """Return every file outside its home and ``/etc/SITE`` that a site with this claim has."""
     layout = SystemLayout(claim["site"], root)
-    return [*unit_files(claim, root), layout.script, *layout.nginx_files]
+    return [*unit_files(claim, root), layout.script, layout.rotation, *layout.nginx_files]
 
 
 # --- The mark -------------------------------------------------------------------------------------
@@ -119,7 +127,7 @@ def marked_files(site: str, root: Path = ROOT) -> list[Path]:
         for pattern in (f"{site}@.*", f"{site}-*.*", f"{site}@*.d/*", f"{site}-handover@*.d/*")
         for path in layout.units.glob(pattern)
     ]
-    candidates += [layout.script, *layout.nginx_files]
+    candidates += [layout.script, layout.rotation, *layout.nginx_files]
     return sorted({path for path in candidates if path.is_file() and is_marked(path, site)})
 
 

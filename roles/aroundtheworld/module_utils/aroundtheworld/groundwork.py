@@ -1,8 +1,9 @@
-"""What a site has beside units and releases: user, directories, environment, secrets, command."""
+"""What a site has beside units and releases: user, directories, environment, command, logs."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
 
 GENERATE = "generate"
+# The group adm, which may read the logs of a Debian host.
+READERS = 4
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:
@@ -66,7 +69,9 @@ class Groundwork:
             self.make_directory(directory)
         self.put_right()
         self.write_settings()
-        self.write_script()
+        self.write_file(self.layout.script, self.module.params["script"], 0o755)
+        self.make_logs()
+        self.write_file(self.layout.rotation, self.module.params["rotation"], 0o644)
 
     def write_claim(self) -> None:
         """Write the claim, unless another site took something of it since the plan looked."""
@@ -143,14 +148,30 @@ class Groundwork:
             if self.changing(f"no {path}"):
                 path.unlink()
 
-    def write_script(self) -> None:
-        """Write the command with which root runs what the app brings."""
-        path, text = self.layout.script, self.module.params["script"]
+    def make_logs(self) -> None:
+        """Have nginx's logs in the site's directory, those of former versions of the role too.
+
+        nginx goes on to write into a file that is moved, and then opens the same one. It would make
+        a file that everybody on the host may read.
+        """
+        for path in belongings.former_logs(self.site, self.root):
+            new = self.layout.logs / path.name.removeprefix(f"{self.site}.")
+            if not new.exists() and self.changing(f"{path} becomes {new}"):
+                path.rename(new)
+        for path in (self.layout.logs / "access.log", self.layout.logs / "error.log"):
+            if not path.exists() and self.changing(f"file {path}"):
+                path.touch(0o640)
+                os.chown(path, -1, READERS)
+
+    def write_file(self, path: Path, text: str, mode: int) -> None:
+        """Write a file that the site has outside its directories."""
         same = path.exists() and read_exactly(path) == text
-        if same and path.stat().st_mode & 0o777 == 0o755:
+        if same and path.stat().st_mode & 0o777 == mode:
             return
         if self.changing(f"content of {path}"):
             missing = [parent for parent in path.parents if not parent.exists()]
             belongings.take(self.site, files=[path], directories=missing, root=self.root)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text, 0o755)
+            for draft in belongings.half_made([path]):  # logrotate would read it too
+                draft.unlink()
+            write_atomically(path, text, mode)

@@ -307,6 +307,16 @@ class SystemLayout:
         """Return the directory of nginx's logs."""
         return self.root / "var" / "log" / "nginx"
 
+    @property
+    def logs(self) -> Path:
+        """Return the directory of nginx's logs of the site."""
+        return self.nginx_logs / self.name
+
+    @property
+    def rotation(self) -> Path:
+        """Return the entry by which logrotate rotates the site's logs."""
+        return self.root / "etc" / "logrotate.d" / self.name
+
 
 @dataclass(frozen=True)
 class SiteLayout(SystemLayout, HomeLayout):

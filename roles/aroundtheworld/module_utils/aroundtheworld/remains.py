@@ -95,7 +95,7 @@ class Remains:
 
     def _directories(self) -> Iterator[Path]:
         """Yield the directories that the role made and that are empty when all else is gone."""
-        going = set(self.files)
+        going = {*self.files, *belongings.log_files(self.layout.name, self.layout.root)}
         for path in sorted(map(Path, self.has["directories"]), reverse=True):
             if path == self.layout.home:
                 stays = set(self.strangers_at_home())
@@ -142,6 +142,7 @@ class Remains:
         """Return what is in the site's directories and not the role's."""
         settings = _children(self.layout.etc) if self.exists else []
         claim = self.layout.claim.name
+        logs = belongings.log_files(self.layout.name, self.layout.root)
         beside_drop_ins = [
             path
             for file in self.unit_files
@@ -152,6 +153,7 @@ class Remains:
         return [
             *self.strangers_at_home(),
             *(path for path in settings if not self._is_setting(path) and claim not in path.name),
+            *(path for path in _children(self.layout.logs) if path not in logs),
             *beside_drop_ins,
         ]
 

@@ -254,6 +254,11 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     ):
         if not 0 <= variables[key] < float("inf"):
             yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 0."
+    if not 1 <= variables["aroundtheworld_log_days"] <= 3660:
+        yield (
+            f"aroundtheworld_log_days: {variables['aroundtheworld_log_days']} is not allowed; it "
+            "must be a number of days from 1 to 3660."
+        )
     for key in (
         "aroundtheworld_migrate_timeout",
         "aroundtheworld_import_timeout",

@@ -85,6 +85,8 @@ def foreign_files(claim: Claim, root: Path = ROOT) -> list[str]:
         names.add(layout.site_slice)
         paths.append(layout.units / layout.site_slice)
     paths += [root / place / name for place in UNIT_DIRECTORIES for name in sorted(names)]
+    if not before or str(layout.logs) not in before["has"]["directories"]:
+        paths.append(layout.logs)
     if not before and not old:
         paths.append(layout.run)
         if layout.etc.is_dir():

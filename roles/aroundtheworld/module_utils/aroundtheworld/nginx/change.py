@@ -191,6 +191,11 @@ class SiteChange:
                 if state is None and path != self.where.default
             ]
             belongings.give_up(self.name, gone, root=self.where.etc.parent)
+            if self.content:
+                # By looking at its former configuration, nginx made the former logs again.
+                for log in belongings.former_logs(self.name, self.where.etc.parent):
+                    if not log.stat().st_size:
+                        log.unlink()
         except BaseException as error:
             outcome = self._put_back(states, done)
             if isinstance(error, (HostError, OSError)):
