@@ -98,7 +98,10 @@ MODELS: dict[str, dict[str, Any]] = {
             {**ADMIN, "command": "gunicorn shop.admin:app", "health_path": "/admin/health?full=1"},
         ],
     },
-    "behind_proxies": {"aroundtheworld_trusted_proxies": ["192.0.2.10", "2001:db8::/32"]},
+    "behind_proxies": {
+        "aroundtheworld_trusted_proxies": ["192.0.2.10", "2001:db8::/32"],
+        "aroundtheworld_proxy_protocol_port": 8443,
+    },
     "own_headers": {
         "aroundtheworld_headers": {"X-Frame-Options": "", "X-Own": 'a "b"'},
     },

@@ -125,6 +125,34 @@ ONE_PROBLEM = [
             ),
         )
     ),
+    *(
+        case(
+            f"port {port} of the PROXY protocol",
+            {
+                "aroundtheworld_trusted_proxies": ["192.0.2.10"],
+                "aroundtheworld_proxy_protocol_port": port,
+                **more,
+            },
+            *parts,
+        )
+        for port, more, *parts in (
+            (-1, {}, "aroundtheworld_proxy_protocol_port: -1 ", A_PORT),
+            (65536, {}, "aroundtheworld_proxy_protocol_port: 65536 ", A_PORT),
+            (80, {}, "aroundtheworld_proxy_protocol_port: 80 ", "it is aroundtheworld_http_port"),
+            (
+                8443,
+                {"aroundtheworld_trusted_proxies": []},
+                "aroundtheworld_proxy_protocol_port: 8443 is not allowed without aroundtheworld_tr",
+            ),
+            (10004, {}, "aroundtheworld_pools[1].ports[0]: 10004 ", "proxy_protocol_port"),
+            (
+                9146,
+                {"aroundtheworld_metrics_port": 9145},
+                "aroundtheworld_metrics_port: 9145 ",
+                "is taken by aroundtheworld_proxy_protocol_port",
+            ),
+        )
+    ),
     case(
         "everybody and one more",
         {"aroundtheworld_trusted_proxies": ["192.0.2.10", "everybody"]},

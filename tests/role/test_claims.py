@@ -91,6 +91,18 @@ def test_what_only_looks_the_same_is_no_collision(other):
     assert problems_of(claim(), **other) == []
 
 
+def test_sites_share_the_port_of_the_proxy_protocol_if_both_have_https_there_or_neither():
+    mine = claim() | {"proxy_protocol_port": 8443}
+    other = {**claim(**OTHER), "proxy_protocol_port": 8443}
+    assert list(claims.collisions(mine, {"shop": other})) == []
+    assert list(claims.collisions({**mine, "https_port": 443}, {"shop": other})) == [
+        "aroundtheworld_proxy_protocol_port: port 8443 belongs to the site 'shop' on this host; "
+        "choose another."
+    ]
+    (problem,) = claims.collisions(mine, {"shop": {**other, "proxy_protocol_port": 80}})
+    assert problem.startswith("aroundtheworld_http_port: port 80 belongs to the site 'shop'")
+
+
 def test_one_name_of_many_is_enough():
     mine = claim(server_names=["a.example.org", "shop.example.org"])
     (problem,) = problems_of(mine)

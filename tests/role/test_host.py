@@ -162,7 +162,11 @@ def test_only_ports_of_units_that_the_site_wrote_are_its_own(tmp_path):
     assert ports.own_ports(layout, run) == {10001, 10002, 9145}
 
 
-NGINX = {"aroundtheworld_http_port": 80, "aroundtheworld_https_port": 443}
+NGINX = {
+    "aroundtheworld_http_port": 80,
+    "aroundtheworld_https_port": 443,
+    "aroundtheworld_proxy_protocol_port": 8443,
+}
 
 
 def test_a_site_needs_the_ports_of_workers_nginx_and_metrics():
@@ -171,11 +175,12 @@ def test_a_site_needs_the_ports_of_workers_nginx_and_metrics():
         10001: ("127.0.0.1", "aroundtheworld_pools"),
         80: ("::", "aroundtheworld_http_port"),
         443: ("::", "aroundtheworld_https_port"),
+        8443: ("::", "aroundtheworld_proxy_protocol_port"),
         9145: ("10.0.0.5", "aroundtheworld_metrics_port"),
         9146: ("127.0.0.1", ports.NGINX_STATUS),
     }
     without = ports.needed_ports([10001], "127.0.0.1", NGINX, metrics | {"port": 0})
-    assert set(without) == {80, 443, 10001}
+    assert set(without) == {80, 443, 8443, 10001}
 
 
 def test_a_host_is_described_with_what_a_plan_needs(tmp_path, run_module, monkeypatch):

@@ -792,6 +792,22 @@ def test_there_is_nothing_else_outside_of_blocks(site):
     assert {name for name, _ in site} == {"log_format", "limit_conn_zone", "limit_req_zone"}
 
 
+def test_by_the_proxy_protocol_the_site_is_the_same():
+    _, site, server = site_of({**EVERYTHING, "aroundtheworld_proxy_protocol_port": 8443})
+    _, by_proxy, _ = site.servers()
+    known = lines(parse_nginx("real_ip_header proxy_protocol;"))
+    known += lines(parse_nginx("listen 8443 proxy_protocol; listen [::]:8443 proxy_protocol;"))
+    gone = lines(parse_nginx("real_ip_header X-Forwarded-For; listen 80; listen [::]:80;"))
+    assert sorted(lines(by_proxy)) == sorted({*lines(server)} - {*gone} | {*known})
+    assert by_proxy.blocks("location").keys() == server.blocks("location").keys()
+    # Headers are the visitor's there, also if a trusted proxy passes them on.
+    assert ("$aroundtheworld_speaker", "$aroundtheworld_trusted") in site.blocks("geo")
+    assert unpromised(
+        site.blocks("map")["$server_port", "$aroundtheworld_speaker"],
+        {"there is no speaker": 'default $realip_remote_addr; 8443 "";'},
+    ) == []  # fmt: skip
+
+
 NUMBERS_OF_NGINX = {
     "it listens on the host only": "listen 127.0.0.1:9146;",
     "it is not a visit": "access_log off;",

@@ -174,6 +174,7 @@ class Site:
             }
             values |= tls
             about |= dict(zip(("version", "openssl"), versions(self.host.run), strict=True))
+        self.values = values
         complete = variables_for(values, **about)
         site_plan = complete["__aroundtheworld_plan"]
         plan = site_plan["tls"]

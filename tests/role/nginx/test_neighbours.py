@@ -258,6 +258,15 @@ def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, 
     assert re.search(r"\.conf:\d+", warning)
 
 
+@pytest.mark.parametrize("options", ["", " proxy_protocol"])
+def test_the_port_of_the_proxy_protocol_is_the_sites_alone(look, port, options):
+    look("server { listen %(port)d" + options + "; server_name blog.example; }")
+    intent = Intent("shop", port, NAMED, ipv6=False, proxy_protocol=True)
+    (problem,) = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)["problems"]
+    assert problem.startswith(f"aroundtheworld_proxy_protocol_port: port {port} is in nginx ")
+    assert "other0.conf:1" in problem
+
+
 def test_what_the_site_decides_about_itself_is_not_missed(look, port):
     look("add_header X-A b; add_header X-B c; set_real_ip_from 192.0.2.1;")
     decided = ("add_header x-a", "add_header x-b", "set_real_ip_from")

@@ -19,7 +19,12 @@ MADE_BY = "Made by the aroundtheworld role"
 KEYS = {"site", "home", "user", "http_port", "server_names", "pools", "sockets"}
 # The variables of ports that nginx serves for several sites at once, and their keys in a claim.
 HTTPS_PORT = "aroundtheworld_https_port"
-NGINX = {"aroundtheworld_http_port": "http_port", HTTPS_PORT: "https_port"}
+PROXY_PORT = "aroundtheworld_proxy_protocol_port"
+NGINX = {
+    "aroundtheworld_http_port": "http_port",
+    HTTPS_PORT: "https_port",
+    PROXY_PORT: "proxy_protocol_port",
+}
 Claim = Mapping[str, Any]
 
 
@@ -33,7 +38,8 @@ def removed(claim: Claim) -> dict[str, Any]:
     kept = {key: claim[key] for key in ("site", "home", "user")}
     # Its units and files are gone; who made the directories and the user is still to be known.
     has = {**claim.get("has", {}), "files": []}
-    nothing = {"http_port": 0, "https_port": 0, "pools": [], "server_names": [], "sockets": []}
+    ports = dict.fromkeys(NGINX.values(), 0)
+    nothing = {**ports, "pools": [], "server_names": [], "sockets": []}
     return {**kept, **nothing, **({"has": has} if "has" in claim else {})}
 
 
@@ -64,11 +70,14 @@ def claimed_ports(mine: Claim, others: Mapping[str, Claim]) -> dict[int, tuple[s
             continue
         for socket in own:
             for taken in (*other["sockets"], *_nginx(other)):
-                both_nginx = socket["variable"] == taken["variable"] in NGINX
+                variable = socket["variable"]
+                both_nginx = variable == taken["variable"] in NGINX and (
+                    variable != PROXY_PORT or has_https(mine) == has_https(other)
+                )
                 addresses = socket["address"], taken["address"]
                 same = socket["port"] == taken["port"] and overlap(*addresses)
                 if same and not both_nginx:  # which serves both
-                    claimed[socket["port"]] = (socket["variable"], name)
+                    claimed[socket["port"]] = (variable, name)
     return claimed
 
 
@@ -77,6 +86,11 @@ def _nginx(claim: Claim) -> list[dict[str, Any]]:
         {"address": "::", "port": port, "variable": variable}
         for variable, port in nginx_ports(claim).items()
     ]
+
+
+def has_https(claim: Claim) -> bool:
+    """Tell whether a site has HTTPS."""
+    return bool(claim.get("https_port"))
 
 
 def nginx_ports(claim: Claim) -> dict[str, int]:

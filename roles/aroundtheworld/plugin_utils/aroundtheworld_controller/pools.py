@@ -181,6 +181,7 @@ def derive_claim(
         "user": variables["aroundtheworld_user"],
         "http_port": variables["aroundtheworld_http_port"],
         "https_port": https_port(variables),
+        "proxy_protocol_port": variables["aroundtheworld_proxy_protocol_port"],
         "server_names": variables["aroundtheworld_server_names"],
         "pools": [pool["name"] for pool in pools],
         "sockets": [

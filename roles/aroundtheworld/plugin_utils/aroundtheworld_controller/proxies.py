@@ -7,11 +7,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.networks import network_problems
+from aroundtheworld_controller.pool_rules import port_problems
+from aroundtheworld_controller.pools import https_port
 
 VARIABLE = "aroundtheworld_trusted_proxies"
 EVERYBODY = "everybody"
 # The largest networks that can be one operator's: 10.0.0.0/8 and fc00::/7.
 LARGEST = {4: 8, 6: 7}
+
+
+def proxy_port_problems(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps the PROXY protocol from a port of its own."""
+    name = "aroundtheworld_proxy_protocol_port"
+    if not (port := variables[name]):
+        return
+    yield from port_problems(port, name)
+    others = {
+        variables["aroundtheworld_http_port"]: "aroundtheworld_http_port",
+        https_port(variables): "aroundtheworld_https_port",
+    }
+    if port in others:
+        yield (
+            f"{name}: {port} is not allowed; it is {others[port]}, where visitors come without "
+            "the PROXY protocol."
+        )
+    if not variables[VARIABLE]:
+        yield (
+            f"{name}: {port} is not allowed without {VARIABLE}, which says whose word about "
+            "visitors counts there."
+        )
 
 
 def proxy_problems(proxies: Sequence[str]) -> Iterator[str]:

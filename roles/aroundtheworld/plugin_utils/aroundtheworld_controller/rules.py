@@ -31,7 +31,7 @@ from aroundtheworld_controller.pool_rules import (
     size_problems,
 )
 from aroundtheworld_controller.pools import pool_with_defaults
-from aroundtheworld_controller.proxies import proxy_problems
+from aroundtheworld_controller.proxies import proxy_port_problems, proxy_problems
 from aroundtheworld_controller.servers import server_problems
 from aroundtheworld_controller.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
@@ -294,6 +294,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
                 "not empty, or 'generate' to have one made on the host."
             )
+    yield from proxy_port_problems(variables)
     yield from proxy_problems(variables["aroundtheworld_trusted_proxies"])
     yield from header_problems(variables["aroundtheworld_headers"])
     if problem := block_problem(variables["aroundtheworld_nginx_extra"]):

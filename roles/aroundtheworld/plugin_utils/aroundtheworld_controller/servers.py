@@ -57,4 +57,8 @@ def derive_servers(
     for name in variables[NAMES]:
         own = tuple(pool["name"] for pool in pools if name in pool["server_names"])
         groups.setdefault(own or everybody, []).append(name)
-    return [{"names": names, "pools": list(group)} for group, names in groups.items()]
+    servers = [{"names": names, "pools": list(group)} for group, names in groups.items()]
+    if not variables["aroundtheworld_proxy_protocol_port"]:
+        return servers
+    # nginx takes a visitor's address from one place for each server.
+    return servers + [{**server, "proxy_protocol": True} for server in servers]

@@ -10,6 +10,7 @@ from aroundtheworld_controller.pool_rules import port_problems
 from aroundtheworld_controller.pools import https_port
 
 HTTP, HTTPS = "aroundtheworld_http_port", "aroundtheworld_https_port"
+PROXY = "aroundtheworld_proxy_protocol_port"
 # What Debian's own packages are where nginx is not installed yet: nginx and OpenSSL.
 VERSIONS = {"debian 12": ((1, 22), (3, 0)), "debian 13": ((1, 26), (3, 5))}
 HTTP2_DIRECTIVE = (1, 25, 1)  # before, it is an option of `listen`
@@ -23,6 +24,8 @@ def nginx_ports(variables: Mapping[str, Any]) -> dict[int, str]:
     ports = {variables[HTTP]: HTTP}
     if https := https_port(variables):
         ports[https] = HTTPS
+    if proxy := variables[PROXY]:
+        ports[proxy] = PROXY
     return ports
 
 
@@ -87,12 +90,13 @@ def versions(host: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def derive_listen(variables: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where nginx listens for ``http`` and ``https``, as its directive has it.
+    """Return where nginx listens for ``http``, ``https`` and the ``proxy`` protocol.
 
     ``unknown`` has for both where it listens for names that nobody on the host has: not where
     somebody else's server gets them, and nowhere for a site that gets every name itself.
     """
-    ports = {"http": variables[HTTP], "https": variables[HTTPS]}
+    ports = {"http": variables[HTTP], "https": variables[HTTPS], "proxy": variables[PROXY]}
+    ports = {kind: port for kind, port in ports.items() if port}
     every_name = "_" in variables["aroundtheworld_server_names"]
     return {
         **{scheme: _addresses(port, host) for scheme, port in ports.items()},

@@ -12,9 +12,11 @@ from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.claims import (
     HTTPS_PORT,
+    PROXY_PORT,
     Claim,
     claimed_ports,
     collisions,
+    has_https,
     nginx_ports,
     read_claims,
 )
@@ -79,7 +81,8 @@ def intents(parameters: Mapping[str, Any], *, ipv6: bool) -> list[Intent]:
             ipv6,
             parameters["remove_default"],
             tuple(parameters["decided"]),
-            tls=variable == HTTPS_PORT,
+            tls=variable == HTTPS_PORT or (variable == PROXY_PORT and has_https(claim)),
+            proxy_protocol=variable == PROXY_PORT,
         )
         for variable, port in nginx_ports(claim).items()
     ]

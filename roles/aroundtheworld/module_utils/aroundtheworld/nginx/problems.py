@@ -67,6 +67,13 @@ def _port(run: Run, neighbourhood: Neighbourhood) -> Iterator[str]:
     for _, listen in neighbourhood.on_port():
         if listen.address not in neighbourhood.addresses:
             continue
+        if intent.proxy_protocol:
+            yield (
+                f"{variable}: port {port} is in nginx already, because of {listen.directive} "
+                f"({listen.directive.where}), and the PROXY protocol would be expected there too; "
+                "choose another port."
+            )
+            continue
         if intent.tls and "ssl" not in listen.options:
             yield (
                 f"{variable}: with this site on port {port}, nginx would expect TLS from the "

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import HTTPS_PORT, nginx_ports, read_claims
+from ansible.module_utils.aroundtheworld.claims import (
+    HTTPS_PORT,
+    PROXY_PORT,
+    nginx_ports,
+    read_claims,
+)
 from ansible.module_utils.aroundtheworld.layout import ETC
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
@@ -66,6 +71,8 @@ class Probe:
         probes = []
         for directive in directives:
             server = Server(directive, directive.block or ())
+            if any("proxy_protocol" in listen.options for listen in server.listens):
+                continue  # it has the same locations as the server without, and proxies only
             for location in server.content:
                 if location.name == "location" and location.args == ("=", own_location(site)):
                     returned = [
@@ -93,6 +100,7 @@ class Probe:
         return [
             cls(own_location(site), "", names, port, ipv6=False, tls=variable == HTTPS_PORT)
             for variable, port in nginx_ports(claim).items()
+            if variable != PROXY_PORT
         ]
 
     @property
