@@ -183,6 +183,8 @@ class Site:
                 Path(root, path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
             Path(root, plan["certificate"].lstrip("/")).write_text(certificate)
             Path(root, plan["key"].lstrip("/")).write_text(key)
+        for name, content in site_plan["client_cas"].items():
+            Path(root, name.lstrip("/")).write_text(content)
         asked_for = complete["aroundtheworld_passwords"]
         for name, content in password_files(
             "aroundtheworld", site_plan["pools"], asked_for

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aroundtheworld_controller.client_certificates import derive_client_cas
 from aroundtheworld_controller.headers import derive_headers
 from aroundtheworld_controller.pools import (
     derive_addresses,
@@ -73,6 +74,7 @@ def make_plan(
         "headers": derive_headers(site.variables),
         "tls": derive_tls(site.variables, host),
         "listen": derive_listen(site.variables, host),
+        "client_cas": derive_client_cas(site.variables),
         "servers": derive_servers(site.variables, site.pools),
         "up": derive_up(site.pools),
         "release": release,

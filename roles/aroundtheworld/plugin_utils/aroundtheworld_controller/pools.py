@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from aroundtheworld_controller.client_certificates import client_ca_path
 from aroundtheworld_controller.commands import manager_words, unit_text
 from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
@@ -46,6 +47,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 **pool,
                 "paths": paths,
                 "health": derive_health(variables, pool),
+                "client_ca": client_ca_path(site, pool["client_ca"]),
                 "retry_after": derive_retry_after(pool["rate"]),
                 "exec": unit_text(pool["command"]),
                 "directives": directive_lines(pool["unit"]),

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from aroundtheworld_controller.acme import acme_problems
+from aroundtheworld_controller.client_certificates import client_ca_problems
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.headers import header_problems
 from aroundtheworld_controller.maintenance import (
@@ -306,6 +307,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from reserved_problems(variables)
     yield from password_problems(variables)
     yield from server_problems(variables)
+    yield from client_ca_problems(variables)
     yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
     yield from static_problems(
         variables["aroundtheworld_static"],

@@ -46,7 +46,7 @@ def server_problems(variables: Mapping[str, Any]) -> Iterator[str]:
 def derive_servers(
     variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return nginx's servers for the site, each with its `names` and the names of its `pools`.
+    """Return nginx's servers for the site: `names`, names of `pools`, and the path of `client_ca`.
 
     The first is that of all pools without names of their own.
     """
@@ -57,7 +57,15 @@ def derive_servers(
     for name in variables[NAMES]:
         own = tuple(pool["name"] for pool in pools if name in pool["server_names"])
         groups.setdefault(own or everybody, []).append(name)
-    servers = [{"names": names, "pools": list(group)} for group, names in groups.items()]
+    cas = {pool["name"]: pool["client_ca"] for pool in pools}
+    servers = [
+        {
+            "names": names,
+            "pools": list(group),
+            "client_ca": next(filter(None, map(cas.get, group)), ""),
+        }
+        for group, names in groups.items()
+    ]
     if not variables["aroundtheworld_proxy_protocol_port"]:
         return servers
     # nginx takes a visitor's address from one place for each server.
