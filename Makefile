@@ -13,6 +13,8 @@ PYTHON ?= python3
 DEBIAN ?= 12
 HTTP_PORT ?= 8080?
 SSH_PORT ?=
+TLS ?=
+HTTPS_PORT ?= 8443
 HOSTS_PREFIX ?=
 HOSTS_SUBNET ?=
 SCENARIO ?= $(patsubst %,-s %,$(TEST_SCENARIOS))
@@ -31,8 +33,8 @@ export MOLECULE_COMMAND_BORDERS := false
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo "Variables: DEBIAN=12|13 and HTTP_PORT=8080 and SSH_PORT=2222 for up; SCENARIO='-s rollout'"
-	@echo "for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game isolation growth' for bench;"
+	@echo "Variables: DEBIAN=12|13, HTTP_PORT=8080 and SSH_PORT=2222 for up, TLS=local and HTTPS_PORT=8443 for HTTPS;"
+	@echo "SCENARIO='-s rollout' for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game isolation growth' for bench;"
 	@echo "PYTHON=python3; MATRIX=all for every case of unit; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
@@ -69,7 +71,10 @@ lock: .venv ## compile the lock files anew; UPGRADE=--upgrade for newer versions
 
 LOCAL := .cache/local
 PLATFORM = [{"name": "local", "debian": $(DEBIAN), \
-  "publish": ["80=$(HTTP_PORT)"$(if $(SSH_PORT),$(comma) "22=$(SSH_PORT)")]}]
+  "publish": ["80=$(HTTP_PORT)"$(if $(SSH_PORT),$(comma) "22=$(SSH_PORT)")$(if $(TLS),$(comma) $(HTTPS))]}]
+# The same port on both sides, because nginx sends visitors of HTTP there.
+HTTPS = "$(HTTPS_PORT)=$(HTTPS_PORT)"
+SITE = $(if $(TLS),--extra-vars="aroundtheworld_tls=$(TLS) aroundtheworld_https_port=$(HTTPS_PORT)")
 comma := ,
 
 .PHONY: up
@@ -79,8 +84,8 @@ up: hosts-tools ## deploy to a host that is made for it, and print its address
 	@ansible-playbook molecule/shared/create.yml -e test_hosts_directory=$(CURDIR)/$(LOCAL) \
 	  -e '{"test_hosts_platforms": $(PLATFORM)}'
 	@echo "Deploying"
-	@ansible-playbook site.yml
-	@molecule/shared/hosts.py urls --directory $(LOCAL)
+	@ansible-playbook site.yml $(SITE)
+	@molecule/shared/hosts.py urls --directory $(LOCAL) $(if $(TLS),--https=$(HTTPS_PORT))
 
 .PHONY: down
 down: .venv ## remove that host and everything that was made for it

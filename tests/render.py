@@ -39,6 +39,8 @@ HOST: dict[str, Any] = {
     "python3_apt": True,
     "acme": {"certificate": "", "key": "", "is_own": False, "is_foreign": False},
     "current": "",
+    "hsts": 0,
+    "tls": {"certificate": "", "problems": []},
 }
 
 PUBLIC = {"name": "public", "ports": [10001, 10002, 10003], "paths": ["/"]}
@@ -72,6 +74,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "acme": {
         "aroundtheworld_tls": "acme",
         "aroundtheworld_server_names": ["www.example.org", "example.org"],
+    },
+    "https": {
+        "aroundtheworld_tls": "host",
+        "aroundtheworld_tls_certificate_file": "/etc/ssl/shop.pem",
+        "aroundtheworld_tls_key_file": "/etc/ssl/shop.key",
+        "aroundtheworld_server_names": ["www.example.org", "example.org"],
+        "aroundtheworld_canonical_name": "example.org",
     },
     "patient": {"aroundtheworld_block_warn": 2.5, "aroundtheworld_log_addresses": "truncated"},
     "short_watchdog": {"aroundtheworld_pools": [{**PUBLIC, "watchdog": 2}, ADMIN]},
@@ -194,7 +203,8 @@ def variables_for(
     )
     ports = {str(number): port or {} for number in nginx_ports(site.variables)}
     host = {**HOST, "ipv6": ipv6, "nginx": {**nginx, "ports": ports}}
-    plan = make_plan(site, {"id": RELEASE_ID}, {"id": ENVIRONMENT_ID}, host)
+    certificate = site.variables["aroundtheworld_tls_certificate"]
+    plan = make_plan(site, {"id": RELEASE_ID}, {"id": ENVIRONMENT_ID}, host, certificate)
     return {**variables, "__aroundtheworld_plan": plan}
 
 

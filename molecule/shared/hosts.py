@@ -4,7 +4,7 @@
     hosts.py build   12 13                                   Debian roots into .cache/roots
     hosts.py create  --name local --directory DIR PLATFORMS  hosts, running and answering over SSH
     hosts.py destroy --name local --directory DIR            everything that create made
-    hosts.py urls    --directory DIR                         where the hosts' web servers are
+    hosts.py urls    --directory DIR [--https PORT]          where the hosts' web servers are
 
 PLATFORMS is a JSON list such as `[{"name": "debian12", "debian": 12, "publish": ["80=8080?"]}]`.
 A published port is `80` (on any free port of 127.0.0.1), `80=8081` (on 8081) or `80=8080?` (on
@@ -117,6 +117,12 @@ class Group:
                 raise HostError(
                     f"Host {known.name} exists and runs Debian {known.debian}, not "
                     f"{platform['debian']}: `make down` removes it."
+                )
+            own = {str(wish).partition("=")[0] for wish in platform.get("publish", ())}
+            if known and (missing := own - known.ports.keys()):
+                raise HostError(
+                    f"Host {known.name} exists and does not publish port {', '.join(missing)}: "
+                    "`make down` removes it."
                 )
         self.directory.mkdir(parents=True, exist_ok=True)
         key = self.directory / "id_ed25519"
@@ -310,6 +316,8 @@ def main() -> None:
         command = commands.add_parser(name)
         command.add_argument("--directory", type=Path, required=True)
         command.add_argument("--name", default="local", help="tells groups of hosts apart")
+        if name == "urls":
+            command.add_argument("--https", help="the port of HTTPS, if the hosts have it")
         if name == "create":
             command.add_argument("platforms", type=json.loads, help="JSON, as the module says")
     arguments = parser.parse_args()
@@ -325,8 +333,10 @@ def main() -> None:
         elif arguments.command == "destroy":
             group.destroy()
         else:
+            scheme, port = ("https", arguments.https) if arguments.https else ("http", "80")
             for host in group.hosts().values():
-                say(f"{host.name} (Debian {host.debian}): http://127.0.0.1:{host.ports['80']}/")
+                address = f"{scheme}://127.0.0.1:{host.ports[port]}/"
+                say(f"{host.name} (Debian {host.debian}): {address}")
     except HostError as error:
         sys.exit(str(error))
 

@@ -108,8 +108,15 @@ def site_of(variables: Mapping[str, Any], **host: Any) -> tuple[dict[str, Any], 
     """Return the plan for these variables on such a host, its site, and the site's first server."""
     complete = variables_for(variables, **host)
     site = parse_nginx(render("site.conf.j2", complete))
-    servers, plan = site.servers(), complete["__aroundtheworld_plan"]
-    # One more, for nginx's own numbers, only where there are metrics.
-    metrics = "aroundtheworld_metrics_port" in variables
-    assert len(servers) == len(plan["servers"]) + metrics
+    plan = complete["__aroundtheworld_plan"]
+    servers = serving(site)
+    assert len(servers) == len(plan["servers"])
     return plan, site, servers[0]
+
+
+def serving(site: Block) -> list[Block]:
+    """Return the servers of a site that have pools.
+
+    Others lead to them, have nothing for unknown names, or have nginx's own numbers.
+    """
+    return [each for each in site.servers() if ("~", "//") in each.blocks("location")]

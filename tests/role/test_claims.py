@@ -79,6 +79,21 @@ def test_a_port_of_a_worker_must_not_be_where_nginx_serves_another_site():
     assert problem.startswith("aroundtheworld_http_port: port 10101 belongs to the site")
 
 
+def test_a_port_of_nginx_speaks_one_protocol():
+    (problem,) = problems_of(claim(tls="local", https_port=8443), http_port=8443)
+    assert problem.startswith("aroundtheworld_https_port: port 8443 belongs to the site 'shop'")
+    (problem,) = problems_of(claim(http_port=8443), tls="local", https_port=8443)
+    assert problem.startswith("aroundtheworld_http_port: port 8443 belongs to the site 'shop'")
+
+
+def test_two_sites_with_https_share_the_port_but_no_name():
+    assert problems_of(claim(tls="local"), tls="local") == []
+    names = {"server_names": ["shop.example.org"]}
+    (problem,) = problems_of(claim(tls="local", http_port=81, **names), tls="local")
+    assert "'shop.example.org' on port 443 is answered by the site 'shop'" in problem
+    assert "another aroundtheworld_https_port" in problem
+
+
 @pytest.mark.parametrize(
     "other",
     [

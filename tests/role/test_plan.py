@@ -33,6 +33,8 @@ HOST = {
     "python3_apt": True,
     "acme": {"certificate": "", "key": "", "is_own": False, "is_foreign": False},
     "ipv6": True,
+    "hsts": 0,
+    "tls": {"certificate": "", "problems": []},
     "current": "111111111111",
     "releases": {"111111111111": "e1", "222222222222": "e2"},
     "good_releases": ["222222222222"],

@@ -31,6 +31,7 @@ CHANGE = {
     "cause": "no database\nand a traceback",
 }
 STATUS = {
+    "served": {"server_names": ["shop.example.org"], "http_port": 80, "https_port": 443},
     "release": "0123456789ab",
     "closed": False,
     "maintenance": {},
@@ -48,6 +49,7 @@ def test_people_get_a_line_for_each_worker_and_change():
     lines = [" ".join(line.split()) for line in report("www1", "shop", STATUS, 200)]
     assert lines == [
         "Site shop on www1",
+        "address: https://shop.example.org/",
         "current release: 0123456789ab",
         "maintenance: open",
         "certificate: for www.example.org, until 2027-02-24T08:00:00+00:00",
@@ -93,6 +95,7 @@ def test_a_closed_site_says_since_when_until_when_what_and_why(more, line):
 def test_a_site_that_is_not_there_has_no_tables():
     nothing = {
         **STATUS,
+        "served": {},
         "release": "",
         "certificate": None,
         "workers": [],
@@ -117,7 +120,9 @@ def test_the_report_is_no_wider_than_the_terminal(width):
 
 def test_programs_get_one_line_with_all_of_it():
     line = json_line("www1", "shop", {**STATUS, "failed": False, "invocation": {}})
-    assert json.loads(line) == {"host": "www1", "site": "shop", **STATUS}
+    known = {key: value for key, value in STATUS.items() if key != "served"}
+    where = {"host": "www1", "site": "shop", "address": "https://shop.example.org/"}
+    assert json.loads(line) == {**where, **known}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,14 @@ def test_a_dry_run_says_would_and_an_unknown_time_is_left_out():
     assert line.endswith("would run release 0123456789ab (before: ba9876543210), 1 worker")
 
 
+def test_it_says_that_a_browser_does_not_know_the_controllers_ca():
+    plan = {
+        **PLAN,
+        "tls": {"certificate": "", "source": {"ca": "/home/ada/.cache/aroundtheworld/ca/ca.pem"}},
+    }
+    assert "a certificate of /home/ada/.cache/aroundtheworld/ca/ca.pem" in summary(plan, "w", None)
+
+
 def test_a_run_knows_for_how_long_it_has_been_going_on():
     first = run.seconds_of_run()
     time.sleep(0.05)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.render import MODELS, PUBLIC, render, variables_for
-from tests.role.rendered import site_of, units_of
+from tests.role.rendered import serving, site_of, units_of
 from tests.role_files import load_yaml
 
 every_model = pytest.mark.parametrize("model", MODELS)
@@ -15,17 +15,17 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
     plan, site, _ = site_of(MODELS[model])
     upstreams = site.blocks("upstream")
     assert upstreams.keys() == {(pool["upstream"],) for pool in plan["pools"]}
-    serving = {
+    servers = {
         pool: block
-        for server, block in zip(plan["servers"], site.servers(), strict=False)
+        for server, block in zip(plan["servers"], serving(site), strict=True)
         for pool in server["pools"]
     }
     for pool in plan["pools"]:
-        servers = upstreams[pool["upstream"],].all("server")
-        assert servers == [[server, "max_fails=0"] for server in pool["servers"]]
+        workers = upstreams[pool["upstream"],].all("server")
+        assert workers == [[server, "max_fails=0"] for server in pool["servers"]]
         for path in pool["paths"]:
             for match in [["/"]] if path == "/" else [["=", path], [f"{path}/"]]:
-                block = serving[pool["name"]].location(*match)
+                block = servers[pool["name"]].location(*match)
                 assert block.all("proxy_pass") == [[f"http://{pool['upstream']}{match[-1]}"]]
                 assert block.all("proxy_read_timeout") == [[f"{pool['read_timeout']}s"]]
                 replays = ["error", "timeout"] if pool["replay"] else ["off"]

@@ -48,7 +48,7 @@ NAMES = (
     *(SCOPE, UNTIL, REASON, "aroundtheworld_maintenance_allow"),
     *("aroundtheworld_maintenance_retry_after", "aroundtheworld_pools"),
     *("aroundtheworld_server_names", "aroundtheworld_http_port"),
-    *("aroundtheworld_tls", "aroundtheworld_https_port"),
+    *("aroundtheworld_tls", "aroundtheworld_https_port", "aroundtheworld_canonical_name"),
     *("aroundtheworld_health_path", "aroundtheworld_health_status"),
 )
 

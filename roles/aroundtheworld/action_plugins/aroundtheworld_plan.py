@@ -39,6 +39,15 @@ from aroundtheworld_controller.proxies import decided_proxies
 from aroundtheworld_controller.room import room_problems
 from aroundtheworld_controller.rules import hook_problems
 from aroundtheworld_controller.run import owner
+from aroundtheworld_controller.tls import (
+    Certificate,
+    brought_certificate,
+    given_problems,
+    host_certificate_problems,
+    host_files,
+    hsts_problems,
+    http2_warnings,
+)
 from aroundtheworld_controller.variables import PREFIX, BadInputError, refuse
 from aroundtheworld_controller.wheels import fetch_wheels
 
@@ -81,16 +90,22 @@ class ActionModule(RoleAction):
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
         release, requirements = describe_release({**site.variables, **app})
         name = task_vars["inventory_hostname"]
+        certificate = self._certificate(site, task_vars)
 
         def plan(host: Result) -> Result:
             self._check_host(site, host, task_vars)
+            refuse(host_certificate_problems(site.variables, host))
             environment = environment_for(requirements, host["python"])
             wheels = None
             if environment["id"] not in host["environments"]:
                 wheels = fetch_wheels(environment, host["python"], cache_directory())
             refuse(room_problems(room_needed(site, release, wheels, host), host["room"], name))
-            result = make_plan(site, release, environment, host)
-            if warnings := host["nginx"]["warnings"]:
+            text = certificate.text if certificate else ""
+            result = make_plan(site, release, environment, host, text)
+            refuse(hsts_problems(site.variables, result["tls"], host))
+            if certificate:
+                result["tls"]["source"] = certificate.source
+            if warnings := [*host["nginx"]["warnings"], *http2_warnings(result["tls"], host)]:
                 result["warnings"] = [f"{name}: {line}" for line in warnings]
             return result
 
@@ -99,6 +114,13 @@ class ActionModule(RoleAction):
     def _site(self, task_vars: TaskVars) -> Site:
         names = (name for name in task_vars if name.startswith(PREFIX))
         return describe_site({name: self.value(name, task_vars) for name in names})
+
+    def _certificate(self, site: Site, task_vars: TaskVars) -> Certificate | None:
+        """Return the certificate that this run brings to the host, if it does."""
+        name = task_vars["inventory_hostname"]
+        address = str(self._templar.template(task_vars.get("ansible_host", name)))
+        refuse(given_problems(site.variables))
+        return brought_certificate(site.variables, address, cache_directory() / "ca")
 
     def _check_hooks(self, site: Site) -> None:
         hooks = site.variables["aroundtheworld_hooks"]
@@ -138,6 +160,7 @@ class ActionModule(RoleAction):
                 "address": variables["aroundtheworld_metrics_address"],
                 "port": variables["aroundtheworld_metrics_port"],
             },
+            "tls": host_files(variables),
             "remove_default": variables["aroundtheworld_remove_default_site"],
             "decided": [*decided_headers(variables), *decided_proxies(variables)],
             "packages": self.value("__aroundtheworld_packages", task_vars),

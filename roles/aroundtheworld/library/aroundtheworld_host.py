@@ -22,6 +22,10 @@ options:
     description: C(address) and C(port) of the metrics; nginx has the port after it. 0 is none.
     type: dict
     default: {address: 127.0.0.1, port: 0}
+  tls:
+    description: C(certificate) and C(key), paths of files that somebody else keeps on the host.
+    type: dict
+    default: {}
   remove_default:
     description: Whether Debian's welcome page is to be switched off.
     type: bool
@@ -80,6 +84,14 @@ followed:
   returned: when the run has the site
 memory: {description: The host's memory in bytes, type: int, returned: always}
 processes: {description: How many processes the kernel can have, type: int, returned: always}
+tls:
+  description: The text of the C(certificate) in C(tls), and C(problems) of both files, sentences.
+  type: dict
+  returned: always
+hsts:
+  description: For how many seconds browsers may remember that the site has HTTPS.
+  type: int
+  returned: always
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 environments: {description: Ids of whole virtual environments, type: list, returned: always}
 room: {description: "What is left on each file system, by use", type: dict, returned: always}
@@ -124,6 +136,7 @@ def main() -> None:
             "worker_ports": {"type": "list", "elements": "int", "required": True},
             "claim": {"type": "dict", "required": True},
             "metrics": {"type": "dict", "default": {"address": "127.0.0.1", "port": 0}},
+            "tls": {"type": "dict", "default": {}},
             "remove_default": {"type": "bool", "default": True},
             "decided": {"type": "list", "elements": "str", "default": []},
             "temporary": {"type": "str", "default": "~"},

@@ -23,6 +23,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+served:
+  description: Host names and ports by which visitors find the site; nothing if it is removed.
+  type: dict
+  returned: always
 release: {description: The current release, type: str, returned: always}
 closed: {description: Whether the site is closed for maintenance, type: bool, returned: always}
 maintenance:

@@ -37,6 +37,10 @@ ENFORCED_BY = {
 }
 
 
+# What of a claim says where visitors find the site; of a removed one, nothing is left.
+SERVED = ("server_names", "http_port", "https_port")
+
+
 def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str, Any]:
     """Return the status of a site, as the module `aroundtheworld_status` returns it.
 
@@ -58,8 +62,10 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         problems.append("nginx does not run")
     if log and log[-1]["outcome"] == "failed":
         problems.append("the last change failed, and so did its revert")
-    certificate, wrong = certificate_status(belongings.read_claim(layout.name, layout.root))
+    claim = belongings.read_claim(layout.name, layout.root)
+    certificate, wrong = certificate_status(claim)
     return {
+        "served": {key: claim[key] for key in SERVED if claim.get(key)},
         "release": release,
         "closed": bool(maintenance),
         "maintenance": maintenance,

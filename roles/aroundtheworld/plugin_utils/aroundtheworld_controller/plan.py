@@ -21,8 +21,8 @@ from aroundtheworld_controller.pools import (
 from aroundtheworld_controller.proxies import derive_proxies
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
-from aroundtheworld_controller.servers import derive_servers
-from aroundtheworld_controller.tls import derive_listen, derive_tls
+from aroundtheworld_controller.servers import derive_leading, derive_servers
+from aroundtheworld_controller.tls import derive_listen, derive_tls, hsts_sent
 
 # What the other tasks need to know about the host.
 HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx", "acme")
@@ -54,6 +54,7 @@ def make_plan(
     release: Mapping[str, Any],
     environment: Mapping[str, str],
     host: Mapping[str, Any],
+    certificate: str = "",
 ) -> dict[str, Any]:
     """Return what a run is to do with workers: for a deployment, and for a rollback.
 
@@ -62,7 +63,9 @@ def make_plan(
         release: The release that it is to run, by its ``id``.
         environment: The release's virtual environment, by its ``id``.
         host: What the module ``aroundtheworld_host`` observed.
+        certificate: The certificate that the run brings to the host, if it does.
     """
+    tls = derive_tls(site.variables, host, certificate)
     return {
         "changed": False,
         "pools": site.pools,
@@ -72,14 +75,15 @@ def make_plan(
         "static": derive_static(site.variables, site.pools),
         "proxies": derive_proxies(site.variables),
         "headers": derive_headers(site.variables),
-        "tls": derive_tls(site.variables, host),
+        "tls": tls,
         "listen": derive_listen(site.variables, host),
         "client_cas": derive_client_cas(site.variables),
         "servers": derive_servers(site.variables, site.pools),
+        "leading": derive_leading(site.variables),
         "up": derive_up(site.pools),
         "release": release,
         "environment": environment,
-        "claim": site.claim,
+        "claim": {**site.claim, "hsts": hsts_sent(site.variables, tls, host)},
         "host": {key: host[key] for key in HOST_FACTS},
         "current": host["current"],
     }

@@ -79,16 +79,13 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
 
     The keys are those of `HealthCheck` in module_utils/aroundtheworld/health_check.py.
     """
-    shared = (name for name in variables["aroundtheworld_server_names"] if name != "_")
+    shared = (name for name in names_in_order(variables) if name != "_")
     names = pool["server_names"] or list(shared)
-    host, scheme = names[0] if names else "localhost", "http"
-    port, usual = variables["aroundtheworld_http_port"], 80
-    if https := https_port(variables):
-        port, usual, scheme = https, 443, "https"
+    scheme, host = origin(variables, names[0] if names else "localhost")
     return {
         "path": pool["health_path"] or variables["aroundtheworld_health_path"],
         # As visitors name it, and by what nginx says that they come.
-        "host": host if port == usual else f"{host}:{port}",
+        "host": host,
         "scheme": scheme,
         "statuses": pool["health_status"] or variables["aroundtheworld_health_status"],
     }
@@ -98,6 +95,20 @@ def derive_retry_after(rate: str) -> int:
     """Return in how many seconds a rate such as ``30/m`` allows a further request."""
     number, _, unit = rate.partition("/")
     return math.ceil({"s": 1, "m": 60}[unit] / int(number)) if rate else 1  # the host's own limit
+
+
+def names_in_order(variables: Mapping[str, Any]) -> list[str]:
+    """Return the site's names, the one that visitors see first."""
+    canonical = variables["aroundtheworld_canonical_name"]
+    return sorted(variables["aroundtheworld_server_names"], key=lambda name: name != canonical)
+
+
+def origin(variables: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """Return the scheme by which visitors reach the site, and its name with the port they need."""
+    scheme, port, usual = "http", variables["aroundtheworld_http_port"], 80
+    if https := https_port(variables):
+        scheme, port, usual = "https", https, 443
+    return scheme, name if port == usual else f"{name}:{port}"
 
 
 def https_port(variables: Mapping[str, Any]) -> int:
@@ -184,7 +195,7 @@ def derive_claim(
         "http_port": variables["aroundtheworld_http_port"],
         "https_port": https_port(variables),
         "proxy_protocol_port": variables["aroundtheworld_proxy_protocol_port"],
-        "server_names": variables["aroundtheworld_server_names"],
+        "server_names": names_in_order(variables),
         "pools": [pool["name"] for pool in pools],
         "sockets": [
             {"address": address, "port": port, "variable": variable}

@@ -11,7 +11,7 @@ NAMES = "aroundtheworld_server_names"
 def server_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what keeps pools from having names of their own."""
     names, pools = variables[NAMES], variables["aroundtheworld_pools"]
-    own = {name for pool in pools for name in pool["server_names"]}
+    own = own_names(variables)
     for index, pool in enumerate(pools):
         where = f"aroundtheworld_pools[{index}].server_names"
         if pool["server_names"] and "/" in pool["paths"]:
@@ -48,13 +48,17 @@ def derive_servers(
 ) -> list[dict[str, Any]]:
     """Return nginx's servers for the site: `names`, names of `pools`, and the path of `client_ca`.
 
-    The first is that of all pools without names of their own.
+    The first is that of all pools without names of their own; where there is a canonical name, it
+    has that alone.
     """
     groups: dict[tuple[str, ...], list[str]] = {
         tuple(pool["name"] for pool in pools if not pool["server_names"]): []
     }
     everybody = next(iter(groups))
+    leading = derive_leading(variables)
     for name in variables[NAMES]:
+        if name in leading:
+            continue
         own = tuple(pool["name"] for pool in pools if name in pool["server_names"])
         groups.setdefault(own or everybody, []).append(name)
     cas = {pool["name"]: pool["client_ca"] for pool in pools}
@@ -70,3 +74,15 @@ def derive_servers(
         return servers
     # nginx takes a visitor's address from one place for each server.
     return servers + [{**server, "proxy_protocol": True} for server in servers]
+
+
+def derive_leading(variables: Mapping[str, Any]) -> list[str]:
+    """Return the site's names that only lead to its canonical one."""
+    canonical = variables["aroundtheworld_canonical_name"]
+    others = {canonical, *own_names(variables)}
+    return [name for name in variables[NAMES] if canonical and name not in others]
+
+
+def own_names(variables: Mapping[str, Any]) -> set[str]:
+    """Return the names that pools have for themselves."""
+    return {name for pool in variables["aroundtheworld_pools"] for name in pool["server_names"]}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aroundtheworld_controller.summary import address
 from aroundtheworld_controller.table import table
 
 Status = Mapping[str, Any]
@@ -25,7 +26,9 @@ def json_line(host: str, site: str, status: Status) -> str:
         "locks",
         "changes",
     )
-    return json.dumps({"host": host, "site": site, **{key: status[key] for key in keys}})
+    served = {"address": site_address(status, host)} if status["served"] else {}
+    known = {key: status[key] for key in keys}
+    return json.dumps({"host": host, "site": site, **served, **known})
 
 
 def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str]:
@@ -38,6 +41,8 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
         width: How many characters a line may have; 0 means as many as the terminal has.
     """
     yield f"Site {site} on {host}"
+    if status["served"]:
+        yield f"  address: {site_address(status, host)}"
     yield f"  current release: {status['release'] or 'none'}"
     yield f"  maintenance: {maintenance_text(status['maintenance'])}"
     if certificate := status["certificate"]:
@@ -76,6 +81,11 @@ def maintenance_text(maintenance: Mapping[str, Any]) -> str:
         f"until {until}" if until else "without an end",
     ]
     return " ".join(filter(None, parts)) + (f": {reason}" if reason else "")
+
+
+def site_address(status: Status, host: str) -> str:
+    """Return where visitors find the site, by the certificate that nginx shows."""
+    return address(status["served"], host, https=bool(status["certificate"]))
 
 
 def workers_table(status: Status, width: int = 0) -> list[str]:

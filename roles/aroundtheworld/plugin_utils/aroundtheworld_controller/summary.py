@@ -42,6 +42,8 @@ def summary(
         f"{count} worker{'' if count == 1 else 's'}",
         *([] if seconds is None else [f"{seconds:.1f} s"]),
     ]
+    if ca := plan["tls"].get("source", {}).get("ca"):
+        parts.append(f"with a certificate of {ca}, which browsers do not know")
     verb = "would run" if check_mode else "runs"
     where = address(plan["claim"], host, https=bool(plan["tls"]["certificate"]))
     return f"{plan['claim']['site']} at {where} {verb} {', '.join(parts)}"

@@ -21,6 +21,7 @@ from ansible.module_utils.aroundtheworld.claims import (
     read_claims,
 )
 from ansible.module_utils.aroundtheworld.commands import Run
+from ansible.module_utils.aroundtheworld.host.certificate import describe_certificate
 from ansible.module_utils.aroundtheworld.host.names import name_problems
 from ansible.module_utils.aroundtheworld.host.places import home_problems
 from ansible.module_utils.aroundtheworld.host.ports import (
@@ -65,6 +66,8 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "processes": int(Path("/proc/sys/kernel/pid_max").read_text()),
         "ipv6": has_ipv6,
+        "tls": describe_certificate(parameters["tls"]),
+        "hsts": claims.get(layout.name, {}).get("hsts", 0),
         "nginx": nginx,
         "acme": Lineage(layout.name).describe(),
     }

@@ -12,7 +12,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -31,6 +31,7 @@ from ansible.module_utils.aroundtheworld.nginx.service import Service
 from ansible.module_utils.aroundtheworld.nginx.site import NGINX, Place, Probe
 from ansible.module_utils.aroundtheworld.nginx.states import (
     Link,
+    Private,
     Shared,
     State,
     differ,
@@ -158,8 +159,6 @@ class SiteChange:
         Raises:
             HostError: That cannot be; everything is as it was.
         """
-        if self.content and self.stale:
-            self._try_alone()
         with interruptible():
             try:
                 self._carry_out(self.expected)
@@ -175,12 +174,16 @@ class SiteChange:
     def _carry_out(self, states: dict[Path, State]) -> None:
         done: list[str] = []
         try:
-            self._write_down(states)
+            # What the site's configuration names; nginx tries that alone before it lands.
+            private = {path: state for path, state in states.items() if isinstance(state, Private)}
+            self._write(private)
+            if self.content and self.stale:
+                self._try_alone()
             # nginx asks for passwords until it has read that it need not.
             late = [path for path, state in states.items() if self._is_password(path, state)]
-            for path, state in states.items():
-                if path not in late and differ(self.before[path], state):
-                    write_state(path, state, self.group)
+            self._write(
+                {path: state for path, state in states.items() if path not in private}, late
+            )
             if self.service.active or self.content:
                 self._have_nginx_serve(done)
             for path in late:
@@ -201,6 +204,12 @@ class SiteChange:
             if isinstance(error, (HostError, OSError)):
                 raise HostError(f"{error}\n{outcome}") from None
             raise
+
+    def _write(self, states: dict[Path, State], late: Collection[Path] = ()) -> None:
+        self._write_down(states)
+        for path, state in states.items():
+            if path not in late and differ(self.before[path], state):
+                write_state(path, state, self.group)
 
     def _is_password(self, path: Path, state: State) -> bool:
         """Tell whether this is a file of passwords that goes."""
@@ -285,8 +294,7 @@ class SiteChange:
             code, output, error = self.run(["nginx", "-t", "-q", "-c", str(main)])
         if code:
             raise HostError(
-                "nginx does not accept the site's configuration; nothing was changed:\n"
-                f"{complaint(error or output)}"
+                f"nginx does not accept the site's configuration:\n{complaint(error or output)}"
             )
 
 
