@@ -93,7 +93,7 @@ def test_nobody_else_is_believed(site, make_site):
 
 def test_the_log_has_the_visitors_address(site):
     site.fetch("/own-path", headers=[("X-Forwarded-For", VISITOR)], source=PROXY)
-    log = site.host.root / "aroundtheworld.access.log"
+    log = site.host.root / "access.log"
     site.host.until(lambda: "/own-path" in log.read_text())
     (line,) = [line for line in log.read_text().splitlines() if "/own-path" in line]
     assert json.loads(line)["client"] == VISITOR
