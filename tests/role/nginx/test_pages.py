@@ -202,7 +202,7 @@ def test_the_log_has_the_request_as_it_came(ask, site):
     version = ask("/gone?log", "POST").http_version.replace("HTTP/2", "HTTP/2.0")
 
     def logged():
-        lines = (site.host.root / "aroundtheworld.access.log").read_text().splitlines()
+        lines = (site.host.root / "access.log").read_text().splitlines()
         found = [json.loads(line) for line in lines if "/gone?log" in line]
         return [(line["method"], line["status"], line["protocol"]) for line in found]
 
