@@ -70,7 +70,7 @@ ONE_PROBLEM = [
             ("", "a", "aroundtheworld_headers: the name '' ", "digits and '-', as in"),
             (1, "a", "aroundtheworld_headers: the name 1 ", "digits and '-', as in"),
             ("content-type", "a", "the name 'content-type' ", "sets it for each response"),
-            ("Strict-Transport-Security", "a", "the site sets it where it has HTTPS"),
+            ("Strict-Transport-Security", "a", "set aroundtheworld_hsts_seconds"),
             ("X-A", "a\nb", "aroundtheworld_headers.X-A: 'a\\nb' ", "'>-' makes one line"),
             ("X-A", "a\n", "aroundtheworld_headers.X-A: 'a\\n' ", "'>-' makes one line"),
             ("X-A", "ä", "aroundtheworld_headers.X-A: 'ä' ", "ASCII"),

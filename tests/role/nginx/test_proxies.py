@@ -15,9 +15,9 @@ STRANGER, PROXY = "127.0.0.1", "127.0.0.2"
 VISITOR = "203.0.113.7"
 
 
-def make(root, proxies, **more):
-    variables = {"aroundtheworld_trusted_proxies": proxies}
-    return Site(root, http=HOSTILE, variables=variables, **more)
+def make(root, proxies, more=None, **settings):
+    variables = {"aroundtheworld_trusted_proxies": proxies, **(more or {})}
+    return Site(root, http=HOSTILE, variables=variables, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,38 @@ def test_a_proxy_of_ipv4_is_known_in_a_socket_for_both(tmp_path):
         made_up = {"addresses": VISITOR, "scheme": "https"}
         assert visitor(site, PROXY, **made_up) == (VISITOR, "https")
         assert visitor(site, STRANGER, **made_up) == (STRANGER, "http")
+    finally:
+        site.stop()
+
+
+def test_who_has_https_at_a_proxy_is_not_led_to_https_without_end(tmp_path):
+    site = make(tmp_path, [PROXY], tls={})
+    try:
+        for peer, scheme, expected in (
+            (PROXY, "https", 421),
+            (PROXY, "http", 301),
+            (STRANGER, "https", 301),
+        ):
+            headers = [("X-Forwarded-Proto", scheme)]
+            status, found, text = site.fetch("/x", headers=headers, source=peer)
+            assert status == expected
+            assert bool(found["Location"]) is (expected == 301)
+            assert (f"connect to port {site.https_port}" in text) is (expected == 421)
+    finally:
+        site.stop()
+
+
+def test_a_proxys_visitors_are_led_to_the_canonical_name_by_their_own_scheme(tmp_path):
+    canonical = {"aroundtheworld_canonical_name": "www.shop.example"}
+    names = ["shop.example", "www.shop.example"]
+    site = make(tmp_path, [PROXY], names=names, more=canonical)
+    try:
+        led = {
+            scheme: site.fetch("/x?y", headers=[("X-Forwarded-Proto", scheme)], source=PROXY)
+            for scheme in ("http", "https")
+        }
+        assert led["https"][1]["Location"] == "https://www.shop.example/x?y"
+        assert led["http"][1]["Location"] == f"http://www.shop.example:{site.port}/x?y"
     finally:
         site.stop()
 

@@ -55,7 +55,7 @@ def header_problems(headers: Mapping[Any, Any]) -> Iterator[str]:
         if OF_A_RESPONSE.fullmatch(name):
             yield f"{where} the app or nginx sets it for each response."
         if name.lower() == "strict-transport-security":
-            yield f"{where} the site sets it where it has HTTPS."
+            yield f"{where} set aroundtheworld_hsts_seconds."
         if other := seen.get(name.lower()):
             yield f"{where} {other!r} is the same header."
         seen[name.lower()] = name
