@@ -42,7 +42,7 @@ def test_any_other_response_is_finished(start, listening):
         client.request("GET", "/stream?type=text/csv")
         response = client.getresponse()
         assert end_streams(worker) == (200, {"websockets": 0, "streams": 0})
-        assert response.read().count(b"data: ") == 40
+        assert response.read().count(b"data: ") == 20
 
 
 def test_a_websocket_gets_the_code_that_the_server_goes_away(start, listening):

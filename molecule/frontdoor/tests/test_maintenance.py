@@ -174,7 +174,8 @@ def test_no_request_is_lost_while_it_closes_and_opens(
     names = {"Host": NAME}
     with (
         visited(http, "/", "/static/style.css", rate=20, headers=names) as pages,
-        visited(http, "/.aroundtheworld/up", "/admin/login", rate=10, headers=names) as others,
+        # Seldom: sixteen that wait for the only administrators' worker are as many as it takes.
+        visited(http, "/.aroundtheworld/up", "/admin/login", rate=4, headers=names) as others,
     ):
         run = ansible_playbook(playbook=str(playbook))
     assert (run.returncode, run.changed) == (0, 40)

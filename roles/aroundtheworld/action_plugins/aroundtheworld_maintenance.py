@@ -77,7 +77,9 @@ class ActionModule(RoleAction):
             address = str(self.value("ansible_host", task_vars)) if named else host
             health = derive_health(variables, variables["aroundtheworld_pools"][0])
             link = way_in(site, health, address, token)
-            display.display(f"{host}: closed; the way in until it opens: {link}")
+            until = arguments["until"] and datetime.fromisoformat(arguments["until"]).astimezone()
+            end = f" until {until:%Y-%m-%d %H:%M %Z}" if until else ""
+            display.display(f"{host}: closed{end}; the way in until it opens: {link}")
         return result
 
     def _variables(self, task_vars: TaskVars) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from ansible.module_utils.aroundtheworld.maintenance import switch as switches
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 
 from aroundtheworld_controller.maintenance import json_body, retry_after
 from tests.role.nginx.process import needs_nginx
+from tests.role.nginx.served import Site
 
 pytestmark = needs_nginx
 
@@ -17,9 +19,25 @@ END = datetime(2126, 12, 24, 17, 30, tzinfo=UTC)
 NAME = "aroundtheworld"
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A site that is open before each test and after it; who comes by IPv6 is on its list."""
+    allow = ["::1", "192.0.2.0/24", "2001:db8::/32"]
+    site = Site(
+        tmp_path_factory.mktemp("maintenance"),
+        public={"max_body_size": "1g"},
+        variables={"aroundtheworld_maintenance_allow": allow},
+    )
+    yield site
+    site.stop()
+
+
 @pytest.fixture
-def site(make_site):
-    return make_site(public={"max_body_size": "1g"})
+def switch(site, monkeypatch):
+    monkeypatch.setattr(switches, "PATIENCE", 0)
+    switch = Switch(site.home)
+    yield switch
+    switch.open()
 
 
 def closing(scope="public", pools=("public",), end=None, reason=""):
@@ -47,8 +65,7 @@ PUBLIC = {"/", "/x", "/static/a.css", "/static/b.css"}
 ADMIN = {"/admin", "/admin/x"}
 
 
-def test_each_scope_closes_its_pools_and_says_when_to_come_back(site):
-    switch = Switch(site.home)
+def test_each_scope_closes_its_pools_and_says_when_to_come_back(site, switch):
     assert closed_paths(site) == set()
     for scope, pools, end, closed in (
         ("public", ["public"], None, PUBLIC),
@@ -82,8 +99,7 @@ def test_each_scope_closes_its_pools_and_says_when_to_come_back(site):
     assert not switch.directory.exists()
 
 
-def test_a_page_by_hand_closes_the_usual_pools_and_replaces_nothing_else(site):
-    switch = Switch(site.home)
+def test_a_page_by_hand_closes_the_usual_pools_and_replaces_nothing_else(site, switch):
     page = site.home / "maintenance.html"
     page.write_text("by hand")
     for accept in ("text/html", "application/json"):
@@ -100,8 +116,7 @@ def test_a_page_by_hand_closes_the_usual_pools_and_replaces_nothing_else(site):
     assert old != switch.token()
 
 
-def test_the_secret_link_leads_in_until_the_site_opens(site):
-    switch = Switch(site.home)
+def test_the_secret_link_leads_in_until_the_site_opens(site, switch):
     switch.close(closing("all", ["public", "admin"]))
     token = switch.token()
     assert re.fullmatch("[0-9a-f]{32}", token)
@@ -131,15 +146,13 @@ def test_the_secret_link_leads_in_until_the_site_opens(site):
     assert site.fetch(link)[0] == 404
 
 
-def test_up_follows_the_public_pool(site):
-    up = f"/.{NAME}/up"
+def test_up_follows_the_public_pool(make_site):
+    site, up = make_site(), f"/.{NAME}/up"
     site.workers.pop("public").stop()
     assert site.fetch(up)[::2] == (503, "down\n")
 
 
-def test_those_on_the_list_come_in(make_site):
-    allow = ["127.0.0.1", "192.0.2.0/24", "2001:db8::/32"]
-    site = make_site(variables={"aroundtheworld_maintenance_allow": allow})
-    Switch(site.home).close(closing("all", ["public", "admin"]))
-    assert closed_paths(site) == set()
-    assert closed_paths(site, address="::1") == PUBLIC | ADMIN
+def test_those_on_the_list_come_in(site, switch):
+    switch.close(closing("all", ["public", "admin"]))
+    assert closed_paths(site, address="::1") == set()
+    assert closed_paths(site) == PUBLIC | ADMIN
