@@ -7,6 +7,7 @@ secret link is printed and is in no result.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,19 @@ from aroundtheworld_controller.variables import (
 
 display = Display()
 
-# What decides how visitors reach the site, and what closes; no secret is looked at.
-NAMES = (
-    *(SCOPE, UNTIL, REASON, "aroundtheworld_maintenance_allow"),
-    *("aroundtheworld_maintenance_retry_after", "aroundtheworld_pools"),
-    *("aroundtheworld_server_names", "aroundtheworld_http_port"),
-    *("aroundtheworld_tls", "aroundtheworld_https_port", "aroundtheworld_canonical_name"),
-    *("aroundtheworld_health_path", "aroundtheworld_health_status"),
-)
+
+class Variables(dict[str, Any]):
+    """The role's variables as their types, each looked at when it is needed: no secret is."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        """Take what returns a variable's value."""
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401 - whatever its specification says
+        """Return the value; raises `BadInputError` when it does not fit."""
+        self[name] = checked(name, self._read(name))
+        return self[name]
 
 
 class ActionModule(RoleAction):
@@ -63,9 +69,11 @@ class ActionModule(RoleAction):
         site, home = (self.value(f"{PREFIX}{name}", task_vars) for name in ("site", "home"))
         state = self._task.args["state"]
         arguments = {"site": site, "home": home, "state": state}
-        variables: dict[str, Any] = {}
+        variables = Variables(lambda name: self.value(name, task_vars))
         if state == "closed":
-            variables = self._variables(task_vars)
+            pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
+            variables["aroundtheworld_pools"] = pools
+            refuse(maintenance_problems(variables))
             arguments |= self._closing(variables, task_vars)
         result = self.module("maintenance", arguments, task_vars)
         token = result.pop("token", "")
@@ -75,22 +83,16 @@ class ActionModule(RoleAction):
         if token:
             named = "ansible_host" in task_vars
             address = str(self.value("ansible_host", task_vars)) if named else host
-            health = derive_health(variables, variables["aroundtheworld_pools"][0])
+            pools = variables["aroundtheworld_pools"]
+            public = next((pool for pool in pools if "/" in pool["paths"]), pools[0])
+            health = derive_health(variables, public)
             link = way_in(site, health, address, token)
             until = arguments["until"] and datetime.fromisoformat(arguments["until"]).astimezone()
             end = f" until {until:%Y-%m-%d %H:%M %Z}" if until else ""
             display.display(f"{host}: closed{end}; the way in until it opens: {link}")
         return result
 
-    def _variables(self, task_vars: TaskVars) -> dict[str, Any]:
-        """Return the variables that matter, as their types; raises `BadInputError`."""
-        variables = {name: checked(name, self.value(name, task_vars)) for name in NAMES}
-        pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
-        variables["aroundtheworld_pools"] = pools
-        refuse(maintenance_problems(variables))
-        return variables
-
-    def _closing(self, variables: dict[str, Any], task_vars: TaskVars) -> dict[str, Any]:
+    def _closing(self, variables: Variables, task_vars: TaskVars) -> dict[str, Any]:
         """Return how the site is to be closed, as the module takes it."""
         now = datetime.now(UTC)
         end, reason = end_of(variables[UNTIL], now), variables[REASON]
