@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
@@ -12,6 +13,8 @@ from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance import switch as switches
 from ansible.module_utils.aroundtheworld.maintenance import toggle
 from ansible.module_utils.aroundtheworld.maintenance.switch import Switch
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from aroundtheworld_controller.maintenance import (
     closed_pools,
@@ -22,8 +25,9 @@ from aroundtheworld_controller.maintenance import (
     way_in,
 )
 from aroundtheworld_controller.variables import BadInputError
-from tests.render import render, variables_for
+from tests.render import find_plugins, render, variables_for
 from tests.role.refusals import case, problems_with
+from tests.role_files import ROLE, load_python, load_yaml
 
 END = datetime(2126, 12, 24, 17, 30, tzinfo=UTC)
 
@@ -374,3 +378,92 @@ def test_a_pool_with_a_command_is_left_alone_and_that_is_said(host):
     assert note.startswith("public: open WebSockets and streams go on")
     # It was closed already.
     assert host.close(pools=[pool], reason="x")["notes"] == []
+
+
+# --- The task ---
+
+plugin = load_python("action_plugins/aroundtheworld_maintenance.py")
+
+
+@pytest.fixture
+def act(monkeypatch):
+    """Returns a function that runs the task, and returns the module's arguments and the output."""
+    find_plugins()
+    lines = []
+    monkeypatch.setattr(plugin.display, "display", lines.append)
+    defaults = load_yaml("defaults/main.yml") | {
+        "aroundtheworld_home": "/var/lib/tornado/x",
+        "aroundtheworld_secrets": {"password": trust_as_template("{{ of_the_vault }}")},
+        "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
+    }
+
+    def act(state="closed", **changes):
+        action = plugin.ActionModule.__new__(plugin.ActionModule)
+        action._task = SimpleNamespace(args={"state": state}, check_mode=False)
+        action._templar = Templar(DataLoader(), {})
+        arguments = {}
+
+        def module(name, given, task_vars):
+            arguments.update(given)
+            token = {"token": "0a" * 16} if given["state"] == "closed" else {}
+            return {"changed": True, "notes": ["A note."], **token}
+
+        action.module = module
+        variables = defaults | {f"aroundtheworld_{key}": value for key, value in changes.items()}
+        place = {"inventory_hostname": "web1", "ansible_search_path": [str(ROLE)]}
+        result = action.act(variables | place)
+        assert "0a" not in str(result)
+        output = "\n".join(lines)
+        lines.clear()
+        return arguments, output
+
+    return act
+
+
+def test_the_task_prints_the_secret_link_and_nothing_else_has_it(act):
+    arguments, output = act(maintenance_reason="New <disks>")
+    link = f"http://shop.example/.aroundtheworld/enter/{'0a' * 16}"
+    assert output.splitlines() == [
+        "web1: A note.",
+        f"web1: closed; the way in until it opens: {link}",
+    ]
+    assert [pool["name"] for pool in arguments["pools"]] == ["public"]
+    assert "New &lt;disks&gt;" in arguments["page"]
+    more = {"tls": "host", "https_port": 8443, "canonical_name": "www.shop.example"}
+    assert "https://www.shop.example:8443/.aroundtheworld/enter/" in act(**more)[1]
+    assert "http://web1/.aroundtheworld/enter/" in act(server_names=["_"])[1]
+
+
+@pytest.mark.usefixtures("berlin")
+def test_the_task_says_which_end_it_understood(act):
+    arguments, output = act(maintenance="all", maintenance_until="2126-12-24T18:30")
+    assert "web1: closed until 2126-12-24 18:30 CET; the way in" in output
+    assert arguments["until"] == "2126-12-24T17:30:00+00:00"
+    assert arguments["retry_after"] == "Tue, 24 Dec 2126 17:30:00 GMT"
+    assert "17:30 UTC on 2126-12-24" in arguments["page"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"maintenance_untill": "18:30"}, "did you mean aroundtheworld_maintenance_until?"),
+        ({"maintenance_until": 1110}, "Write it in quotes"),
+        ({"maintenance_until": [1]}, "must be a text"),
+        ({"maintenance": "adnim"}, "the name of a pool"),
+        ({"maintenance_page": "nowhere.j2"}, "aroundtheworld_maintenance_page: "),
+    ],
+    ids=["name", "number", "list", "scope", "page"],
+)
+def test_the_task_refuses_bad_input(act, changes, part):
+    with pytest.raises(BadInputError) as refused:
+        act(**changes)
+    assert part in str(refused.value)
+
+
+def test_opening_takes_no_more_than_the_site(act):
+    arguments, _ = act("open", pools="broken")
+    assert arguments == {
+        "site": "aroundtheworld",
+        "home": "/var/lib/tornado/x",
+        "state": "open",
+    }
