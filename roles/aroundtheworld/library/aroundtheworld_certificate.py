@@ -94,6 +94,8 @@ def work(module: AnsibleModule) -> None:
             f"{module.params['host']}: no certificate from {module.params['directory']}: {problem}."
             " The site goes on as it is; the next run asks again."
         )
+    for warning in change.warnings():
+        module.warn(f"{module.params['host']}: {warning}")
     there = change.lineage.current() is not None
     module.exit_json(
         changed=bool(steps),

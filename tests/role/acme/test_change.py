@@ -1,5 +1,6 @@
 """When a CA is asked, for what, and what becomes of a failure; the real certbot is in Molecule."""
 
+import datetime
 import json
 import shutil
 
@@ -57,7 +58,7 @@ class Host:
     def __init__(self, root):
         self.root, self.layout = root, SiteLayout(root / "srv/shop", "shop", root)
         self.lineage = Lineage("shop", root)
-        self.commands, self.fails, self.shown = [], [], None
+        self.commands, self.fails, self.shown, self.timer = [], [], None, 0
         for directory in (self.layout.etc, self.layout.home, self.lineage.renewal.parent,
                           self.lineage.certificate.parent, self.lineage.archive):  # fmt: skip
             directory.mkdir(parents=True)
@@ -66,6 +67,8 @@ class Host:
         self.layout.claim.write_text(json.dumps(claim | {"has": has}))
 
     def run(self, command):
+        if "is-active" in command:
+            return self.timer, "", ""
         self.commands.append(command)
         if "certonly" in command:
             if self.fails:
@@ -78,8 +81,9 @@ class Host:
             self.lineage.renewal.unlink()
         return 0, "", ""
 
-    def issue(self, names, server, hook=None):
-        made = make(names)
+    def issue(self, names, server, hook=None, age=0):
+        begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=age)
+        made = make(names, 90, begin)
         self.lineage.certificate.write_text(made.pem)
         self.lineage.key.write_text(made.key)
         (self.lineage.archive / "privkey1.pem").write_text(made.key)
@@ -289,3 +293,16 @@ def test_until_there_is_a_first_one_nginx_goes_on_with_the_certificate_that_it_h
     assert {name: described[name] for name in paths} == {name: str(paths[name]) for name in paths}
     host.issue(["www.example.org"], CA)
     assert host.lineage.describe()["certificate"] == str(host.lineage.certificate)
+
+
+def test_a_run_warns_of_what_keeps_the_certificate_from_being_renewed(host):
+    assert list(host.change().warnings()) == []
+    host.issue(["www.example.org"], CA, age=74)
+    assert list(host.change().warnings()) == []
+    host.timer = 3
+    (warning,) = host.change().warnings()
+    assert warning.startswith("certbot.timer does not run, so nothing renews the certificate")
+    host.timer = 0
+    host.issue(["www.example.org"], CA, age=76)
+    (warning,) = host.change().warnings()
+    assert "certbot renew --cert-name aroundtheworld-shop --dry-run" in warning

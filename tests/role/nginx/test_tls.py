@@ -158,7 +158,7 @@ def test_tickets_are_only_where_their_keys_change(site):
 def bring(run, host, port, site_text, claim):
     """Returns a function that has the site served with a certificate, and where that is."""
 
-    def bring(name="first", key=None, **more):
+    def bring(name="first", key=None, brought=True, **more):
         certificate, own = certificates.root().issue("shop.example")
         directory = host.own / "shop" / "tls"
         directory.mkdir(exist_ok=True)
@@ -168,6 +168,7 @@ def bring(run, host, port, site_text, claim):
             ssl_certificate_key {files["key"]};"""
         )
         private = {str(files["certificate"]): certificate, str(files["key"]): key or own}
+        private = private if brought else {}
         assert "PRIVATE KEY" not in json.dumps(run(text, private=json.dumps(private), **more))
         return files
 
@@ -191,6 +192,12 @@ def test_a_certificate_comes_with_the_site_and_goes_with_it(host, run, bring):
     assert {path.name for path in second["key"].parent.iterdir()} == listed(host)
     run("")
     assert (listed(host), [*second["key"].parent.iterdir()]) == (set(), [])
+
+
+def test_a_certificate_that_is_in_use_until_there_is_another_stays(bring):
+    before = {path: path.read_text() for path in bring().values()}
+    bring(brought=False)
+    assert {path: path.read_text() for path in before} == before
 
 
 def test_a_key_that_nginx_refuses_leaves_everything_as_it_was(host, run, bring):

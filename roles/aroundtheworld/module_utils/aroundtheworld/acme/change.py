@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
@@ -15,6 +15,7 @@ from ansible.module_utils.aroundtheworld.commands import Run, run_or_fail
 from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 
+TIMER = "certbot.timer"
 HOOK_MODE = 0o755
 READ_SECONDS = 2.0  # until nginx shows a certificate, once the hook has reloaded it
 AGAIN_SECONDS = 0.1
@@ -86,6 +87,21 @@ class CertificateChange:
         steps = [f"delete the certificate {self.lineage.name}"] if self.lineage.is_own else []
         paths = (self.lineage.hook, self.layout.acme)
         return [*steps, *(f"remove {path}" for path in paths if path.exists())]
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what keeps the certificate from being renewed in time, each a sentence."""
+        if not self.current:
+            return
+        if self.run(["systemctl", "is-active", "--quiet", TIMER])[0]:
+            yield (
+                f"{TIMER} does not run, so nothing renews the certificate: systemctl enable --now "
+                f"{TIMER}"
+            )
+        if self.current.late(time.time()):
+            yield (
+                "the certificate was not renewed, and half of the last third of its lifetime is "
+                f"gone. Why: certbot renew --cert-name {self.lineage.name} --dry-run"
+            )
 
     # --- Doing it
 
