@@ -247,6 +247,35 @@ ONE_PROBLEM = [
         "pools[2].server_names: a.example, b.example is not allowed; pool 'admin' has a.example",
         "two pools share all of their names or none",
     ),
+    *(
+        case(
+            f"port of its own {port}",
+            pools(admin={"http_port": port}) | more,
+            f"pools[1].{expected}",
+        )
+        for port, more, expected in (
+            (80, {}, "http_port: 80 is not allowed; it is aroundtheworld_http_port, where the"),
+            (443, {}, "http_port: 443 is not allowed; it is aroundtheworld_https_port, where the"),
+            (10004, {}, "ports[0]: 10004 is already taken by aroundtheworld_pools[1].http_port"),
+        )
+    ),
+    case(
+        "port of its own of the pool for the rest",
+        pools(public={"http_port": 8081}),
+        "pools[0].http_port: 8081 is not allowed in pool 'public', which serves '/'",
+    ),
+    case(
+        "port of its own and names",
+        pools(admin={"http_port": 8081, "server_names": ["a.example"]})
+        | {"aroundtheworld_server_names": ["_", "a.example"]},
+        "pools[1].http_port: 8081 is not allowed beside server_names; pool 'admin' is either",
+    ),
+    case(
+        "port of its own that metrics need",
+        pools(admin={"http_port": 9146}) | {"aroundtheworld_metrics_port": 9145},
+        "aroundtheworld_metrics_port: 9145 is not allowed, and needs the port after it, which is "
+        "taken by aroundtheworld_pools[1].http_port",
+    ),
     case(
         "no name left",
         pools(admin={"server_names": ["a.example"]})

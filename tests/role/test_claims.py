@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from ansible.module_utils.aroundtheworld.host import describe
 
 from aroundtheworld_controller.rules import NGINX_NAMES
 from aroundtheworld_controller.variables import BadInputError
@@ -116,6 +117,32 @@ def test_sites_share_the_port_of_the_proxy_protocol_if_both_have_https_there_or_
     ]
     (problem,) = claims.collisions(mine, {"shop": {**other, "proxy_protocol_port": 80}})
     assert problem.startswith("aroundtheworld_http_port: port 80 belongs to the site 'shop'")
+
+
+def test_a_port_of_a_pool_is_the_sites_alone_and_under_every_name():
+    mine = claim() | {"pool_ports": {"admin": 8081}}
+    variable = "aroundtheworld_pools: http_port of pool 'admin'"
+    assert claims.nginx_ports(mine) == {"aroundtheworld_http_port": 80, variable: 8081}
+    assert claims.served_names(mine, variable) == ("_",)
+    assert claims.served_names(mine, "aroundtheworld_http_port") == tuple(mine["server_names"])
+    for more in ({"pool_ports": {"admin": 8081}}, {"http_port": 8081}):
+        (problem,) = claims.collisions(mine, {"shop": {**claim(**OTHER), **more}})
+        assert problem == f"{variable}: port 8081 belongs to the site 'shop' on this host; " + (
+            "choose another."
+        )
+    assert list(claims.collisions(mine, {"shop": claim(**OTHER)})) == []
+    assert claims.nginx_ports(claims.removed(mine)) == {}
+
+
+def test_nginx_is_examined_on_each_port_for_the_names_and_the_protocol_there():
+    mine = claim(server_names=["a.example"]) | {"https_port": 443, "pool_ports": {"admin": 8081}}
+    found = describe.intents({"claim": mine, "remove_default": True, "decided": []}, ipv6=True)
+    assert [(each.port, each.names, each.tls) for each in found] == [
+        (80, ("a.example",), False),
+        (443, ("a.example",), True),
+        (8081, ("_",), True),
+    ]
+    assert found[2].variable == "aroundtheworld_pools: http_port of pool 'admin'"
 
 
 def test_one_name_of_many_is_enough():

@@ -22,7 +22,7 @@ def problems(admin, **variables):
     [
         ({"client_ca": "office"}, "it is no certificate as PEM; give the CA's, as in"),
         ({"client_ca": certificates.root().issue("a.example")[1]}, "it is no certificate as PEM"),
-        ({"client_ca": CA, "server_names": []}, "pool 'admin' needs server_names of its own"),
+        ({"client_ca": CA, "server_names": []}, "pool 'admin' needs server_names or http_port of"),
         (
             {"client_ca": certificates.Issuer("Old", days=(-9, -1)).pem},
             "the certificate of 'CN=Old' has expired on ",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.render import MODELS, PUBLIC, render, variables_for
+from tests.render import ADMIN, MODELS, PUBLIC, render, variables_for
 from tests.role.rendered import serving, site_of, units_of
 from tests.role_files import load_yaml
 
@@ -65,6 +65,34 @@ def test_a_name_of_a_pool_has_this_pools_paths_only_and_the_others_have_not():
     hosts = {pool["name"]: pool["health"]["host"] for pool in plan["pools"]}
     assert hosts["public"] == hosts["api"] == "shop.example"
     assert hosts["admin"] == hosts["reports"] == "admin.shop.example"
+
+
+def test_a_port_of_a_pool_has_this_pools_paths_only_under_every_name():
+    more = [
+        {"name": "reports", "ports": [10005], "paths": ["/reports"], "http_port": 8081},
+        {"name": "api", "ports": [10006], "paths": ["/api"], "http_port": 8082},
+    ]
+    plan, site, _ = site_of(
+        {
+            "aroundtheworld_server_names": ["shop.example"],
+            "aroundtheworld_pools": [PUBLIC, {**ADMIN, "http_port": 8081}, *more],
+        }
+    )
+    found = {}
+    for block in site.servers():
+        served = [
+            pool["name"]
+            for pool in plan["pools"]
+            if block.location(f"{pool['paths'][0].rstrip('/')}/").all("proxy_pass")
+        ]
+        listens = tuple(args[0] for args in block.all("listen"))
+        found[listens] = (*block.all("server_name"), served)
+    assert found == {
+        ("80", "[::]:80"): (["shop.example"], ["public"]),
+        ("8081", "[::]:8081"): (["_"], ["admin", "reports"]),
+        ("8082", "[::]:8082"): (["_"], ["api"]),
+    }
+    assert plan["claim"]["pool_ports"] == {"admin": 8081, "reports": 8081, "api": 8082}
 
 
 @pytest.mark.parametrize(

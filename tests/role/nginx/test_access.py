@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.role.nginx.process import needs_nginx
+from tests.role.nginx.process import fetch, free_port, needs_nginx
 from tests.role.nginx.served import Site, Worker
 
 pytestmark = needs_nginx
@@ -21,6 +21,7 @@ HASH = (
     "$6$saltstring$"
     "svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
 )
+OWN_PORT = free_port()
 # So that the site is the first server of its address.
 BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 
@@ -28,7 +29,7 @@ BEHIND = "server {{ listen {port}; server_name blog.example; }}"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Return a site with something of everything; each test has visitors of its own."""
-    more = {pool: Worker(pool) for pool in ("desk", "office")}
+    more = {pool: Worker(pool) for pool in ("desk", "office", "back")}
     site = Site(
         tmp_path_factory.mktemp("access"),
         http=LETS_IN,
@@ -53,6 +54,12 @@ def site(tmp_path_factory):
                 "ports": [more["office"].server_address[1]],
                 "paths": ["/office"],
                 "server_names": ["office.example"],
+            },
+            {
+                "name": "back",
+                "ports": [more["back"].server_address[1]],
+                "paths": ["/back"],
+                "http_port": OWN_PORT,
             },
         ],
         variables={
@@ -228,6 +235,19 @@ def test_nothing_else_is_served_under_a_name_that_a_pool_has_for_itself(site):
         assert site.fetch(path, name="office.example")[0] == 404
     assert {pool: len(worker.requests) for pool, worker in site.workers.items()} == counts
     assert site.fetch("/.aroundtheworld/nginx", name="office.example")[0] == 200
+
+
+def test_a_pool_with_a_port_of_its_own_is_served_there_only_and_nothing_else_is(site):
+    def at_own_port(path):
+        return fetch(OWN_PORT, path, "any.example")
+
+    for path in ("/back", "/back/x", "//back"):
+        assert json.loads(at_own_port(path)[1])["pool"] == "back"
+        for name in ("shop.example", "office.example"):
+            assert site.fetch(path, name=name)[0] == 404
+    for path in ("/", "/static/a.css", "/admin", "/desk", "/office"):
+        assert at_own_port(path)[0] == 404
+    assert at_own_port("/.aroundtheworld/nginx")[0] == 200
 
 
 # Limits of the host that hold for all of its sites.

@@ -261,7 +261,8 @@ def test_a_line_that_affects_the_site_is_named_with_its_place(look, port, text, 
 @pytest.mark.parametrize("options", ["", " proxy_protocol"])
 def test_the_port_of_the_proxy_protocol_is_the_sites_alone(look, port, options):
     look("server { listen %(port)d" + options + "; server_name blog.example; }")
-    intent = Intent("shop", port, NAMED, ipv6=False, proxy_protocol=True)
+    variable = "aroundtheworld_proxy_protocol_port"
+    intent = Intent("shop", port, NAMED, ipv6=False, proxy_protocol=True, variable=variable)
     (problem,) = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)["problems"]
     assert problem.startswith(f"aroundtheworld_proxy_protocol_port: port {port} is in nginx ")
     assert "other0.conf:1" in problem

@@ -18,10 +18,11 @@ MADE_BY = "Made by the aroundtheworld role"
 
 KEYS = {"site", "home", "user", "http_port", "server_names", "pools", "sockets"}
 # The variables of ports that nginx serves for several sites at once, and their keys in a claim.
+HTTP_PORT = "aroundtheworld_http_port"
 HTTPS_PORT = "aroundtheworld_https_port"
 PROXY_PORT = "aroundtheworld_proxy_protocol_port"
 NGINX = {
-    "aroundtheworld_http_port": "http_port",
+    HTTP_PORT: "http_port",
     HTTPS_PORT: "https_port",
     PROXY_PORT: "proxy_protocol_port",
 }
@@ -39,7 +40,7 @@ def removed(claim: Claim) -> dict[str, Any]:
     # Its units and files are gone; who made the directories and the user is still to be known.
     has = {**claim.get("has", {}), "files": []}
     ports = dict.fromkeys(NGINX.values(), 0)
-    nothing = {**ports, "pools": [], "server_names": [], "sockets": []}
+    nothing = {**ports, "pool_ports": {}, "pools": [], "server_names": [], "sockets": []}
     return {**kept, **nothing, **({"has": has} if "has" in claim else {})}
 
 
@@ -93,9 +94,26 @@ def has_https(claim: Claim) -> bool:
     return bool(claim.get("https_port"))
 
 
+def has_tls(claim: Claim, variable: str) -> bool:
+    """Tell whether a site has HTTPS on the port of a variable."""
+    return has_https(claim) and variable != HTTP_PORT
+
+
 def nginx_ports(claim: Claim) -> dict[str, int]:
     """Return the port of each variable on which nginx serves a site; older claims have one."""
-    return {variable: port for variable, key in NGINX.items() if (port := claim.get(key, 0))}
+    ports = {variable: port for variable, key in NGINX.items() if (port := claim.get(key, 0))}
+    return ports | _own_ports(claim)
+
+
+def served_names(claim: Claim, variable: str) -> tuple[str, ...]:
+    """Return the host names under which nginx serves a site on the port of a variable."""
+    return ("_",) if variable in _own_ports(claim) else tuple(claim["server_names"])
+
+
+def _own_ports(claim: Claim) -> dict[str, int]:
+    """Return the port of each pool that has one for itself, by what people call its variable."""
+    pools = claim.get("pool_ports", {}).items()
+    return {f"aroundtheworld_pools: http_port of pool {pool!r}": port for pool, port in pools}
 
 
 def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:

@@ -19,17 +19,19 @@ def client_ca_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         where = f"aroundtheworld_pools[{index}].client_ca"
         if variables["aroundtheworld_tls"] == "none":
             yield f"{where}: without HTTPS there are no certificates; set aroundtheworld_tls."
-        if not pool["server_names"]:
+        own = (pool["http_port"], pool["server_names"])
+        if not any(own):
             yield (
-                f"{where}: pool {pool['name']!r} needs server_names of its own; nginx asks for a "
-                "certificate before it knows the path, and so would ask the visitors of all pools."
+                f"{where}: pool {pool['name']!r} needs server_names or http_port of its own; nginx "
+                "asks for a certificate before it knows the path, and so would ask the visitors of "
+                "all pools."
             )
         for other in pools[:index]:
-            shared = set(other["server_names"]) & set(pool["server_names"])
-            if shared and other["client_ca"] and other["client_ca"] != pool["client_ca"]:
+            same = own == (other["http_port"], other["server_names"])
+            if same and other["client_ca"] and other["client_ca"] != pool["client_ca"]:
                 yield (
-                    f"{where}: it is not the one of pool {other['name']!r}, which has the same "
-                    "server_names; a server has one CA, or several in one text."
+                    f"{where}: it is not the one of pool {other['name']!r}, which is on the same "
+                    "names and port; these have one CA, or several in one text."
                 )
         yield from _certificate_problems(pool["client_ca"], where)
 

@@ -195,6 +195,7 @@ def derive_claim(
         "http_port": variables["aroundtheworld_http_port"],
         "https_port": https_port(variables),
         "proxy_protocol_port": variables["aroundtheworld_proxy_protocol_port"],
+        "pool_ports": {pool["name"]: pool["http_port"] for pool in pools if pool["http_port"]},
         "server_names": names_in_order(variables),
         "pools": [pool["name"] for pool in pools],
         "sockets": [

@@ -6,6 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 NAMES = "aroundtheworld_server_names"
+PORTS = (
+    "aroundtheworld_http_port",
+    "aroundtheworld_https_port",
+    "aroundtheworld_proxy_protocol_port",
+)
 
 
 def server_problems(variables: Mapping[str, Any]) -> Iterator[str]:
@@ -20,6 +25,7 @@ def server_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 f"{pool['name']!r}, which serves '/'; it has all names that no other pool has for "
                 "itself."
             )
+        yield from _port_problems(pool, f"aroundtheworld_pools[{index}].http_port", variables)
         for position, name in enumerate(pool["server_names"]):
             if name == "_" or name not in names:
                 allowed = ", ".join(each for each in names if each != "_") or "none yet"
@@ -43,6 +49,26 @@ def server_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _port_problems(
+    pool: Mapping[str, Any], where: str, variables: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what keeps nginx from serving a pool on a port of its own."""
+    port = pool["http_port"]
+    if port and "/" in pool["paths"]:
+        yield (
+            f"{where}: {port} is not allowed in pool {pool['name']!r}, which serves '/'; it is on "
+            "the site's own ports."
+        )
+    if port and pool["server_names"]:
+        yield (
+            f"{where}: {port} is not allowed beside server_names; pool {pool['name']!r} is either "
+            "on a port of its own, under every name, or on the site's ports."
+        )
+    for name in PORTS:
+        if port and port == variables[name]:
+            yield f"{where}: {port} is not allowed; it is {name}, where the other pools are."
+
+
 def derive_servers(
     variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -51,29 +77,29 @@ def derive_servers(
     The first is that of all pools without names of their own; where there is a canonical name, it
     has that alone.
     """
-    groups: dict[tuple[str, ...], list[str]] = {
-        tuple(pool["name"] for pool in pools if not pool["server_names"]): []
-    }
-    everybody = next(iter(groups))
     leading = derive_leading(variables)
-    for name in variables[NAMES]:
-        if name in leading:
-            continue
-        own = tuple(pool["name"] for pool in pools if name in pool["server_names"])
-        groups.setdefault(own or everybody, []).append(name)
-    cas = {pool["name"]: pool["client_ca"] for pool in pools}
+    shared = [name for name in variables[NAMES] if name not in {*leading, *own_names(variables)}]
+    # Each by its port, 0 for the site's own, and its names.
+    groups: dict[tuple[int, tuple[str, ...]], list[Mapping[str, Any]]] = {(0, tuple(shared)): []}
+    for pool in pools:
+        own = [name for name in variables[NAMES] if name in pool["server_names"]]
+        names = own or (["_"] if pool["http_port"] else shared)
+        groups.setdefault((pool["http_port"], tuple(names)), []).append(pool)
     servers = [
         {
-            "names": names,
-            "pools": list(group),
-            "client_ca": next(filter(None, map(cas.get, group)), ""),
+            "names": list(names),
+            "port": port,
+            "pools": [pool["name"] for pool in group],
+            "client_ca": next((pool["client_ca"] for pool in group if pool["client_ca"]), ""),
         }
-        for group, names in groups.items()
+        for (port, names), group in groups.items()
     ]
     if not variables["aroundtheworld_proxy_protocol_port"]:
         return servers
     # nginx takes a visitor's address from one place for each server.
-    return servers + [{**server, "proxy_protocol": True} for server in servers]
+    return servers + [
+        {**server, "proxy_protocol": True} for server in servers if not server["port"]
+    ]
 
 
 def derive_leading(variables: Mapping[str, Any]) -> list[str]:

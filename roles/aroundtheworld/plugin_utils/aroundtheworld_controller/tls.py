@@ -39,6 +39,9 @@ def nginx_ports(variables: Mapping[str, Any]) -> dict[int, str]:
         ports[https] = HTTPS
     if proxy := variables[PROXY]:
         ports[proxy] = PROXY
+    for index, pool in enumerate(variables["aroundtheworld_pools"]):
+        if port := pool["http_port"]:
+            ports.setdefault(port, f"aroundtheworld_pools[{index}].http_port")
     return ports
 
 
@@ -245,7 +248,7 @@ def versions(host: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def derive_listen(variables: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where nginx listens for ``http``, ``https`` and the ``proxy`` protocol.
+    """Return where nginx listens for ``http``, ``https``, the ``proxy`` protocol and ``pools``.
 
     ``unknown`` has for both where it listens for names that nobody on the host has: not where
     somebody else's server gets them, and nowhere for a site that gets every name itself.
@@ -253,8 +256,10 @@ def derive_listen(variables: Mapping[str, Any], host: Mapping[str, Any]) -> dict
     ports = {"http": variables[HTTP], "https": variables[HTTPS], "proxy": variables[PROXY]}
     ports = {kind: port for kind, port in ports.items() if port}
     every_name = "_" in variables["aroundtheworld_server_names"]
+    own = {pool["http_port"] for pool in variables["aroundtheworld_pools"] if pool["http_port"]}
     return {
         **{scheme: _addresses(port, host) for scheme, port in ports.items()},
+        "pools": {str(port): _addresses(port, host) for port in sorted(own)},
         "unknown": {
             scheme: [] if every_name else _free(port, host) for scheme, port in ports.items()
         },

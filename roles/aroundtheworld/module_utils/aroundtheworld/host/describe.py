@@ -11,14 +11,14 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.claims import (
-    HTTPS_PORT,
     PROXY_PORT,
     Claim,
     claimed_ports,
     collisions,
-    has_https,
+    has_tls,
     nginx_ports,
     read_claims,
+    served_names,
 )
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.host.certificate import describe_certificate
@@ -80,12 +80,13 @@ def intents(parameters: Mapping[str, Any], *, ipv6: bool) -> list[Intent]:
         Intent(
             claim["site"],
             port,
-            tuple(claim["server_names"]),
+            served_names(claim, variable),
             ipv6,
             parameters["remove_default"],
             tuple(parameters["decided"]),
-            tls=variable == HTTPS_PORT or (variable == PROXY_PORT and has_https(claim)),
+            tls=has_tls(claim, variable),
             proxy_protocol=variable == PROXY_PORT,
+            variable=variable,
         )
         for variable, port in nginx_ports(claim).items()
     ]

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.claims import HTTPS_PORT, PROXY_PORT, read_claims
+from ansible.module_utils.aroundtheworld.claims import HTTP_PORT, read_claims
 from ansible.module_utils.aroundtheworld.nginx import site
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Configuration,
@@ -34,13 +34,7 @@ class Intent:
     decided: tuple[str, ...] = ()  # what of `influences.REPLACED` it decides about itself
     tls: bool = False
     proxy_protocol: bool = False
-
-    @property
-    def variable(self) -> str:
-        """Return the variable of the port."""
-        if self.proxy_protocol:
-            return str(PROXY_PORT)
-        return HTTPS_PORT if self.tls else "aroundtheworld_http_port"
+    variable: str = HTTP_PORT  # the port's
 
     @property
     def every_name(self) -> bool:

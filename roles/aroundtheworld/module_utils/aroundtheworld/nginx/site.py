@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.claims import (
-    HTTPS_PORT,
     PROXY_PORT,
+    has_tls,
     nginx_ports,
     read_claims,
 )
@@ -98,7 +98,7 @@ class Probe:
         claim = read_claims(etc).get(site, {})
         names = tuple(host_name(name, site) for name in claim.get("server_names", ()))
         return [
-            cls(own_location(site), "", names, port, ipv6=False, tls=variable == HTTPS_PORT)
+            cls(own_location(site), "", names, port, ipv6=False, tls=has_tls(claim, variable))
             for variable, port in nginx_ports(claim).items()
             if variable != PROXY_PORT
         ]
