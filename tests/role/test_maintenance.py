@@ -292,6 +292,7 @@ def test_a_timer_opens_it_with_nothing_of_a_release(host):
     for text in (service, timer):
         assert text.startswith(belongings.mark("shop"))
     assert {*host.layout.end_files} <= belongings.files("shop", host.layout.root)
+    assert host.layout.end_stamp.stat().st_mtime < time.time()
     host.enable()
     host.systemd.calls.clear()
     host.close(until="2126-12-25T17:30:00+00:00")
@@ -302,6 +303,13 @@ def test_a_timer_opens_it_with_nothing_of_a_release(host):
     ]
     host.close()
     assert not any(path.exists() for path in host.layout.end_files)
+
+
+def test_an_end_that_passes_before_the_timer_starts_is_made_up_for(host, monkeypatch):
+    monkeypatch.setattr(toggle, "now", lambda: "2025-12-24T17:29:59+00:00")
+    host.close(until="2025-12-24T17:30:00+00:00")
+    end = datetime(2025, 12, 24, 17, 30, tzinfo=UTC).timestamp()
+    assert host.layout.end_stamp.stat().st_mtime == end - 1
 
 
 def test_the_end_is_set_before_the_site_is_closed(host, monkeypatch):

@@ -84,13 +84,17 @@ def variables_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def end_in(host):
-    """Return a function that has the maintenance end in some seconds, and not in a century."""
+    """Return a function that has the maintenance end in some seconds, and not in a century.
 
-    def end_in(seconds):
+    Where nothing is to open the site then, as if the host were down, it stops the timer first.
+    """
+
+    def end_in(seconds, *, down=False):
         host.check_output(
+            f"{f'systemctl stop {TIMER}' if down else 'true'} && "
             f"sed -i \"s/^OnCalendar=.*/OnCalendar=$(date -u -d '+{seconds} seconds' "
             f"'+%Y-%m-%d %H:%M:%S UTC')/\" /etc/systemd/system/{TIMER} && "
-            f"systemctl daemon-reload && systemctl restart {TIMER}"
+            f"systemctl daemon-reload && {'true' if down else f'systemctl restart {TIMER}'}"
         )
 
     return end_in
@@ -152,10 +156,8 @@ def test_it_opens_by_itself(host, get, end_in):
 
 def test_a_host_that_was_down_at_the_end_opens_when_it_is_back(host, get, toggle, end_in, reboot):
     assert toggle("on", **CLOSING).changed == 1
-    end_in(3)
-    # Nothing ends it from here to the boot, as if the host were down.
-    host.check_output(f"systemctl stop {TIMER}")
-    time.sleep(3)
+    end_in(1, down=True)
+    time.sleep(1)
     assert get("/").status == 503
     reboot()
     until(lambda: get("/").status, (200).__eq__, 20)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import time
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
@@ -87,6 +90,12 @@ class End:
         belongings.take(self.layout.name, files, root=self.layout.root)
         for path, text in self.texts(until).items():
             write_atomically(path, text, 0o644)
+        # When the timer last elapsed, for systemd: before the end. Otherwise a timer that starts
+        # only after its end, on a host that is slow, would never elapse.
+        moment = min(time.time(), datetime.datetime.fromisoformat(until).timestamp()) - 1
+        self.layout.end_stamp.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.layout.end_stamp.touch()
+        os.utime(self.layout.end_stamp, (moment, moment))
         if self.link.is_symlink():
             self.systemd.call("daemon-reload")
             self.systemd.call("start", "--", self.timer.name)
