@@ -1,7 +1,10 @@
 """The headers of the site's own are on every response, each once, and the app's own win."""
 
+import itertools
 import urllib.parse
+from email.message import Message
 
+import httpx
 import pytest
 
 from aroundtheworld_controller.headers import DEFAULTS
@@ -25,17 +28,60 @@ def gone():
     return {"name": "gone", "ports": [free_port()], "paths": ["/gone"], "rate": "1/m", "burst": 1}
 
 
+class OverHttp2:
+    """A site whose visitors speak HTTP/2."""
+
+    def __init__(self, site, port):
+        self._site, self._port = site, port
+        self._client = httpx.Client(http1=False, http2=True, trust_env=False)
+
+    def __getattr__(self, name):
+        return getattr(self._site, name)
+
+    def fetch(self, path, method="GET", headers=(), body=None):
+        pairs = [*headers, ("Host", "shop.example")]
+        url = f"http://127.0.0.1:{self._port}{path}"
+        response = self._client.request(method, url, headers=pairs, content=body)
+        assert response.http_version == "HTTP/2"
+        message = Message()
+        for name, value in response.headers.multi_items():
+            message[name] = value
+        return response.status_code, message, response.text
+
+    def close(self):
+        self._client.close()
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def over_http1(tmp_path_factory):
+    http2 = free_port()
     site = Site(
         tmp_path_factory.mktemp("site"),
         http=HOSTILE,
         admin={"max_in_flight": 1},
         pools=[gone()],
-        variables={"aroundtheworld_headers": OWN, "aroundtheworld_max_body_size": "1k"},
+        variables={
+            "aroundtheworld_headers": OWN,
+            "aroundtheworld_max_body_size": "1k",
+            "aroundtheworld_trusted_proxies": ["127.0.0.1"],
+            "aroundtheworld_nginx_extra": f"listen {http2} http2;",
+        },
     )
+    site.http2_port = http2
     yield site
     site.stop()
+
+
+@pytest.fixture(scope="module")
+def over_http2(over_http1):
+    site = OverHttp2(over_http1, over_http1.http2_port)
+    yield site
+    site.close()
+
+
+@pytest.fixture(params=["over_http1", "over_http2"])
+def site(request):
+    return request.getfixturevalue(request.param)
 
 
 def respond(status, headers=()):
@@ -58,8 +104,15 @@ def fetch_unchanged(site):
     return site.fetch("/static/a.css", headers=[("If-None-Match", fetch_static(site)[1]["ETag"])])
 
 
+VISITORS = (f"198.51.100.{number}" for number in itertools.count(1))
+
+
+def fetch_from(site, address):
+    return site.fetch("/gone", headers=[("X-Forwarded-For", address)])
+
+
 def fetch_too_often(site):
-    return [site.fetch("/gone") for _ in range(3)][-1]
+    return [fetch_from(site, "192.0.2.1") for _ in range(3)][-1]
 
 
 def fetch_busy(site):
@@ -86,9 +139,8 @@ RESPONSES = {
         404,
         lambda site: site.fetch("/.aroundtheworld/closed"),
     ),
-    "a path of slashes": (400, lambda site: site.fetch("//a" * 13)),
     "a body that is too long": (413, lambda site: site.fetch("/", "POST", body="x" * 2000)),
-    "no worker": (502, lambda site: site.fetch("/gone")),
+    "no worker": (502, lambda site: fetch_from(site, next(VISITORS))),
     "a visitor who comes too often": (429, fetch_too_often),
     "a busy pool": (503, fetch_busy),
     "a closed site": (503, fetch_closed),
@@ -107,6 +159,11 @@ def test_every_response_has_each_header_once(site, which):
     assert found(headers) == once(EXPECTED)
     assert headers.get_all("Server") == ["nginx"]
     assert headers["X-Evil"] is None
+
+
+def test_a_path_of_slashes_that_the_first_server_does_not_merge_has_them_too(over_http1):
+    status, headers, _ = over_http1.fetch("//a" * 13)
+    assert (status, found(headers)) == (400, once(EXPECTED))
 
 
 @pytest.mark.parametrize("status", [200, 301, 304, 404, 429, 500, 503])
