@@ -42,8 +42,7 @@ class Listener:
 
     def __init__(self, url):
         """Listen from now on."""
-        self.code, self.seconds = None, 0.0
-        self._open, self._began = threading.Event(), time.monotonic()
+        self.code, self._open = None, threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._listen(url)))
         self._thread.start()
         assert self._open.wait(20)
@@ -54,7 +53,12 @@ class Listener:
         self._open.set()
         while await connection.read_message() is not None:
             pass
-        self.code, self.seconds = connection.close_code, time.monotonic() - self._began
+        self.code = connection.close_code
+        stream = connection.protocol.stream
+        connection.close()
+        # Or its socket would be a later test's.
+        while not stream.closed():  # noqa: ASYNC110 - its only callback is the connection's own
+            await asyncio.sleep(0.01)
 
     def end(self):
         """Return the code with which it was closed."""
