@@ -202,7 +202,7 @@ VISITORS = {
         "a visitor may pause for so long": "client_body_timeout 5s; send_timeout 5s;",
     },
     "admin": {
-        "a stranger gets nothing": "if ($aroundtheworld_admin_stranger) { return 403; }",
+        "a stranger gets nothing": "if ($aroundtheworld_stranger_10004) { return 403; }",
         "a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;",
     },
     "shop": {
@@ -611,7 +611,7 @@ GEOS = {
         "who is on the list comes in while the site is closed": 'default ""; 192.0.2.0/24 yes;',
     },
     ("$aroundtheworld_dollar",): {"a page may have a dollar sign": 'default "$";'},
-    ("$aroundtheworld_admin_stranger",): {
+    ("$aroundtheworld_stranger_10004",): {
         "who is on a pool's list, and who is not": """
             default yes; 192.0.2.0/24 ""; 2001:db8::/32 "";
         """,

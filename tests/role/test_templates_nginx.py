@@ -39,7 +39,7 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 rates = [f"zone={name}_{pool['name']}_rate", "burst=20", "nodelay"]
                 assert block.all("limit_req") == ([rates] if pool["rate"] else [])
                 strangers = block.all("if")[:1] if pool["allow"] else []
-                assert strangers == [[f"${name}_{pool['name']}_stranger"]] * bool(pool["allow"])
+                assert strangers == [[f"${name}_stranger_{pool['ports'][0]}"]] * bool(pool["allow"])
                 closes = block.all("if")[len(strangers) :]
                 assert len(closes) == (1 if pool["open_in_maintenance"] else 2)
 

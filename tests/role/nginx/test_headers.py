@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from aroundtheworld_controller.headers import DEFAULTS
-from tests.render import PUBLIC, render, variables_for
+from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role.nginx.process import Host, free_port, needs_nginx, placed
 from tests.role.nginx.served import Site
 
@@ -198,7 +198,10 @@ def test_nginx_takes_the_variables_of_a_site_with_the_longest_name(tmp_path):
             {
                 "aroundtheworld_site": "s" * 31,
                 "aroundtheworld_http_port": free_port(),
-                "aroundtheworld_pools": [{**PUBLIC, "rate": "1/s", "max_in_flight": 9}],
+                "aroundtheworld_pools": [
+                    {**PUBLIC, "rate": "1/s", "max_in_flight": 9},
+                    {**ADMIN, "name": "p" * 31, "allow": ["10.0.0.0/8"], "rate": "1/s"},
+                ],
                 "aroundtheworld_static": [{"url": "/static/", "directory": "x"}],
                 "aroundtheworld_log_addresses": "truncated",
             }
