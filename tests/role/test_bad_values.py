@@ -48,6 +48,43 @@ ONE_PROBLEM = [
         "aroundtheworld_metrics_address: 'localhost' ",
         "it must be an IPv4 or IPv6 address of the host",
     ),
+    *(
+        case(
+            f"error {status!r}: {str(text)[:40]!r}",
+            {"aroundtheworld_error_texts": {status: text}},
+            *parts,
+        )
+        for status, text, *parts in (
+            (200, {}, "aroundtheworld_error_texts.200: 200 ", "it must be an error's status"),
+            ("default", {}, "aroundtheworld_error_texts.default: 'default' ", "an error's status"),
+            (
+                404,
+                "Nothing",
+                "aroundtheworld_error_texts.404: 'Nothing' ",
+                "a title and a sentence",
+            ),
+            (404, {"title": "x"}, "aroundtheworld_error_texts.404: ", "a title and a sentence"),
+            *(
+                (
+                    404,
+                    {"title": words, "sentence": "x"},
+                    f"aroundtheworld_error_texts.404.title: {words!r} ",
+                    "it must be a line",
+                )
+                for words in (
+                    "",
+                    404,
+                    'a "b"',
+                    "a\\b",
+                    "$status",
+                    "<b>x</b>",
+                    "a & b",
+                    "a\nb",
+                    "x" * 1001,
+                )
+            ),
+        )
+    ),
     case("http port", {"aroundtheworld_http_port": 0}, "aroundtheworld_http_port: 0 ", A_PORT),
     case(
         "static files at a path of the role",

@@ -13,7 +13,18 @@ from tests.role_files import load_yaml
 
 pytestmark = needs_nginx
 
-ERRORS = load_yaml("vars/main.yml")["__aroundtheworld_errors"]
+# Words of an operator's own for some of them.
+TEXTS = {
+    404: {
+        "title": "Hier ist's nicht",
+        "sentence": "Für {diese} Adresse; gibt es # {{ nichts }} %.",
+    },
+    "501": {"title": "Geht nicht", "sentence": "🌍"},
+}
+ERRORS = load_yaml("vars/main.yml")["__aroundtheworld_errors"] | {
+    404: TEXTS[404],
+    501: TEXTS["501"],
+}
 # What nginx calls an error, and the status that a visitor gets.
 STATUSES = [400, 401, 403, 404, 405, 412, 413, 414, 421, 429, 500, 501, 502, 504, 505]
 SENT = {**dict(zip(STATUSES, STATUSES, strict=True)), 599: 503, 494: 431}
@@ -44,6 +55,7 @@ def site(tmp_path_factory):
         pools=[{"name": "gone", "ports": [free_port()], "paths": ["/gone"]}],
         variables={
             "aroundtheworld_error_page": str(root / "own.html.j2"),
+            "aroundtheworld_error_texts": TEXTS,
             "aroundtheworld_max_body_size": "1k",
             "aroundtheworld_nginx_extra": f"listen {http2} http2;\n{extra}",
         },

@@ -41,6 +41,7 @@ HOST_NAME = re.compile(
     r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
+WORDS = re.compile(r'[^"\\$<>&\x00-\x1f\x7f]{1,1000}')
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What useradd and systemd both accept.
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
@@ -128,6 +129,23 @@ def hook_problems(hooks: Mapping[str, str], load: Callable[[str], Any]) -> Itera
             else:
                 if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
                     yield f"{where} is not a file of tasks; it must be a list of them."
+
+
+def error_text_problems(texts: Mapping[Any, Any]) -> Iterator[str]:
+    """Yield what keeps words from being those of nginx's errors, as they are in HTML and JSON."""
+    for status, text in texts.items():
+        where = f"aroundtheworld_error_texts.{status}"
+        if not re.fullmatch("[45][0-9]{2}", str(status)):
+            yield f"{where}: {status!r} is not allowed; it must be an error's status, as in 404."
+        elif not isinstance(text, Mapping) or text.keys() != {"title", "sentence"}:
+            yield f"{where}: {text!r} is not allowed; it must have a title and a sentence."
+        else:
+            for name, words in text.items():
+                if not isinstance(words, str) or not WORDS.fullmatch(words):
+                    yield (
+                        f"{where}.{name}: {words!r} is not allowed; it must be a line of at most "
+                        "1000 characters, without quotation mark, backslash, '$', '<', '>' and '&'."
+                    )
 
 
 def address_problems(address: str, name: str) -> Iterator[str]:
@@ -304,6 +322,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             "server block, as in 'deny 192.0.2.1;'."
         )
     yield from maintenance_problems(variables)
+    yield from error_text_problems(variables["aroundtheworld_error_texts"])
     yield from reserved_problems(variables)
     yield from password_problems(variables)
     yield from server_problems(variables)
