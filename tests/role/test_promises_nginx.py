@@ -810,6 +810,7 @@ def test_by_the_proxy_protocol_the_site_is_the_same():
 
 NUMBERS_OF_NGINX = {
     "it listens on the host only": "listen 127.0.0.1:9146;",
+    "its responses do not have nginx's version": "server_tokens off;",
     "it is not a visit": "access_log off;",
 }
 NUMBERS_OF_NGINX_PATH = {
