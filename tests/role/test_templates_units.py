@@ -7,7 +7,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.aroundtheworld.rollout.units import CONFIG
 
 from tests.render import ADMIN, ENVIRONMENT_ID, MODELS, PUBLIC, RELEASE_ID, render, variables_for
-from tests.role.rendered import units_of
+from tests.role.rendered import unit_texts, units_of
 from tests.role_files import ROLE
 
 TEMPLATES = sorted((ROLE / "templates").rglob("*.j2"))
@@ -222,3 +222,21 @@ def test_a_command_is_tried_by_the_same_rule():
     trial = units["aroundtheworld-trial.service"].value("Service", "ExecStart")
     assert "AROUNDTHEWORLD_HEALTH_HOST=shop.example.org " in trial
     assert "AROUNDTHEWORLD_HEALTH_STATUS=2xx,404 " in trial
+
+
+def test_no_worker_is_replaced_because_visitors_may_do_less():
+    limits = {
+        "rate": "1/s",
+        "max_body_size": "1g",
+        "client_timeout": 3,
+        "allow": ["192.0.2.1"],
+        "basic_auth": ["ada"],
+        "server_names": ["admin.example"],
+    }
+    names = {"aroundtheworld_server_names": ["_", "admin.example"]}
+    before = names | {"aroundtheworld_pools": [PUBLIC, ADMIN]}
+    after = names | {
+        "aroundtheworld_pools": [PUBLIC, {**ADMIN, **limits}],
+        "aroundtheworld_passwords": {"ada": "secret"},
+    }
+    assert unit_texts(variables_for(before)) == unit_texts(variables_for(after))
