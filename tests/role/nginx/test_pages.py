@@ -26,7 +26,7 @@ ERRORS = load_yaml("vars/main.yml")["__aroundtheworld_errors"] | {
     501: TEXTS["501"],
 }
 # What nginx calls an error, and the status that a visitor gets.
-STATUSES = [400, 401, 403, 404, 405, 412, 413, 414, 421, 429, 500, 501, 502, 504, 505]
+STATUSES = [400, 401, 403, 404, 405, 412, 413, 414, 429, 500, 501, 502, 504, 505]
 SENT = {**dict(zip(STATUSES, STATUSES, strict=True)), 599: 503, 494: 431}
 ID = "0123456789abcdef" * 2
 PROTOCOLS = ["http1", "http2"]
@@ -37,6 +37,12 @@ OWN = (
     + ("é'" * 40 + "$")
     * 100
 )
+
+OWN_ERROR = """
+    error_page 421 @own;
+    location @own { return 421 own; }
+    location = /421 { return 421; }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,7 @@ def site(tmp_path_factory):
             "aroundtheworld_error_page": str(root / "own.html.j2"),
             "aroundtheworld_error_texts": TEXTS,
             "aroundtheworld_max_body_size": "1k",
-            "aroundtheworld_nginx_extra": f"listen {http2} http2;\n{extra}",
+            "aroundtheworld_nginx_extra": f"listen {http2} http2;\n{extra}{OWN_ERROR}",
         },
     )
     site.ports = {"http1": site.port, "http2": http2}
@@ -122,6 +128,11 @@ def test_each_status_is_a_page_or_json(ask):
     for status, sent in SENT.items():
         is_page(ask(f"/{status}"), sent)
         is_json(ask(f"/{status}", accept="application/json"), sent)
+
+
+def test_an_operators_own_directives_come_first(ask):
+    response = ask("/421")
+    assert (response.status_code, response.text) == (421, "own")
 
 
 def test_who_asks_for_pages_gets_a_page(ask):
