@@ -87,6 +87,7 @@ SERVER = {
     "an error of nginx is a page of the site, or JSON": """
         error_page 401 403 404 405 412 413 429 500 502 504 @error_$aroundtheworld_error_format;
         error_page 400 414 421 501 505 /.aroundtheworld/error.$aroundtheworld_error_format;
+        error_page 416 @range;
         error_page 494 =431 /.aroundtheworld/error.$aroundtheworld_error_format;
     """,
     # Requests.
@@ -412,6 +413,15 @@ LOCATIONS = {
     ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
     ("/admin/files/",): files("admin", closes=False),
     ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
+    ("@range",): {
+        **INTERNAL,
+        "the header comes once": "".join(
+            f'add_header {args[0]} "";'
+            for text in HEADERS.values()
+            for args in parse_nginx(text).all("add_header")
+        ),
+        "a file does not have this range": "return 416;",
+    },
     ("@error_html",): HTML,
     ("=", "/.aroundtheworld/error.html"): HTML,
     ("@error_json",): JSON,

@@ -133,6 +133,7 @@ RESPONSES = {
     "a file": (200, fetch_static),
     "a part of a file": (206, lambda site: fetch_static(site, Range="bytes=0-1")),
     "a file that the visitor has": (304, fetch_unchanged),
+    "a part that a file does not have": (416, lambda site: fetch_static(site, Range="bytes=99-")),
     "a method that files do not have": (405, lambda site: site.fetch("/static/a.css", "POST")),
     "the site's own path": (200, lambda site: site.fetch("/.aroundtheworld/nginx")),
     "a path that nobody gets from outside": (
