@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 from aroundtheworld_controller import tls
 from tests import certificates
 from tests.render import HOST, variables_for
-from tests.role.refusals import A_PORT, case, problems_with
+from tests.role.refusals import A_PORT, DEFAULTS, case, problems_with
 from tests.role_files import load_python
 
 load_python("library/aroundtheworld_host.py")
@@ -219,6 +219,10 @@ def test_what_is_wrong_with_files_on_the_host_is_a_sentence(on_host, tmp_path, f
 # --- HSTS
 
 
+def variables_with_files():
+    return {**DEFAULTS, **FILES, "aroundtheworld_server_names": NAMES}
+
+
 def hsts(**changes):
     values = {f"aroundtheworld_{key}": value for key, value in changes.items()}
     values = {**FILES, "aroundtheworld_server_names": NAMES, **values}
@@ -269,3 +273,44 @@ def test_a_site_that_browsers_would_refuse_to_open_is_refused_unless_it_is_meant
     # A site that has asked a CA for its first certificate, in vain, has sent nothing.
     never = {**host, "acme": {"certificate": ""}}
     assert list(tls.hsts_problems(meant, plan["tls"], never)) == []
+
+
+# --- HTTP/2
+
+
+@pytest.mark.parametrize(
+    ("version", "others", "http2"),
+    [
+        ((1, 22, 1), [], "listen"),
+        ((1, 22, 1), ["listen 443 ssl (/etc/nginx/conf.d/blog.conf:2)"], ""),
+        ((1, 26, 3), ["listen 443 ssl (/etc/nginx/conf.d/blog.conf:2)"], "directive"),
+    ],
+)
+def test_http2_is_not_switched_on_for_a_neighbour(version, others, http2):
+    port = {"others_without_http2": others}
+    nginx = {"version": version, "openssl": (3, 5), "ports": {"443": port}}
+    host = {**HOST, "nginx": nginx, "ipv6": True}
+    found = tls.derive_tls(variables_with_files(), host, "a certificate")
+    assert found["http2"] == http2
+    warnings = list(tls.http2_warnings(found, host))
+    assert len(warnings) == (not http2)
+    assert all("goes without HTTP/2" in line and "blog.conf:2" in line for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "nginx", "expected"),
+    [
+        ("debian 12", {}, ("listen", False, "X25519:prime256v1:secp384r1")),
+        ("debian 13", {}, ("directive", True, "X25519MLKEM768:X25519:prime256v1:secp384r1")),
+        # An nginx of somebody else's, from nginx.org on Debian 12.
+        (
+            "debian 12",
+            {"version": [1, 28, 0], "openssl": [3, 0, 17]},
+            ("directive", True, "X25519:prime256v1:secp384r1"),
+        ),
+    ],
+)
+def test_what_nginx_can_follows_from_its_version_and_its_openssl(distribution, nginx, expected):
+    host = {**HOST, "distribution": distribution, "nginx": nginx}
+    found = tls.derive_tls(variables_with_files(), host, "a certificate")
+    assert (found["http2"], found["tickets"], found["curves"]) == expected

@@ -23,12 +23,15 @@ def port():
     return free_port()
 
 
+OF_BLOG = f"{belongings.mark('blog')}\n"
+
+
 @pytest.fixture
 def look(tmp_path, port, monkeypatch):
     """Returns a function that returns what the plan finds on a host with these files in conf.d."""
     monkeypatch.setattr(examine, "program", lambda: NGINX)
 
-    def look(*files, names=NAMED, ipv6=False, remove_default=True, claims=(), **more):
+    def look(*files, names=NAMED, ipv6=False, remove_default=True, claims=(), tls=False, **more):
         host = Host(tmp_path, **more)
         look.host = host
         for number, text in enumerate(files):
@@ -43,7 +46,7 @@ def look(tmp_path, port, monkeypatch):
         code, _, error = host.nginx("-t", "-q")
         look.error = error
         assert code == 0 or "expect_broken" in host.main.read_text(), error
-        intent = Intent("shop", port, tuple(names), ipv6, remove_default)
+        intent = Intent("shop", port, tuple(names), ipv6, remove_default, tls=tls)
         return examine.examine(host.run, [intent], host.etc, host.own)
 
     return look
@@ -58,6 +61,36 @@ def test_nginx_and_its_openssl_have_versions(look):
     found = look()
     assert (1, 22) <= found["version"] < (3,)
     assert (3,) <= found["openssl"] < (5,)
+
+
+@pytest.mark.parametrize(
+    ("files", "claims", "free"),
+    [
+        ((), (), ["*"]),
+        (("server { listen %(port)d; server_name blog.example; }",), (), []),
+        (("server { listen 127.0.0.1:%(port)d; server_name blog.example; }",), (), ["*"]),
+        ((), [("blog", f"{OF_BLOG}server {{ listen %(port)d; server_name a.b; }}")], ["*"]),
+        ((), [("blog", f"{OF_BLOG}server {{ listen %(port)d default_server; }}")], []),
+    ],
+    ids=["nobody", "a neighbour", "another address", "a site of the role", "one that has them"],
+)
+def test_unknown_names_are_the_sites_where_nobody_else_gets_them(look, files, claims, free):
+    (port,) = look(*files, claims=claims)["ports"].values()
+    assert port["free"] == free
+
+
+def test_a_port_for_https_is_shared_with_https_only(look):
+    (problem,) = look("server { listen %(port)d; server_name a.b; }", tls=True)["problems"]
+    assert "nginx would expect TLS from the visitors of listen" in problem
+    assert "other0.conf:1) too; choose another port, or add 'ssl' there." in problem
+
+
+@pytest.mark.parametrize(("http2", "without"), [("", 1), (" http2", 0)])
+def test_a_neighbour_with_https_may_be_without_http2(look, http2, without):
+    text = f"server {{ listen %(port)d ssl{http2}; ssl_reject_handshake on; server_name a.b; }}"
+    found = look(text, tls=True)
+    (port,) = found["ports"].values()
+    assert (found["problems"], len(port["others_without_http2"])) == ([], without)
 
 
 @pytest.mark.parametrize("layout", [{}, {"includes": NGINX_ORG}])
