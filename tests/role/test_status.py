@@ -14,7 +14,8 @@ from ansible.module_utils.aroundtheworld.crashes import Crashes
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus
 
-from tests.render import MODELS, variables_for
+from tests.certificates import root
+from tests.render import ADMIN, MODELS, PUBLIC, render, variables_for
 from tests.role.acme.certificates import make
 from tests.role.rendered import unit_texts
 
@@ -307,3 +308,32 @@ def test_https_without_a_certificate_is_a_problem_and_a_site_without_https_has_n
     assert status.certificate_status(CLAIM) == (None, [problem])
     assert status.certificate_status({**CLAIM, "https_port": 0}) == (None, [])
     assert status.certificate_status({}) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, {}),
+        (
+            {"allow": ["192.0.2.0/24", "::1"], "rate": "30/m", "http_port": 8081},
+            {"admin": "on port 8081; from 192.0.2.0/24, ::1; at 30/m an address"},
+        ),
+        (
+            {"basic_auth": ["ada"], "server_names": ["admin.example"], "client_ca": root().pem},
+            {"admin": "under admin.example; by password of ada; by certificate of its CA"},
+        ),
+    ],
+)
+def test_who_may_ask_a_pool_is_read_from_what_nginx_has(tmp_path, more, expected):
+    variables = {
+        "aroundtheworld_pools": [PUBLIC, {**ADMIN, **more}],
+        "aroundtheworld_passwords": {"ada": "secret"},
+        "aroundtheworld_server_names": ["shop.example", "admin.example"],
+        "aroundtheworld_tls": "acme",
+        "aroundtheworld_acme_email": "ada@shop.example",
+    }
+    layout = SystemLayout("aroundtheworld", tmp_path)
+    assert status.access(layout) == {}
+    layout.nginx_files[0].parent.mkdir(parents=True)
+    layout.nginx_files[0].write_text(render("site.conf.j2", variables_for(variables)))
+    assert status.access(layout) == expected

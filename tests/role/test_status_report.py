@@ -39,6 +39,7 @@ STATUS = {
     "workers": [WORKER, COMMAND],
     "not_enforced": {"desk": ["memory_high"]},
     "directives": {"desk": ["LimitNOFILE=65536", "CPUQuota=50%"]},
+    "access": {"desk": "from 192.0.2.0/24; at 30/m an address"},
     "locks": ["ada has locked this site."],
     "changes": [CHANGE],
     "problems": ["nginx does not run"],
@@ -56,6 +57,7 @@ def test_people_get_a_line_for_each_worker_and_change():
         "ada has locked this site.",
         "pool desk: this kernel does not enforce memory_high",
         "pool desk: its units have LimitNOFILE=65536, CPUQuota=50%",
+        "pool desk: is asked from 192.0.2.0/24; at 30/m an address",
         "PROBLEM: nginx does not run",
         "",
         "port pool state release up requests in flight doing",
@@ -102,6 +104,7 @@ def test_a_site_that_is_not_there_has_no_tables():
         "changes": [],
         "not_enforced": {},
         "directives": {},
+        "access": {},
     }
     lines = list(report("www1", "shop", {**nothing, "locks": [], "problems": []}, 80))
     assert lines == [

@@ -52,6 +52,10 @@ directives:
   description: Of each pool with C(unit), the directives that the units of its workers have for it.
   type: dict
   returned: always
+access:
+  description: Of each pool that is not for everybody, who may ask it, where and how often.
+  type: dict
+  returned: always
 locks: {description: "Who may change the site, each a sentence", type: list, returned: always}
 changes: {description: "The last changes, oldest first", type: list, returned: always}
 problems: {description: "What is wrong, each a sentence", type: list, returned: always}

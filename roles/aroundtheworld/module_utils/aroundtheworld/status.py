@@ -73,6 +73,7 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         "workers": [worker.to_json() for worker in workers],
         "not_enforced": unenforced_limits(systemd, layout, own),
         "directives": own_directives(layout, [worker.unit for worker in workers]),
+        "access": access(layout),
         "locks": status_lines(layout.name),
         "changes": entries,
         "problems": [*problems, *wrong],
@@ -207,6 +208,15 @@ def own_directives(layout: SystemLayout, units: Sequence[str]) -> dict[str, list
     for text in map(read_exactly, map(layout.drop_in, units)):
         if part := re.search(r"^# From `unit` of the pool:\n((?:.+\n)+)", text, re.MULTILINE):
             found[stated(text, "AROUNDTHEWORLD_POOL")] = part[1].splitlines()
+    return found
+
+
+def access(layout: SystemLayout) -> dict[str, str]:
+    """Return the name of each pool that is not for everybody to whom it is, by what nginx has."""
+    found: dict[str, str] = {}
+    elsewhere = layout.root / "etc" / "nginx" / "conf.d" / f"{layout.name}.conf"  # nginx.org's
+    for text in map(read_exactly, [*layout.nginx_files, elsewhere]):
+        found |= dict(re.findall(r"^# Pool (\w+) is asked (.+)\.$", text, re.MULTILINE))
     return found
 
 

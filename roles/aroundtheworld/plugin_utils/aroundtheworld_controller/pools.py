@@ -48,6 +48,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "paths": paths,
                 "health": derive_health(variables, pool),
                 "client_ca": client_ca_path(site, pool["client_ca"]),
+                "access": access_text(pool),
                 "retry_after": derive_retry_after(pool["rate"]),
                 "exec": unit_text(pool["command"]),
                 "directives": directive_lines(pool["unit"]),
@@ -89,6 +90,19 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
         "scheme": scheme,
         "statuses": pool["health_status"] or variables["aroundtheworld_health_status"],
     }
+
+
+def access_text(pool: Mapping[str, Any]) -> str:
+    """Return who may ask a pool for what, as the status shows it; empty for everybody."""
+    parts = {
+        "on port": str(pool["http_port"] or ""),
+        "under": ", ".join(pool["server_names"]),
+        "from": ", ".join(pool["allow"]),
+        "by password of": ", ".join(pool["basic_auth"]),
+        "by certificate": "of its CA" if pool["client_ca"] else "",
+        "at": f"{pool['rate']} an address" if pool["rate"] else "",
+    }
+    return "; ".join(f"{name} {value}" for name, value in parts.items() if value)
 
 
 def derive_retry_after(rate: str) -> int:

@@ -23,6 +23,7 @@ def json_line(host: str, site: str, status: Status) -> str:
         "workers",
         "not_enforced",
         "directives",
+        "access",
         "locks",
         "changes",
     )
@@ -53,6 +54,8 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
         yield f"  pool {pool}: this kernel does not enforce {', '.join(settings)}"
     for pool, directives in status["directives"].items():
         yield f"  pool {pool}: its units have {', '.join(directives)}"
+    for pool, access in status["access"].items():
+        yield f"  pool {pool}: is asked {access}"
     for problem in status["problems"]:
         yield f"  PROBLEM: {problem}"
     if status["workers"]:
