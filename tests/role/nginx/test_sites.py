@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from ansible.module_utils.aroundtheworld.nginx.change import ALONE
 
+from tests import certificates
 from tests.render import MODELS, render, variables_for
 from tests.role.nginx.process import NGINX, needs_nginx
 
@@ -15,13 +16,17 @@ pytestmark = needs_nginx
 def verdict(directory, *models):
     """Return nginx's messages about the sites together, an empty text when it accepts them."""
     (directory / "mime.types").write_text("types { text/html html; }\n")
+    certificate, key = certificates.root().issue("www.example.org", "example.org")
+    (directory / "shop.pem").write_text(certificate)
+    (directory / "shop.key").write_text(key)
     text = ""
     for number, model in enumerate(models):
         names = {} if number == 0 else {"aroundtheworld_site": "other"}
         site = render("site.conf.j2", variables_for(MODELS[model] | names))
-        text += re.sub(r"/etc/nginx|/var/log/nginx/\w+", str(directory), site)
+        text += re.sub(r"/etc/nginx|/etc/ssl|/var/log/nginx/\w+", str(directory), site)
     # To bind the port, which a test of the configuration does, an ordinary user needs a higher one.
     text = re.sub(r"(listen (?:\[::\]:)?)(80|8080)\b", r"\g<1>18080", text)
+    text = re.sub(r"(listen (?:\[::\]:)?)443\b", r"\g<1>18443", text)
     # Debian's nginx was built for directories that only its package makes.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     text += "".join(f"{kind}_temp_path {directory};\n" for kind in kinds)
