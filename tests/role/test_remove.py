@@ -201,7 +201,8 @@ def test_all_but_the_data_goes(host, run):
     assert host.left() == sorted([*OTHERS_LEFT, *DATA, "etc/shop/aroundtheworld.json"])
     assert host.users.keys() == {"shopkeeper", "tornado"}
     assert host.active.keys() == {"shop-handover@10001.service"}
-    stays = [f"{host.root / path} stays." for path in ("srv/shop/shared", "etc/shop/secrets")]
+    paths = ("srv/shop/shared", "etc/shop/secrets", "var/log/nginx/shop")
+    stays = [f"{host.root / path} stays." for path in paths]
     assert set(stays) < set(result["kept"])
     assert "remove_data=true" in result["kept"][-1]
     assert run()["changed"] is False

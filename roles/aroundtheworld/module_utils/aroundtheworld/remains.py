@@ -162,8 +162,8 @@ class Remains:
         sentences = [f"{path} is not the role's, and stays." for path in self.strangers()]
         if self.keeps:
             layout = self.layout
-            logs = belongings.log_files(layout.name, layout.root)
-            paths = [*layout.data, layout.secrets, *logs]
+            former_logs = belongings.former_logs(layout.name, layout.root)
+            paths = [*layout.data, layout.secrets, layout.logs, *former_logs]
             sentences += [f"{path} stays." for path in paths if path.exists()]
             sentences.append(
                 f"The user {self.claim['user']} stays with its files. To remove all of that too: "
