@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.maintenance import switch as switches
 from ansible.module_utils.aroundtheworld.nginx import service
 from ansible.module_utils.aroundtheworld.nginx.configuration import versions
 from ansible.module_utils.aroundtheworld.nginx.site import Probe
@@ -102,6 +103,24 @@ def test_the_sites_own_paths_do_not_lead_elsewhere(site):
         (("shop.example",), site.https_port, True),
     ]
     assert [service.wrong_responses(probe) for probe in probes] == [[], [], []]
+
+
+def test_the_secret_link_leads_in_over_https_only_and_no_log_has_it(site, monkeypatch):
+    monkeypatch.setattr(switches, "PATIENCE", 0)
+    switch = switches.Switch(site.home)
+    closing = dict.fromkeys(("scope", "reason", "until", "page", "json", "who"), "")
+    switch.close(switches.Closing(pools=[], retry_after="9", **closing))
+    token = switch.token()
+    link = f"/.aroundtheworld/enter/{token}"
+    for status, headers, _ in (site.fetch(link), fetch(site, link, NAMES[0])):
+        found = f"https://shop.example:{site.https_port}{link}"
+        assert (status, headers["Location"]) == (301, found)
+    status, headers, _ = fetch(site, link)
+    assert (status, headers["Location"]) == (302, "/")
+    assert headers["Set-Cookie"].endswith("; HttpOnly; SameSite=Lax; Secure")
+    assert site.fetch("/.aroundtheworld/state")[0] == 301
+    switch.open()
+    assert token not in "".join(path.read_text() for path in site.host.root.rglob("*.log"))
 
 
 def test_http2_is_there_and_http1_too(site):
