@@ -1,11 +1,11 @@
 """What each line of the site in nginx promises: a sentence and its directives, in a table."""
 
-import itertools
 import json
 import re
 
 import pytest
 
+from aroundtheworld_controller.visitor_headers import CLEARED, SET, spellings
 from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role.rendered import parse_nginx, site_of
 from tests.role_files import load_yaml
@@ -712,17 +712,8 @@ def test_the_server_keeps_its_promise(server, promise):
     assert missing(server, SERVER[promise]) == []
 
 
-def spellings(name):
-    """Return a header's name with each of its hyphens as a hyphen and as an underscore."""
-    first, *words = name.split("-")
-    for joints in itertools.product("-_", repeat=len(words)):
-        yield first + "".join(map("".join, zip(joints, words, strict=True)))
-
-
 def test_each_line_of_the_server_has_a_promise(server):
-    headers = load_yaml("vars/main.yml")["__aroundtheworld_headers"]
-    names = {name for header in headers["cleared"] for name in spellings(header)}
-    names |= {name for header in headers["set"] for name in spellings(header)} - {*headers["set"]}
+    names = {name for header in (*SET, *CLEARED) for name in spellings(header)} - {*SET}
     cleared = "".join(f'proxy_set_header {name} "";' for name in names)
     made_up = {"no visitor can make up what an app learns about them": cleared}
     assert unpromised(server, SERVER | made_up) == []

@@ -23,6 +23,7 @@ from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.servers import derive_leading, derive_servers
 from aroundtheworld_controller.tls import derive_listen, derive_tls, hsts_sent
+from aroundtheworld_controller.visitor_headers import clearing
 
 # What the other tasks need to know about the host.
 HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx", "acme")
@@ -75,6 +76,7 @@ def make_plan(
         "static": derive_static(site.variables, site.pools),
         "proxies": derive_proxies(site.variables),
         "headers": derive_headers(site.variables),
+        "clearing": clearing(),
         "tls": tls,
         "listen": derive_listen(site.variables, host),
         "client_cas": derive_client_cas(site.variables),
