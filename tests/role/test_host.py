@@ -97,6 +97,8 @@ def taken(listening, *, held=None, own=(), port=10001):
         10001: ("127.0.0.1", "aroundtheworld_pools"),
         80: ("::", "aroundtheworld_http_port"),
     }
+    for variable, number in claims.nginx_ports({"pool_ports": {"admin": 8081}}).items():
+        variables[number] = ("::", variable)
     listeners = [sockets.Listener(*listener) for listener in listening]
     found = ports.taken_ports(listeners, held or {}, set(own), variables)
     assert all(entry["port"] == port for entry in found)
@@ -128,11 +130,13 @@ def test_a_port_that_the_site_does_not_need_does_not_matter():
 
 
 def test_port_of_the_site_may_be_nginxs_and_nobody_elses():
-    listening = [("0.0.0.0", 80, "7")]
-    assert taken(listening, held={"7": (5, "nginx")}, port=80) == []
-    assert taken(listening, held={"7": (5, "apache2")}, port=80) == [
-        ("aroundtheworld_http_port", "apache2 (process 5)", "0.0.0.0")
-    ]
+    own = "aroundtheworld_pools: http_port of pool 'admin'"
+    for port, variable in ((80, "aroundtheworld_http_port"), (8081, own)):
+        listening = [("0.0.0.0", port, "7")]
+        assert taken(listening, held={"7": (5, "nginx")}, port=port) == []
+        assert taken(listening, held={"7": (5, "apache2")}, port=port) == [
+            (variable, "apache2 (process 5)", "0.0.0.0")
+        ]
 
 
 def test_a_port_of_a_worker_must_not_be_nginxs():

@@ -26,6 +26,7 @@ NGINX = {
     HTTPS_PORT: "https_port",
     PROXY_PORT: "proxy_protocol_port",
 }
+POOL_PORT = "aroundtheworld_pools: http_port of pool"  # and the pool's name
 Claim = Mapping[str, Any]
 
 
@@ -113,7 +114,12 @@ def served_names(claim: Claim, variable: str) -> tuple[str, ...]:
 def _own_ports(claim: Claim) -> dict[str, int]:
     """Return the port of each pool that has one for itself, by what people call its variable."""
     pools = claim.get("pool_ports", {}).items()
-    return {f"aroundtheworld_pools: http_port of pool {pool!r}": port for pool, port in pools}
+    return {f"{POOL_PORT} {pool!r}": port for pool, port in pools}
+
+
+def is_nginxs(variable: str) -> bool:
+    """Tell whether nginx listens on the port of a variable."""
+    return variable in NGINX or variable.startswith(POOL_PORT)
 
 
 def collisions(mine: Claim, claims: Mapping[str, Claim]) -> Iterator[str]:

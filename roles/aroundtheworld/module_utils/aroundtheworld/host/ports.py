@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.belongings import files
-from ansible.module_utils.aroundtheworld.claims import NGINX, overlap
+from ansible.module_utils.aroundtheworld.claims import is_nginxs, overlap
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.sockets import Listener
@@ -74,7 +74,8 @@ def taken_ports(
         process, name = held.get(listener.inode, (0, "an unknown process"))
         if not overlap(address, listener.address):
             continue
-        is_own = name == "nginx" if variable in (*NGINX, NGINX_STATUS) else listener.port in own
+        of_nginx = is_nginxs(variable) or variable == NGINX_STATUS
+        is_own = name == "nginx" if of_nginx else listener.port in own
         if not is_own:
             taken.append(
                 {
