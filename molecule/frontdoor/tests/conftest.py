@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from testinfra.host import Host
 
 NAME = "www.example.org"
 
@@ -25,9 +28,10 @@ class Response:
 
 @pytest.fixture(scope="module")
 def get(published: Callable[[int], str]) -> Callable[..., Response]:
-    """Return a function that requests a path of the site over HTTP, exactly as it is.
+    """Return a function that requests a path of the site, exactly as it is.
 
-    `get("/x", name="example.org", port=8443, method="HEAD", headers={…})`.
+    `get("/x", name="example.org", port=8443, method="HEAD", headers={…})`; over HTTPS with
+    `tls=trusted`, which refuses a certificate that is not for the name.
     """
 
     def get(
@@ -36,9 +40,14 @@ def get(published: Callable[[int], str]) -> Callable[..., Response]:
         port: int = 80,
         method: str = "GET",
         headers: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> Response:
-        connection = http.client.HTTPConnection(urlsplit(published(port)).netloc, timeout=30)
+        site = urlsplit(published(port))
+        connection = http.client.HTTPConnection(site.netloc, timeout=30)
         try:
+            if tls:
+                plain = socket.create_connection((site.hostname, site.port), 30)
+                connection.sock = tls.wrap_socket(plain, server_hostname=name)
             connection.request(method, path, headers={"Host": name, **(headers or {})})
             response = connection.getresponse()
             return Response(response.status, response.msg, response.read())
@@ -46,6 +55,18 @@ def get(published: Callable[[int], str]) -> Callable[..., Response]:
             connection.close()
 
     return get
+
+
+@pytest.fixture(scope="module")
+def trusted(host: Host) -> ssl.SSLContext:
+    """Return a context that trusts the certificate authorities of the host, and nobody else."""
+    program = (
+        "import urllib.request as r;"
+        "print(*(r.urlopen(f'https://localhost:{port}/roots/0').read().decode()"
+        " for port in (15000, 15001)), sep='')"
+    )
+    roots = host.check_output("python3 -c %s", program)
+    return ssl.create_default_context(cadata=roots)
 
 
 @pytest.fixture
