@@ -17,7 +17,7 @@ from ansible.module_utils.aroundtheworld.nginx.site import Probe
 
 from tests import certificates
 from tests.role.nginx.process import fetch as fetch_plain
-from tests.role.nginx.process import needs_nginx
+from tests.role.nginx.process import free_port, needs_nginx
 from tests.role.nginx.served import Site
 
 pytestmark = needs_nginx
@@ -183,7 +183,7 @@ def bring(run, host, port, site_text, claim):
         directory.mkdir(exist_ok=True)
         files = {"certificate": directory / f"certificate-{name}", "key": directory / f"key-{name}"}
         text = site_text(
-            more=f"""listen {port + 1} ssl; ssl_certificate {files["certificate"]};
+            more=f"""listen {https} ssl; ssl_certificate {files["certificate"]};
             ssl_certificate_key {files["key"]};"""
         )
         private = {str(files["certificate"]): certificate, str(files["key"]): key or own}
@@ -191,6 +191,7 @@ def bring(run, host, port, site_text, claim):
         assert "PRIVATE KEY" not in json.dumps(run(text, private=json.dumps(private), **more))
         return files
 
+    https = free_port()
     claim(host, "shop", port)
     return bring
 
