@@ -139,6 +139,14 @@ def test_port_of_the_site_may_be_nginxs_and_nobody_elses():
         ]
 
 
+def test_the_port_of_https_may_be_nginxs_and_nobody_elses():
+    needed = ports.needed_ports([], "127.0.0.1", {"aroundtheworld_https_port": 443}, {"port": 0})
+    listening = [sockets.Listener("0.0.0.0", 443, "7")]
+    assert ports.taken_ports(listening, {"7": (5, "nginx")}, set(), needed) == []
+    (taken,) = ports.taken_ports(listening, {"7": (5, "apache2")}, set(), needed)
+    assert taken["variable"] == "aroundtheworld_https_port"
+
+
 def test_a_port_of_a_worker_must_not_be_nginxs():
     assert taken([("0.0.0.0", 10001, "7")], held={"7": (5, "nginx")}) != []
 

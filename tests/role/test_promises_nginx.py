@@ -6,7 +6,7 @@ import re
 import pytest
 
 from aroundtheworld_controller.visitor_headers import CLEARED, SET, spellings
-from tests.render import ADMIN, PUBLIC, render, variables_for
+from tests.render import ADMIN, MODELS, PUBLIC, render, variables_for
 from tests.role.rendered import parse_nginx, site_of
 from tests.role_files import load_yaml
 
@@ -818,6 +818,53 @@ NUMBERS_OF_NGINX_PATH = {
     "it has what the exporter reads": "stub_status;",
     "the host may ask, and nobody else": "allow 127.0.0.1; deny all;",
 }
+
+
+# Mozilla's intermediate profile, version 6.0, in its order.
+CIPHERS = [
+    f"ECDHE-{kind}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for kind in ("ECDSA", "RSA")
+]
+SUITES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
+HTTPS = {
+    "it listens on all addresses of the host": "listen 443 ssl; listen [::]:443 ssl; http2 on;",
+    "the certificate and its key are where their owner has them": """
+        ssl_certificate /etc/ssl/shop.pem; ssl_certificate_key /etc/ssl/shop.key;
+        ssl_reject_handshake off;
+    """,
+    "browsers of these years can come, and only by what is safe": f"""
+        ssl_protocols TLSv1.2 TLSv1.3; ssl_ciphers {":".join(CIPHERS)};
+        ssl_conf_command Ciphersuites {":".join(SUITES)}; ssl_prefer_server_ciphers off;
+    """,
+    "what is recorded today is not read when there are quantum computers": (
+        "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;"
+    ),
+    "a visitor who was here before needs less time": """
+        ssl_session_timeout 1d; ssl_session_cache shared:aroundtheworld_tls:10m;
+        ssl_session_tickets on;
+    """,
+    "no request is sent twice by somebody else": "ssl_early_data off;",
+    "visitors are asked for no certificate": "ssl_verify_client off; ssl_verify_depth 1;",
+    "nobody else is asked about a certificate": """
+        ssl_ocsp off; ssl_stapling off; ssl_stapling_verify off;
+    """,
+    "a response has the usual size of records": "ssl_buffer_size 16k;",
+}
+
+
+def test_each_line_for_https_has_a_promise():
+    changes = MODELS["https"]
+    complete = variables_for(changes, version=(1, 26), openssl=(3, 5))
+    site = parse_nginx(render("site.conf.j2", complete))
+    leading, canonical = site.servers()[1:]
+    plain = {"aroundtheworld_server_names": ["example.org"]}
+    _, _, without = site_of(plain)
+    more = [line for line in lines(canonical) if line not in lines(without)]
+    promised = [line for text in HTTPS.values() for line in lines(parse_nginx(text))]
+    header = "add_header Strict-Transport-Security $aroundtheworld_hsts always;"
+    assert sorted(more) == sorted([*promised, *lines(parse_nginx(header))])
+    assert set(promised) <= set(lines(leading))
 
 
 def test_nginx_gives_its_numbers_to_the_host_only(site):
