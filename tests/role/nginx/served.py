@@ -66,6 +66,7 @@ class Handler(BaseHTTPRequestHandler):
     """Handles a request to a worker."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each response takes 40 ms
     server: Worker
 
     def respond(self) -> None:
