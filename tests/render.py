@@ -188,12 +188,8 @@ def variables_for(
     Raises:
         BadInputError: The variables are refused.
     """
-    loader = DataLoader()
-    role: dict[str, Any] = {}
-    for file in ("defaults/main.yml", "vars/main.yml"):
-        role |= loader.load_from_file(str(ROLE / file), trusted_as_template=True)
-    variables = {**role, **APP, **changes, "ansible_search_path": [str(ROLE)]}
-    templar = Templar(loader, variables)
+    variables = {**role_variables(), **APP, **changes, "ansible_search_path": [str(ROLE)]}
+    templar = Templar(DataLoader(), variables)
     site = describe_site(
         {
             name: plain(templar.template(value))
@@ -206,6 +202,15 @@ def variables_for(
     certificate = site.variables["aroundtheworld_tls_certificate"]
     plan = make_plan(site, {"id": RELEASE_ID}, {"id": ENVIRONMENT_ID}, host, certificate)
     return {**variables, "__aroundtheworld_plan": plan}
+
+
+@functools.cache
+def role_variables() -> Mapping[str, Any]:
+    """Return the variables that the role itself sets, templates untouched."""
+    loader = DataLoader()
+    files = [str(ROLE / name / "main.yml") for name in ("defaults", "vars")]
+    defaults, others = (loader.load_from_file(file, trusted_as_template=True) for file in files)
+    return {**defaults, **others}
 
 
 def render(template: str, variables: Mapping[str, Any]) -> str:
