@@ -144,6 +144,7 @@ def test_a_module_of_another_run_changes_nothing(at, run_module, tmp_path):
             claim={"site": "shop", "home": str(tmp_path)},
             directories=[{"path": str(tmp_path / "home")}],
             script="",
+            rotation="",
             settings="{}",
         )
     assert list(tmp_path.iterdir()) == []
