@@ -122,7 +122,7 @@ def test_the_next_time_of_day_may_be_one_that_there_are_two_of():
             "address",
             {"aroundtheworld_maintenance_allow": ["192.0.2.7", "192.0.2.300"]},
             "aroundtheworld_maintenance_allow[1]: '192.0.2.300' is not allowed",
-            "as in '192.0.2.0/24'",
+            "as in '192.0.2.10'",
         ),
         case(
             "network",

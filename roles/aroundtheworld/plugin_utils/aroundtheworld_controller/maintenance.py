@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from aroundtheworld_controller.variables import BadInputError
 
 SCOPE, UNTIL = "aroundtheworld_maintenance", "aroundtheworld_maintenance_until"
-REASON, ALLOW = "aroundtheworld_maintenance_reason", "aroundtheworld_maintenance_allow"
+REASON = "aroundtheworld_maintenance_reason"
 TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 LONGEST_REASON = 500
 
@@ -47,19 +46,6 @@ def reason_problems(reason: str) -> Iterator[str]:
             f"{REASON}: {reason[:40]!r}… is not allowed; it must be one line of at most "
             f"{LONGEST_REASON} printable characters."
         )
-
-
-def allow_problems(networks: Sequence[str]) -> Iterator[str]:
-    """Yield which of these are not addresses or networks, or let everybody in."""
-    for index, network in enumerate(networks):
-        where = f"{ALLOW}[{index}]: {network!r} is not allowed"
-        try:
-            usual = ipaddress.ip_network(network)
-        except ValueError:
-            yield f"{where}; it must be an IP address or a network, as in '192.0.2.0/24'."
-            continue
-        if not usual.prefixlen:
-            yield f"{where}; that is everybody, so nothing would be closed."
 
 
 # --- Until when -----------------------------------------------------------------------------------

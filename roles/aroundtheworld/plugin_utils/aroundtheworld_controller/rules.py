@@ -15,10 +15,10 @@ from aroundtheworld_controller.client_certificates import client_ca_problems
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.headers import header_problems
 from aroundtheworld_controller.maintenance import (
-    allow_problems,
     reason_problems,
     scope_problems,
 )
+from aroundtheworld_controller.networks import network_problems
 from aroundtheworld_controller.nginx_text import block_problem
 from aroundtheworld_controller.passwords import password_problems
 from aroundtheworld_controller.pool_rules import (
@@ -193,7 +193,8 @@ def maintenance_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     pools = variables["aroundtheworld_pools"]
     yield from scope_problems(variables["aroundtheworld_maintenance"], pools)
     yield from reason_problems(variables["aroundtheworld_maintenance_reason"])
-    yield from allow_problems(variables["aroundtheworld_maintenance_allow"])
+    name = "aroundtheworld_maintenance_allow"
+    yield from network_problems(variables[name], name)
 
 
 def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
