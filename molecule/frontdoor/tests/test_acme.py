@@ -27,6 +27,12 @@ mkdir -p /etc/letsencrypt/renewal-hooks/deploy
 printf '#!/bin/sh\\nexit 1\\n' >/etc/letsencrypt/renewal-hooks/deploy/neighbour
 chmod +x /etc/letsencrypt/renewal-hooks/deploy/neighbour
 """
+TIDY = """
+rm -f /etc/nginx/conf.d/elsewhere.conf /etc/letsencrypt/renewal-hooks/deploy/neighbour
+certbot delete --quiet --non-interactive --cert-name a-neighbour
+systemctl reset-failed certbot.service
+systemctl reload nginx
+"""
 # Its certificate is due, and its CA is gone.
 NEIGHBOUR_CERTIFICATE = f"""
 certbot certonly --quiet --non-interactive --agree-tos --register-unsafely-without-email \
@@ -41,9 +47,7 @@ def without_acme_afterwards(host, ansible_playbook):
     """The other tests have the site as converge made it."""
     host.check_output(SETUP)
     yield
-    host.check_output(
-        "rm -f /etc/nginx/conf.d/elsewhere.conf /etc/letsencrypt/renewal-hooks/deploy/neighbour"
-    )
+    host.run(TIDY)
     assert ansible_playbook().returncode == 0
 
 
