@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Sequence
 from typing import TypeVar
 
+import pytest
+
 from tests.role_files import CHECKOUT
 
 PARTS = 3
@@ -42,6 +44,18 @@ def chosen(cases: Sequence[Case], count: int | None = None) -> list[Case]:
         return list(cases)
     parts = PARTS if count is None else max(1, len(cases) // count)
     return list(cases[int(commit(), 16) % parts :: parts])
+
+
+def in_turn(number: int) -> pytest.MarkDecorator:
+    """Mark a slow test as one that a run takes in turn with others of its file.
+
+    Args:
+        number: When its turn is, from 0; tests with the same number run together.
+    """
+    return pytest.mark.skipif(
+        number % PARTS not in chosen(range(PARTS)),
+        reason="it is the turn of other tests; MATRIX=all runs it",
+    )
 
 
 def about() -> str:

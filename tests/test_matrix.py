@@ -31,6 +31,16 @@ def test_of_one_case_there_is_one(at):
     assert {len(at(commit, count=1)) for commit in range(10)} == {1}
 
 
+def test_a_test_in_turn_runs_at_some_commits_and_on_request(at, monkeypatch):
+    skipped = []
+    for commit in range(3):
+        at(commit)
+        skipped.append([matrix.in_turn(number).args[0] for number in range(3)])
+    assert sorted(skipped) == [[False, True, True], [True, False, True], [True, True, False]]
+    monkeypatch.setenv("MATRIX", "all")
+    assert matrix.in_turn(2).args == (False,)
+
+
 def test_all_are_taken_on_request(at, monkeypatch):
     monkeypatch.setenv("MATRIX", "all")
     assert at(5, count=1) == CASES

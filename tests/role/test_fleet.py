@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.matrix import chosen
+from tests.matrix import chosen, in_turn
 from tests.role_files import CHECKOUT, ROLE
 
 NEW, OLD = "222222222222", "111111111111"
@@ -174,6 +174,7 @@ def test_of_those_that_follow_one_failure_stops_those_that_have_not_begun(stage)
     assert f"web2 is on release {OLD}: The release is bad." in last_message(done.stdout, "web4")
 
 
+@in_turn(1)
 def test_hosts_where_nothing_is_to_be_changed_do_not_wait_and_prove_nothing(stage):
     stage.host("web1", "nothing")
     stage.host("web2", takes=2)
@@ -208,6 +209,7 @@ def test_a_host_that_cannot_be_reached_does_not(stage):
     assert stage.diary == ["web2 begins", "web2 ends"]
 
 
+@in_turn(2)
 def test_different_sites_do_not_wait_for_each_other(stage):
     stage.host("shop", "fails", takes=1)
     stage.host("game", site="game", takes=1)
@@ -216,6 +218,7 @@ def test_different_sites_do_not_wait_for_each_other(stage):
     assert "game ends" in stage.diary
 
 
+@in_turn(0)
 def test_what_is_proved_is_one_release(stage):
     stage.host("web1", takes=1)
     stage.host("web2", takes=1, release="333333333333")
@@ -223,6 +226,7 @@ def test_what_is_proved_is_one_release(stage):
     assert [line.split()[1] for line in stage.diary] == ["begins", "ends"] * 2
 
 
+@in_turn(1)
 def test_check_mode_waits_for_nobody(stage):
     stage.host("web1", "fails")
     stage.host("web2")
@@ -231,6 +235,7 @@ def test_check_mode_waits_for_nobody(stage):
     assert not (stage.directory / "cache").exists()
 
 
+@in_turn(2)
 def test_one_host_alone_leaves_no_file(stage):
     stage.host("web1")
     stage.host("web2")
@@ -238,6 +243,7 @@ def test_one_host_alone_leaves_no_file(stage):
     assert not (stage.directory / "cache").exists()
 
 
+@in_turn(0)
 def test_the_next_run_knows_nothing_of_this_one(stage):
     for does, code in (("fails", 2), ("deploys", 0)):
         stage.host("web1", does)

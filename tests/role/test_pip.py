@@ -12,6 +12,7 @@ import pytest
 
 from aroundtheworld_controller import pip, wheels
 from tests.hostile_wheel import make_wheel
+from tests.matrix import in_turn
 from tests.role.host_python import PIP_WHEELS, PYTHON
 from tests.role_files import ROLE
 
@@ -94,6 +95,7 @@ def test_pip_beside_ansible_comes_first(find, fetches):
     fetches(command)
 
 
+@in_turn(0)
 def test_the_wheel_that_python_brings_will_do(find, fetches, bare):
     command = find(directories=[PIP_WHEELS])
     assert command[0] == str(bare)
@@ -101,6 +103,7 @@ def test_the_wheel_that_python_brings_will_do(find, fetches, bare):
     fetches(command)
 
 
+@in_turn(2)
 def test_the_newest_wheel_is_taken(find, tmp_path, bare):
     wheel = next(PIP_WHEELS.glob("pip-*.whl"))
     for version in ("9.0.1", "21.10", "21.9"):
@@ -113,6 +116,7 @@ def script(path, text):
     path.chmod(0o755)
 
 
+@in_turn(0)
 def test_any_pip_on_the_path_will_do(find, fetches, programs):
     script(programs / "pip3", "echo pip 19.3.1 from somewhere")
     script(programs / "pip", f'exec {sys.executable} -m pip "$@"')
@@ -121,6 +125,7 @@ def test_any_pip_on_the_path_will_do(find, fetches, programs):
     fetches(command)
 
 
+@in_turn(1)
 def test_uv_brings_pip(find, fetches, programs, bare):
     """It gets it from a directory here, since a test needs no network."""
     for name in ("uv", "realpath", "dirname"):  # with the last two its script finds its Python
@@ -131,6 +136,7 @@ def test_uv_brings_pip(find, fetches, programs, bare):
     fetches(command, **offline)
 
 
+@in_turn(1)
 def test_pipx_brings_pip(find, fetches, programs):
     script(
         programs / "pipx",
