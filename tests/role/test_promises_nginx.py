@@ -838,7 +838,7 @@ HTTPS = {
         ssl_conf_command Ciphersuites {":".join(SUITES)}; ssl_prefer_server_ciphers off;
     """,
     "what is recorded today is not read when there are quantum computers": (
-        "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;"
+        "ssl_ecdh_curve ?X25519MLKEM768:X25519:prime256v1:secp384r1;"
     ),
     "a visitor who was here before needs less time": """
         ssl_session_timeout 1d; ssl_session_cache shared:aroundtheworld_tls:10m;

@@ -138,9 +138,13 @@ def test_every_place_is_looked_at(trees, wheels, kind):
 # --- On the host ----------------------------------------------------------------------------------
 
 
-def test_where_a_path_would_be_is_measured(tmp_path):
+def test_where_a_path_would_be_is_measured(tmp_path, monkeypatch):
+    about, measured = os.statvfs(tmp_path), []
+    # Others write on this file system, too: between two looks at it something may change.
+    monkeypatch.setattr(os, "statvfs", lambda path: measured.append(path) or about)
     there = host_room.left(tmp_path)
     assert host_room.left(tmp_path / "not" / "yet") == there
+    assert measured == [tmp_path, tmp_path]
     assert Path(there["mount"]).is_mount()
     assert there["device"] == tmp_path.stat().st_dev
     assert there["bytes"] > 0

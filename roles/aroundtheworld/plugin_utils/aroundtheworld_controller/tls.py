@@ -203,7 +203,7 @@ def derive_tls(
         "hsts": hsts(variables),
         "http2": http2,
         "tickets": nginx >= TICKET_KEYS_CHANGE,
-        "curves": f"X25519MLKEM768:{CURVES}" if openssl >= POST_QUANTUM else CURVES,
+        "curves": f"?X25519MLKEM768:{CURVES}" if openssl >= POST_QUANTUM else CURVES,
     }
 
 
