@@ -17,7 +17,7 @@ from ansible import context
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.tags import tag_problems
+from aroundtheworld_controller.tags import VERBS, tag_problems
 from aroundtheworld_controller.variables import refuse
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -25,16 +25,17 @@ PLAYBOOKS = {CHECKOUT / "site.yml", CHECKOUT / "playbooks" / "site.yml"}
 
 
 class ActionModule(RoleAction):
-    """The task ``aroundtheworld_invoked``; its result says whether to ``become`` root."""
+    """The task ``aroundtheworld_invoked``: which ``verbs`` there are, and whether to ``become``."""
 
     _requires_connection = True
 
     def act(self, task_vars: TaskVars) -> Result:
-        """Return whether to become root, or fail before anything is done."""
+        """Return the verbs that the tags name and whether to become root, or fail."""
         tags = task_vars.get("ansible_run_tags", ["all"])
         named = {Path(path).resolve() for path in context.CLIARGS.get("args") or ()}
         refuse(tag_problems(tags, alone=bool(named) and named <= PLAYBOOKS))
-        return {"changed": False, "become": not self._is_root()}
+        verbs = [verb for verb in VERBS if verb in tags]
+        return {"changed": False, "verbs": verbs, "become": not self._is_root()}
 
     def _is_root(self) -> bool:
         """Tell whether the login is root's; only the host knows it where ssh_config decides."""
