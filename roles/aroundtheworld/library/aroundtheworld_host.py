@@ -26,26 +26,16 @@ options:
     description: C(certificate) and C(key), paths of files that somebody else keeps on the host.
     type: dict
     default: {}
-  remove_default:
-    description: Whether Debian's welcome page is to be switched off.
-    type: bool
-    default: true
+  remove_default: {description: Switch Debian's welcome page off., type: bool, default: true}
   decided:
     description: Directives of nginx's http block that the site decides about itself.
     type: list
     elements: str
     default: []
   temporary: {description: Where Ansible puts what it brings., type: str, default: "~"}
-  packages:
-    description: Debian packages that the site needs.
-    type: list
-    elements: str
-    required: true
+  packages: {description: Debian packages it needs., type: list, elements: str, required: true}
   lock: {description: The run that is to own the site., type: dict, required: true}
-  instead_of:
-    description: Id of a run of which the controller knows that it is over.
-    type: str
-    default: ""
+  instead_of: {description: Id of a run that the controller knows is over., type: str, default: ""}
 author: The Around The World authors
 """
 
@@ -88,10 +78,7 @@ tls:
   description: The text of the C(certificate) in C(tls), and C(problems) of both files, sentences.
   type: dict
   returned: always
-hsts:
-  description: For how many seconds browsers may remember that the site has HTTPS.
-  type: int
-  returned: always
+hsts: {description: Seconds for which browsers may remember HTTPS, type: int, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 environments: {description: Ids of whole virtual environments, type: list, returned: always}
 room: {description: "What is left on each file system, by use", type: dict, returned: always}
@@ -111,10 +98,7 @@ acme:
     C(is_own), or C(is_foreign).
   type: dict
   returned: always
-user:
-  description: The user that the module runs as.
-  type: str
-  returned: when that is not root; then nothing else is read
+user: {description: Whom it runs as, type: str, returned: if not root; then nothing else is read}
 """
 
 import os
