@@ -140,6 +140,20 @@ def test_unknown_names_get_nothing(site):
         fetch(site, "/", host="other.example")
 
 
+def test_visitors_by_an_address_get_the_site_although_they_send_no_name_in_tls(tmp_path):
+    by_address = Site(tmp_path, neighbour="", names=("127.0.0.1", "shop.example"), tls={})
+    try:
+        for name in ("127.0.0.1", "shop.example"):
+            assert fetch(by_address, "/x", name)[0] == 200
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
+            fetch(by_address, "/", "127.0.0.1", host="other.example")
+        text = (by_address.host.etc / "sites-enabled" / "shop.conf").read_text()
+        probes = Probe.all_of(text, "aroundtheworld")
+        assert [service.wrong_responses(probe) for probe in probes] == [[], []]
+    finally:
+        by_address.stop()
+
+
 def handshake(site, *options):
     """Returns what openssl says of a handshake; it is at its end at once, by an empty input."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{site.https_port}"]

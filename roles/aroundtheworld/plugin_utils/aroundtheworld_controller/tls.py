@@ -198,6 +198,7 @@ def derive_tls(
         "certificate": files.get("certificate", ""),
         "key": files.get("key", ""),
         "names": variables["aroundtheworld_server_names"],
+        "by_address": any(map(is_address, variables["aroundtheworld_server_names"])),
         "port": port,
         "port_suffix": "" if port == 443 else f":{port}",
         "hsts": hsts(variables),
