@@ -369,13 +369,23 @@ LOCATIONS = {
     },
     ("=", "/.aroundtheworld/up"): {
         **UNLOGGED,
-        "it is the health check of the public pool, whoever answers": """
-            proxy_method GET; proxy_pass_request_body off; proxy_read_timeout 5s;
-            proxy_next_upstream error timeout;
+        "it asks for the health of the public pool, whoever asks": (
+            "satisfy all; auth_request /.aroundtheworld/health;"
+        ),
+        "its answer is yes or no, and nothing of the pool's": """
+            try_files /.aroundtheworld/up @aroundtheworld_up;
+            error_page 401 403 500 =503 @aroundtheworld_down;
+        """,
+    },
+    ("=", "/.aroundtheworld/health"): {
+        **INTERNAL,
+        "it is the health check of the public pool": """
+            proxy_read_timeout 5s; proxy_next_upstream error timeout;
             proxy_pass http://aroundtheworld_backends/;
         """,
-        "its answer is yes or no": """
-            proxy_intercept_errors on; error_page 502 504 =503 @aroundtheworld_down;
+        "a visitor's body is not announced": 'proxy_set_body "";',
+        "a status that is right is a yes": """
+            proxy_intercept_errors on;
             error_page 300 301 302 303 304 305 307 308 =200 @aroundtheworld_up;
         """,
     },

@@ -10,6 +10,7 @@ from ansible.module_utils.aroundtheworld.maintenance import switch as switches
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 
 from aroundtheworld_controller.maintenance import json_body, retry_after
+from tests.role.nginx import served
 from tests.role.nginx.process import needs_nginx
 from tests.role.nginx.served import Site
 
@@ -146,10 +147,30 @@ def test_the_secret_link_leads_in_until_the_site_opens(site, switch):
     assert site.fetch(link)[0] == 404
 
 
-def test_up_follows_the_public_pool(make_site):
-    site, up = make_site(), f"/.{NAME}/up"
+def test_up_follows_the_public_pool_and_shows_nothing_of_it(make_site):
+    site, up = (
+        make_site(http="satisfy any; allow all;", public={"allow": ["192.0.2.1"]}),
+        f"/.{NAME}/up",
+    )
+    worker = site.workers["public"]
+    for method, body in (("GET", None), ("POST", "body"), ("HEAD", None)):
+        status, headers, text = site.fetch(f"{up}?query", method, body=body)
+        assert (status, text) == (200, "" if method == "HEAD" else "up\n")
+        assert headers.get_all("Cache-Control") == ["no-store"]
+        request = worker.requests[-1]
+        assert [request[key] for key in ("method", "path", "body")] == ["GET", "/", ""]
+        assert dict(request["headers"]).get("content-length", "0") == "0"
+    assert site.fetch(f"/.{NAME}/health")[0] == 404
     site.workers.pop("public").stop()
     assert site.fetch(up)[::2] == (503, "down\n")
+
+
+def test_up_takes_the_statuses_of_the_health_check(make_site, monkeypatch):
+    site = make_site(variables={"aroundtheworld_health_status": ["2xx", "302", "401"]})
+    for status in (200, 302, 401, 303, 403, 404, 500):
+        monkeypatch.setitem(served.SPECIAL, "/", (status, {"Location": "/x"}, "the app's"))
+        expected = (200, "up\n") if status in {200, 302, 401} else (503, "down\n")
+        assert site.fetch(f"/.{NAME}/up")[::2] == expected
 
 
 def test_those_on_the_list_come_in(site, switch):
