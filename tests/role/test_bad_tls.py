@@ -102,10 +102,13 @@ def test_a_mistake_in_a_variable_is_named_shown_and_answered(changes, parts):
 
 
 @pytest.mark.parametrize("values", [FILES, ON_HOST], ids=["files", "host"])
-def test_a_secret_is_in_no_sentence(values):
-    problems = problems_with({**values, "aroundtheworld_tls_key": ["-----BEGIN PRIVATE KEY-----"]})
-    assert problems
-    assert not any("BEGIN" in problem for problem in problems)
+@pytest.mark.parametrize("variable", FILES | ON_HOST)
+def test_a_secret_is_in_no_sentence(values, variable):
+    key = "-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\n"
+    for value in ([key], key, key[:40]):
+        problems = problems_with({**values, variable: value})
+        assert not any("BEGIN" in problem or "MHcC" in problem for problem in problems)
+        assert problems or value != [key]
 
 
 # --- The certificate itself

@@ -76,6 +76,8 @@ class Host:
             names = [command[at + 1] for at, word in enumerate(command) if word == "--domain"]
             self.issue(names, command[command.index("--server") + 1])
         if "delete" in command:
+            if self.fails:
+                return self.fails.pop(0)
             for path in (self.lineage.certificate.parent, self.lineage.archive):
                 shutil.rmtree(path)
             self.lineage.renewal.unlink()
@@ -244,14 +246,28 @@ def test_a_site_without_names_has_its_certificate_deleted_and_not_revoked(host):
         f"remove {host.layout.acme}",
     ]
     change.carry_out()
-    assert host.commands[-1][1:] == [
-        "delete", "--non-interactive", "--cert-name", "aroundtheworld-shop"
+    assert host.commands[-1][2:] == [
+        "certbot", "delete", "--non-interactive", "--cert-name", "aroundtheworld-shop"
     ]  # fmt: skip
     assert [path.name for path in keys.iterdir()] == ["0001_key-certbot.pem"]
     assert not host.lineage.hook.exists()
     assert not host.layout.acme.exists()
     assert files("shop", host.root) == set()
     assert host.change(names=()).steps() == []
+
+
+def test_a_deletion_waits_for_another_certbot_and_names_what_keeps_it(host):
+    host.change().carry_out()
+    missing = "timeout: failed to run command 'certbot': No such file or directory\n"
+    host.fails = [(1, "", f"{certbot.BUSY}\n"), (127, "", missing)]
+    with pytest.raises(
+        HostError, match=r"certificate aroundtheworld-shop: timeout: .*No such file"
+    ):
+        host.change(names=()).carry_out()
+    assert host.lineage.is_own
+    host.fails = [(1, "", f"{certbot.BUSY}\n")]
+    host.change(names=()).carry_out()
+    assert not host.lineage.exists
 
 
 def test_the_module_warns_and_does_not_fail_when_the_ca_does(host, run_module, monkeypatch):

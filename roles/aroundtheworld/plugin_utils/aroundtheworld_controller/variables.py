@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,10 @@ from aroundtheworld_controller.addresses import shown
 
 ROLE = Path(__file__).resolve().parents[2]
 PREFIX = "aroundtheworld_"
+# Also where it is in a value that has no place for one, as in that of a variable for a path.
+PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
 
 
 class Type(NamedTuple):
@@ -51,9 +56,9 @@ class BadInputError(Exception):
     """Problems that a person can mend, each a sentence."""
 
     def __init__(self, *problems: str) -> None:
-        """Keep `problems` in the order in which they were found."""
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
+        """Keep `problems` in the order in which they were found, without a key that is in them."""
+        self.problems = [PRIVATE_KEY.sub("(a private key)", problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
 
 
 def refuse(problems: Iterable[str]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
-from ansible.module_utils.aroundtheworld.commands import Run, run_or_fail
+from ansible.module_utils.aroundtheworld.commands import Run
+from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 
 # A CA that takes requests and does not answer them must not keep a run for ever.
@@ -61,7 +62,7 @@ def accounts(letsencrypt: Path, directory: str) -> list[str]:
 
 
 def ask(run: Run, words: Sequence[str]) -> str:
-    """Run certbot, and return why it failed, or an empty text."""
+    """Run certbot, and return why it failed, or an empty text; wait while another one runs."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         code, out, error = run([*words])
@@ -93,4 +94,6 @@ def _reasons(output: str) -> Iterator[str]:
 
 def delete(run: Run, lineage: Lineage) -> None:
     """Delete the certificate with its keys, without revoking it; raises `HostError`."""
-    run_or_fail(run, "certbot", "delete", "--non-interactive", "--cert-name", lineage.name)
+    words = ("timeout", SECONDS, "certbot", "delete", "--non-interactive")
+    if problem := ask(run, [*words, "--cert-name", lineage.name]):
+        raise HostError(f"certbot does not delete the certificate {lineage.name}: {problem}")
