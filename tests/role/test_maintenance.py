@@ -233,12 +233,6 @@ class Host:
     def open(self, *, check=False):
         return toggle.open_site(self.layout, self.systemd, {}, check_mode=check)
 
-    def enable(self):
-        """What systemctl does."""
-        link = self.layout.units / "timers.target.wants" / self.layout.end("timer")
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(self.layout.units / self.layout.end("timer"))
-
     def tree(self):
         return sorted(
             (str(path), path.lstat().st_ino, path.lstat().st_mtime_ns)
@@ -261,7 +255,6 @@ def test_closing_is_changed_once_and_the_rest_stays(host):
     assert host.close(check=True)["changed"]
     assert host.tree() == untouched
     assert host.close(until=UNTIL)["changed"]
-    host.enable()
     closed = host.tree()
     again = host.close(until=UNTIL, who="bob")
     assert (again["changed"], host.tree()) == (False, closed)
@@ -278,7 +271,10 @@ def test_closing_is_changed_once_and_the_rest_stays(host):
 
 def test_a_timer_opens_it_with_nothing_of_a_release(host):
     host.close(until=UNTIL)
-    assert host.systemd.calls == ["enable --quiet --now -- shop-maintenance.timer"]
+    started = ["daemon-reload", "start -- shop-maintenance.timer"]
+    assert host.systemd.calls == started
+    link = host.layout.units / "timers.target.wants" / "shop-maintenance.timer"
+    assert link.resolve() == host.layout.end_files[1]
     service, timer = (path.read_text() for path in host.layout.end_files)
     assert "OnCalendar=2126-12-24 17:30:00 UTC\n" in timer
     assert "Persistent=yes\n" in timer
@@ -293,16 +289,35 @@ def test_a_timer_opens_it_with_nothing_of_a_release(host):
         assert text.startswith(belongings.mark("shop"))
     assert {*host.layout.end_files} <= belongings.files("shop", host.layout.root)
     assert host.layout.end_stamp.stat().st_mtime < time.time()
-    host.enable()
     host.systemd.calls.clear()
     host.close(until="2126-12-25T17:30:00+00:00")
     assert host.systemd.calls == [
         "stop -- shop-maintenance.timer shop-maintenance.service",
-        "daemon-reload",
-        "start -- shop-maintenance.timer",
+        *started,
     ]
     host.close()
-    assert not any(path.exists() for path in host.layout.end_files)
+    assert not any(path.exists() for path in (*host.layout.end_files, link.parent))
+
+
+@pytest.mark.parametrize("verb", ["stop", "daemon-reload", "start"])
+def test_a_change_of_the_end_that_was_cut_off_is_made_by_the_next_run(host, monkeypatch, verb):
+    call = host.systemd.call
+
+    def cut_off(*arguments, check=True):
+        call(*arguments, check=check)
+        if arguments[0] == verb:
+            raise KeyboardInterrupt
+
+    host.close(until=UNTIL)
+    later = "2126-12-25T17:30:00+00:00"
+    with monkeypatch.context() as patch:
+        patch.setattr(host.systemd, "call", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            host.close(until=later)
+    host.systemd.calls.clear()
+    assert host.close(until=later)["changed"]
+    assert host.systemd.calls[-1] == "start -- shop-maintenance.timer"
+    assert not host.close(until=later)["changed"]
 
 
 def test_an_end_that_passes_before_the_timer_starts_is_made_up_for(host, monkeypatch):
@@ -368,6 +383,13 @@ def test_what_does_not_fit_the_host_changes_nothing(host, changes, part):
     with pytest.raises(toggle.RefusedError, match=part):
         host.close(**changes)
     assert host.tree() == before
+
+
+@pytest.mark.parametrize("scope", ["public", "all"])
+def test_a_pool_that_the_next_deployment_brings_does_not_keep_the_others_open(host, scope):
+    pools = [{"name": name, "ports": [1], "command": False} for name in ("public", "new")]
+    assert host.close(scope=scope, pools=pools)["changed"]
+    assert host.layout.maintenance.exists()
 
 
 def test_what_a_deployment_makes_effective_is_said(host):

@@ -8,7 +8,11 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld import belongings
-from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
+from ansible.module_utils.aroundtheworld.files import (
+    link_atomically,
+    read_exactly,
+    write_atomically,
+)
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import Systemd
 
@@ -78,6 +82,8 @@ class End:
         if not self.differs(until):
             return
         names = [path.name for path in reversed(self.layout.end_files)]
+        # First, and made again last: with it, the timer counts as one that was started.
+        self.link.unlink(missing_ok=True)
         if any(path.exists() for path in self.layout.end_files):
             self.systemd.call("stop", "--", *names, check=False)
         files = [*self.layout.end_files, self.layout.end_stamp]
@@ -96,8 +102,7 @@ class End:
         self.layout.end_stamp.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         self.layout.end_stamp.touch()
         os.utime(self.layout.end_stamp, (moment, moment))
-        if self.link.is_symlink():
-            self.systemd.call("daemon-reload")
-            self.systemd.call("start", "--", self.timer.name)
-        else:  # systemd reads its files then, too
-            self.systemd.call("enable", "--quiet", "--now", "--", self.timer.name)
+        self.systemd.call("daemon-reload")
+        self.systemd.call("start", "--", self.timer.name)
+        self.link.parent.mkdir(exist_ok=True)
+        link_atomically(self.link, self.timer)

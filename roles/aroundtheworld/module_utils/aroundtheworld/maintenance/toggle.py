@@ -98,9 +98,10 @@ def _notes(layout: SiteLayout, closing: Closing, allow: list[str]) -> Iterator[s
             "link, the JSON answer and the time of the end yet. The next deployment changes that."
         )
         return
-    missing = [pool for pool in closing.pools if f"_closed/{pool})" not in nginx]
-    if missing:
-        raise RefusedError(f"the pool {missing[0]!r} is not on this host yet; deploy it first.")
+    # Of several pools, a new one is closed as soon as the next deployment brings it.
+    scope = closing.scope
+    if scope not in ("public", "all") and f"_closed/{scope})" not in nginx:
+        raise RefusedError(f"the pool {scope!r} is not on this host yet; deploy it first.")
     unknown = [network for network in allow if f"\n    {network} yes;\n" not in nginx]
     if unknown:
         yield (
