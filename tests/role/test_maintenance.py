@@ -320,6 +320,19 @@ def test_a_change_of_the_end_that_was_cut_off_is_made_by_the_next_run(host, monk
     assert not host.close(until=later)["changed"]
 
 
+def test_a_unit_of_the_same_name_that_somebody_else_made_stays(host):
+    unit = host.layout.end_files[0]
+    unit.write_text("[Service]\nExecStart=/usr/local/bin/vacuum\n")
+    assert host.close()["changed"]
+    before = host.tree()
+    with pytest.raises(toggle.RefusedError, match=r"shop-maintenance\.service, which the role did"):
+        host.close(until=UNTIL)
+    assert host.tree() == before
+    assert host.open()["changed"]
+    assert "vacuum" in unit.read_text()
+    assert host.systemd.calls == []
+
+
 def test_an_end_that_passes_before_the_timer_starts_is_made_up_for(host, monkeypatch):
     monkeypatch.setattr(toggle, "now", lambda: "2025-12-24T17:29:59+00:00")
     host.close(until="2025-12-24T17:30:00+00:00")

@@ -141,6 +141,19 @@ def test_the_secret_link_leads_in_until_the_site_opens(site, switch):
         assert [part in kept for part in ("a=b", "c=d")] == [
             part in cookies for part in ("a=b", "c=d")
         ]
+    # As an app may have it come, which sets a cookie of that name; and as nobody sends it.
+    for cookies in (
+        *(f"{cookie}; {NAME}_way_in=x; c=d", f"a=b; {cookie};{cookie}; {cookie}"),
+        *(
+            f"a=b,{cookie}",
+            f"a=b; {cookie.replace('=', ' = ')}",
+            cookie.replace("way_in", "WAY_IN"),
+        ),
+    ):
+        assert token not in str(site.received("/x", headers=[("Cookie", cookies)])), cookies
+    other = f"x{NAME}_way_in=1; a={NAME}_way_in=2; {NAME}_way_in"
+    received = site.received("/x", headers=[("Cookie", f"{cookie}; {other}")])
+    assert ["cookie", other] in received["headers"]
     logs = "".join(path.read_text() for path in site.host.root.rglob("*.log"))
     assert token not in logs
     switch.open()

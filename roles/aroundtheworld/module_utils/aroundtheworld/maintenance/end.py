@@ -57,6 +57,15 @@ class End:
         self.timer = layout.units / layout.end("timer")
         self.link = layout.units / "timers.target.wants" / self.timer.name
 
+    @property
+    def foreign(self) -> list[Path]:
+        """Return unit files of these names that somebody else made, for tasks of their own."""
+        return [
+            path
+            for path in self.layout.end_files
+            if path.exists() and not belongings.is_marked(path, self.layout.name)
+        ]
+
     def texts(self, until: str) -> dict[Path, str]:
         """Return the unit files for an end; without one there are none."""
         if not until:
@@ -73,6 +82,8 @@ class End:
 
     def differs(self, until: str) -> bool:
         """Tell whether the end is another one."""
+        if not until and self.foreign:
+            return False
         texts = self.texts(until)
         files = [read_exactly(path) != texts.get(path, "") for path in self.layout.end_files]
         return any(files) or self.link.is_symlink() != bool(until)

@@ -38,6 +38,11 @@ def close_site(
     closing = Closing(pools=names, **{name: parameters[name] for name in texts})
     notes = list(_notes(layout, closing, parameters["allow"]))
     switch, end = Switch(layout.home), End(layout, systemd)
+    if closing.until and end.foreign:
+        raise RefusedError(
+            f"aroundtheworld_maintenance_until: this host has {end.foreign[0]}, which the role did "
+            "not make and would overwrite. Give that unit another name, or close without an end."
+        )
     before = read_state(layout.home)
     changed = switch.differs(closing) or end.differs(closing.until)
     after = switch.expected_state(closing)
