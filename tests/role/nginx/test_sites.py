@@ -11,6 +11,7 @@ from tests.render import MODELS, render, variables_for
 from tests.role.nginx.process import NGINX, needs_nginx
 
 pytestmark = needs_nginx
+NOBODY_ELSE = {"free": ["*", "[::]"]}
 
 
 def verdict(directory, *models):
@@ -22,7 +23,7 @@ def verdict(directory, *models):
     text = ""
     for number, model in enumerate(models):
         names = {} if number == 0 else {"aroundtheworld_site": "other"}
-        site = render("site.conf.j2", variables_for(MODELS[model] | names))
+        site = render("site.conf.j2", variables_for(MODELS[model] | names, port=NOBODY_ELSE))
         text += re.sub(r"/etc/nginx|/etc/ssl|/var/log/nginx/\w+", str(directory), site)
     # To bind the port, which a test of the configuration does, an ordinary user needs a higher one.
     text = re.sub(r"(listen (?:\[::\]:)?)(80|8080)\b", r"\g<1>18080", text)
@@ -51,7 +52,7 @@ def test_nginx_accepts_the_site(tmp_path, model):
     assert verdict(tmp_path, model) == ""
 
 
-@pytest.mark.parametrize("model", ["own_names", "static_files"])
+@pytest.mark.parametrize("model", ["own_names", "static_files", "https"])
 def test_nginx_accepts_two_sites(tmp_path, model):
     assert verdict(tmp_path, "own_names", model) == ""
 
