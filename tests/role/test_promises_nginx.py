@@ -601,7 +601,10 @@ MAPS = {
     ("$http_cookie", "$aroundtheworld_cookies"): {
         "all cookies but the key": """
             default $http_cookie;
-            "~^((?:.*; *)?)aroundtheworld_way_in=[^;]*;? *(.*)$" $1$2;
+            "~*^((?:.*[;,] *)?)aroundtheworld_way_in *=[^;]*;? *(.*)$" $1$2;
+        """,
+        "none of them where one is to get the key out": """
+            "~*(?:^|[;,] *)aroundtheworld_way_in *=.*[;,] *aroundtheworld_way_in *=" "";
         """,
     },
     ("$aroundtheworld_scheme", "$aroundtheworld_secure"): {
