@@ -128,7 +128,11 @@ MODELS: dict[str, dict[str, Any]] = {
             {
                 **ADMIN,
                 "rate": "30/m",
-                "allow": ["192.0.2.0/24", "2001:db8::1"],
+                "allow": [
+                    "192.0.2.0/24",
+                    "2001:db8::1",
+                    *(f"2001:db8:{n:x}::/48" for n in range(256)),
+                ],
                 "basic_auth": ["ada"],
             },
         ],

@@ -51,6 +51,7 @@ SECRET = "48151623"
         ({"ada": f"{SECRET}\n"}, "aroundtheworld_passwords.ada: it must be a text of one line"),
         ({"ada": f"$1${SECRET}"}, "aroundtheworld_passwords.ada: it begins as a hash does"),
         ({"ada": f"{{SHA}}{SECRET}"}, "aroundtheworld_passwords.ada: it begins as a hash does"),
+        ({"ada": SECRET * 64}, "aroundtheworld_passwords.ada: it is too long; at most 511 bytes"),
         ([SECRET], "aroundtheworld_passwords: a value of type list is not allowed"),
     ],
 )
@@ -62,6 +63,6 @@ def test_a_mistake_is_named_without_the_password(passwords, expected):
 
 
 def test_passwords_and_hashes_are_accepted():
-    passwords = {"ada": "pässword with $ and {", "grace@home": "$y$j9T$abc$def"}
-    changes = pools(admin={"basic_auth": ["ada", "grace@home"]})
+    passwords = {"ada": "pässword with $ and {", "grace@home": "$y$j9T$abc$def", "b": "x" * 511}
+    changes = pools(admin={"basic_auth": ["ada", "grace@home", "b"]})
     assert problems_with(changes | {"aroundtheworld_passwords": passwords}) == []

@@ -57,6 +57,14 @@ def test_nginx_accepts_two_sites(tmp_path, model):
     assert verdict(tmp_path, "own_names", model) == ""
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_no_variable_of_a_site_is_one_of_another_site(model):
+    """As `$shop_log_uri` would be for the sites `shop` and `shop_log`, if both had `$shop_uri`."""
+    text = render("site.conf.j2", variables_for(MODELS[model] | {"aroundtheworld_site": "shop"}))
+    ends = set(re.findall(r"\$\{?shop_(\w+)", text))
+    assert [end for end in ends if any(end.endswith(f"_{other}") for other in ends)] == []
+
+
 def test_nginx_would_not_accept_one_name_for_two_zones(tmp_path, monkeypatch):
     wrong = render("site.conf.j2", variables_for({})).replace("_admin_in_flight", "_admin_backends")
     monkeypatch.setattr("tests.role.nginx.test_sites.render", lambda *_: wrong)

@@ -15,6 +15,7 @@ HASH = re.compile(r"\$(y|2[aby]|6|5)\$[./0-9A-Za-z$=,]+")
 # nginx hashes the password of each request before it goes on with any other, so as few rounds as
 # this kind of hash allows: under a millisecond instead of five.
 ROUNDS = 1000
+LONGEST = 511  # bytes; the C library's crypt takes no more
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -29,6 +30,8 @@ def password_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             )
         elif not isinstance(password, str) or not password.isprintable() or not password:
             yield f"{VARIABLE}.{user}: it must be a text of one line that is not empty."
+        elif len(password.encode()) > LONGEST:
+            yield f"{VARIABLE}.{user}: it is too long; at most {LONGEST} bytes are allowed."
         elif password.startswith(("$", "{")) and not HASH.fullmatch(password):
             yield (
                 f"{VARIABLE}.{user}: it begins as a hash does, and nginx could not use it. Give "

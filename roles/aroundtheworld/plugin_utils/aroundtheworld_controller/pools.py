@@ -14,6 +14,7 @@ from aroundtheworld_controller.variables import load_pool_settings
 
 # Where a pool is of two kinds, the default of the later one counts.
 KINDS = ("blocking", "websocket", "command")
+SHOWN = 10  # of a list of who may ask a pool for what
 
 
 def pool_with_defaults(pool: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,13 +97,19 @@ def access_text(pool: Mapping[str, Any]) -> str:
     """Return who may ask a pool for what, as the status shows it; empty for everybody."""
     parts = {
         "on port": str(pool["http_port"] or ""),
-        "under": ", ".join(pool["server_names"]),
-        "from": ", ".join(pool["allow"]),
-        "by password of": ", ".join(pool["basic_auth"]),
+        "under": _listed(pool["server_names"]),
+        "from": _listed(pool["allow"]),
+        "by password of": _listed(pool["basic_auth"]),
         "by certificate": "of its CA" if pool["client_ca"] else "",
         "at": f"{pool['rate']} an address" if pool["rate"] else "",
     }
     return "; ".join(f"{name} {value}" for name, value in parts.items() if value)
+
+
+def _listed(entries: Sequence[str]) -> str:
+    """Return the first entries; nginx takes a comment of at most 4095 bytes."""
+    more = len(entries) - SHOWN
+    return ", ".join(entries[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def derive_retry_after(rate: str) -> int:

@@ -45,8 +45,11 @@ WORDS = re.compile(r'[^"\\$<>&\x00-\x1f\x7f]{1,1000}')
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What useradd and systemd both accept.
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-# nginx has variables of its own that begin so and end as those of a site do.
-NGINX_NAMES = ("proxy", "remote", "server")
+# nginx has names of its own that are these, or begin so and end as a site's variables do.
+NGINX_NAMES = (
+    *("combined", "http", "limit_conn", "limit_req", "nginx", "proxy", "proxy_protocol"),
+    *("realip_remote", "remote", "secure", "sent_http", "server", "upstream", "upstream_cache"),
+)
 MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 
 
