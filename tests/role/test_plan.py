@@ -115,6 +115,14 @@ def test_a_rollback_leads_to_a_release_on_the_host_and_leaves_nginx_alone(plan, 
     assert result["lock"]["doing"] == "rollback"
 
 
+def test_a_rollback_knows_that_nginx_has_a_certificate(plan):
+    in_use = {"certificate": "/etc/shop/tls/certificate-1.pem", "key": "/etc/shop/tls/key-1.pem"}
+    host = {"acme": {**HOST["acme"], **in_use}}
+    result = plan(ROLLBACK, host, {"aroundtheworld_tls": "local"})
+    assert {kind: result["tls"][kind] for kind in in_use} == in_use
+    assert plan(ROLLBACK, host)["tls"]["certificate"] == ""
+
+
 def test_a_removal_only_takes_the_site(plan):
     unfit = {"unfit": ["aroundtheworld_user: no."], "distribution": "debian 11"}
     hooks = {"aroundtheworld_hooks": {"before_release": "/nowhere.yml"}}

@@ -39,6 +39,15 @@ def test_the_server_that_nginx_would_choose_is_known(name, server):
     assert found.names == (server,)
 
 
+def test_a_socket_of_udp_keeps_nobody_from_the_port():
+    text = """stream { server { listen 443 udp; } server { listen 444; } }
+    http { server { listen 443 quic reuseport; listen 443 ssl; } server { listen 80 quic; } }"""
+    found = Configuration.of({"/n/nginx.conf": text}, "/n/nginx.conf")
+    assert [listen.port for listen in found.streams] == [444]
+    options = [[listen.options for listen in server.listens] for server in found.servers]
+    assert options == [[("ssl",)], []]
+
+
 @pytest.mark.parametrize(
     ("path", "pattern", "fits"),
     [

@@ -187,7 +187,8 @@ def derive_tls(
     files = host_files(variables)
     if certificate:
         files = paths(variables["aroundtheworld_site"], certificate)
-    elif mode == "acme":  # both are empty until the CA has given the first
+    elif mode in ("acme", "files", "local"):
+        # Both are empty until a CA has given the first; a rollback leaves nginx what it has.
         files = {kind: host["acme"][kind] for kind in ("certificate", "key")}
     nginx, openssl = versions(host)
     http2 = "directive" if nginx >= HTTP2_DIRECTIVE else "listen"

@@ -67,11 +67,14 @@ class Server:
 
     @cached_property
     def listens(self) -> tuple[Listen, ...]:
-        """Return where it listens; without a word about that, on port 80 of all IPv4 addresses."""
-        found = tuple(
+        """Return where it listens; without a word about that, on port 80 of all IPv4 addresses.
+
+        HTTP/3 does not count: its sockets are of UDP, and exclude no others.
+        """
+        found = [
             parse_listen(directive) for directive in self.content if directive.name == "listen"
-        )
-        return found or (Listen("*", 80, (), self.directive),)
+        ] or [Listen("*", 80, (), self.directive)]
+        return tuple(listen for listen in found if "quic" not in listen.options)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -157,7 +160,7 @@ class Configuration:
 
     @cached_property
     def streams(self) -> tuple[Listen, ...]:
-        """Return where the servers of the blocks beside http listen, stream and mail."""
+        """Return where the servers of the blocks beside http listen, stream and mail, by TCP."""
         blocks = [each.block or () for each in self.top if each.name in ("stream", "mail")]
         servers = [
             directive.block or ()
@@ -169,7 +172,7 @@ class Configuration:
             parse_listen(directive)
             for server in servers
             for directive in self.expand(server)
-            if directive.name == "listen"
+            if directive.name == "listen" and "udp" not in directive.args
         )
 
     def includes_of(self, path: str) -> int:
