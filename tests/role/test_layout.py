@@ -65,7 +65,7 @@ def run(tmp_path, run_module, monkeypatch):
             settings=json.dumps({"environment": environment or {}, "secrets": secrets or {}}),
             script="#!/bin/sh\n",
             rotation="logs {}\n",
-            **more,
+            **{"log_days": 14, **more},
         )
 
     run.failed = run_module.failed
@@ -356,6 +356,21 @@ def test_logs_of_a_former_version_go_on_in_the_sites_own_directory(tmp_path, run
     # One that nginx made since, as after a failed run, does not take the place of the new one.
     (nginx / "shop.access.log").write_text("later")
     assert not run()["changed"]
+
+
+def test_logs_from_when_more_were_kept_are_removed(tmp_path, run):
+    run()
+    logs = tmp_path / LOGS
+    for name in ("access.log.1", "access.log.3.gz", "error.log.4", "access.log.14.gz", "notes.4"):
+        (logs / name).touch()
+    assert not run()["changed"]
+    diff = f"no {logs}/access.log.14.gz\nno {logs}/error.log.4\n"
+    assert run(log_days=3, check=True)["diff"]["after"] == diff
+    assert len(names_in(logs)) == 7
+    assert run(log_days=3)["diff"]["after"] == diff
+    kept = {"access.log", "access.log.1", "access.log.3.gz", "error.log", "notes.4"}
+    assert set(names_in(logs)) == kept
+    assert not run(log_days=3)["changed"]
 
 
 def test_logrotate_finds_one_entry_also_after_a_run_that_was_killed(tmp_path, run):

@@ -145,6 +145,7 @@ def test_a_module_of_another_run_changes_nothing(at, run_module, tmp_path):
             directories=[{"path": str(tmp_path / "home")}],
             script="",
             rotation="",
+            log_days=14,
             settings="{}",
         )
     assert list(tmp_path.iterdir()) == []

@@ -38,6 +38,10 @@ options:
     description: Text of the entry by which logrotate rotates the site's logs.
     type: str
     required: true
+  log_days:
+    description: How many former days of logs it keeps. Those from when it kept more are removed.
+    type: int
+    required: true
   lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
@@ -50,6 +54,7 @@ EXAMPLES = r"""
     settings: '{"environment": {"LANG": "C.UTF-8"}, "secrets": {"cookie_secret": "generate"}}'
     script: "{{ lookup('ansible.builtin.template', 'run.sh.j2') }}"
     rotation: "{{ lookup('ansible.builtin.template', 'logrotate.j2') }}"
+    log_days: 14
     lock: "{{ __aroundtheworld_plan.lock }}"
 """
 
@@ -73,6 +78,7 @@ def main() -> None:
             "settings": {"type": "str", "required": True, "no_log": True},
             "script": {"type": "str", "required": True},
             "rotation": {"type": "str", "required": True},
+            "log_days": {"type": "int", "required": True},
             "lock": LOCK,
         },
         supports_check_mode=True,

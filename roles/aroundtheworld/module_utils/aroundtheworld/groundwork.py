@@ -162,6 +162,12 @@ class Groundwork:
             if not path.exists() and self.changing(f"file {path}"):
                 path.touch(0o640)
                 os.chown(path, -1, READERS)
+        # logrotate removes the one that becomes too old, and never those that are older already.
+        for path in sorted(self.layout.logs.glob("*.log.*")):
+            number = re.fullmatch(r"(?:access|error)\.log\.(\d+)(?:\.gz)?", path.name)
+            too_old = number and int(number[1]) > self.module.params["log_days"]
+            if too_old and self.changing(f"no {path}"):
+                path.unlink()
 
     def write_file(self, path: Path, text: str, mode: int) -> None:
         """Write a file that the site has outside its directories."""
