@@ -442,7 +442,10 @@ def test_release_and_maintenance_are_shown(host):
     # By the role.
     end, more = "2026-12-24T17:30:00+00:00", {"retry_after": "", "page": "", "json": ""}
     closing = Closing(scope="all", pools=[], reason="Disks", until=end, who="ada", **more)
-    Switch(host.home).close(closing)
+    switch = Switch(host.home)
+    state = switch.expected_state(closing)
+    switch.close(closing)
+    switch.note(state)
     samples = host.scrape()
     assert samples["maintenance_since_timestamp_seconds"] == 1e9
     assert samples["maintenance_until_timestamp_seconds"] == 1798133400

@@ -423,6 +423,25 @@ def test_a_pool_with_a_command_is_left_alone_and_that_is_said(host):
     assert host.close(pools=[pool], reason="x")["notes"] == []
 
 
+def test_a_run_that_was_cut_off_has_the_next_one_end_what_is_open(host, monkeypatch):
+    ended = []
+
+    def end_streams(_, pools):
+        ended.append([pool["name"] for pool in pools])
+        if len(ended) == 1:
+            raise KeyboardInterrupt
+        return []
+
+    monkeypatch.setattr(toggle, "end_streams", end_streams)
+    host.layout.maintenance.write_text("by hand")
+    with pytest.raises(KeyboardInterrupt):
+        host.close()
+    assert host.close(check=True)["changed"]
+    assert host.close()["changed"]
+    assert not host.close()["changed"]
+    assert ended == [["public"]] * 2
+
+
 # --- The task ---
 
 plugin = load_python("action_plugins/aroundtheworld_maintenance.py")

@@ -118,7 +118,6 @@ class Switch:
 
     def close(self, closing: Closing) -> None:
         """Close the site; what was closed meanwhile stays so."""
-        state = self.expected_state(closing)
         self.directory.mkdir(mode=0o755, exist_ok=True)
         # nginx may look for a name in it, and nobody but root may list it.
         self.keys.mkdir(mode=0o711, exist_ok=True)
@@ -131,7 +130,6 @@ class Switch:
         for name, text in closing.files.items():
             (place / name).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             write_atomically(place / name, text, 0o644)
-        write_atomically(self.directory / STATE, state_text(state), 0o644)
         former = [path for path in switches.iterdir() if path != place]
         link_atomically(self.link, f"switches/{closing.name}")
         write_atomically(self.layout.maintenance, closing.page, 0o644)
@@ -139,6 +137,10 @@ class Switch:
             time.sleep(PATIENCE)
         for path in former:
             shutil.rmtree(path)
+
+    def note(self, state: dict[str, Any]) -> None:
+        """Write the state down, when all else is done: until then the site counts as different."""
+        write_atomically(self.directory / STATE, state_text(state), 0o644)
 
     def open(self) -> None:
         """Open the site."""

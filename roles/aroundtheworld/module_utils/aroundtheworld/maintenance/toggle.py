@@ -52,6 +52,7 @@ def close_site(
         switch.close(closing)
         if set(names) - set(before.get("pools", [])):
             notes += end_streams(layout, parameters["pools"])
+        switch.note(after)
     return {
         "changed": changed,
         "notes": notes,
