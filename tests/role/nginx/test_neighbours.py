@@ -331,6 +331,24 @@ def test_a_site_of_which_a_run_was_cut_off_is_for_the_next_run_to_mend(look):
     assert found["problems"] == []
 
 
+@pytest.mark.parametrize(
+    ("directory", "count"),
+    [
+        ("etc/shop/tls", 0),
+        ("etc/letsencrypt/live/aroundtheworld-shop", 0),
+        ("etc/letsencrypt/live/blog", 1),
+    ],
+)
+def test_a_certificate_of_the_site_that_is_gone_is_for_the_next_run_to_mend(look, directory, count):
+    look()
+    gone = look.host.root / directory / "fullchain.pem"
+    text = f"server {{ listen 8443 ssl; ssl_certificate {gone}; ssl_certificate_key {gone}; }}"
+    (look.host.etc / "sites-enabled" / "shop.conf").write_text(text)
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
+    assert len(found["problems"]) == count
+
+
 def test_a_file_of_the_sites_name_that_is_somebodys_is_left_alone(look):
     look(includes=NGINX_ORG)
     (look.host.etc / "conf.d" / "shop.conf").write_text("# a shop\n")
