@@ -278,7 +278,7 @@ def to_shop(path):
     return to_a_pool("shop", "aroundtheworld_shop_backends", path) | compressed
 
 
-def files(pool, *, closes=True):
+def files(pool, *, closes=True, rate=False):
     promises = {
         **VISITORS[pool],
         "the file of this content, of any release, then the current release's, then one of any "
@@ -297,6 +297,10 @@ def files(pool, *, closes=True):
             include /etc/nginx/mime.types;
             types { application/manifest+json webmanifest; text/javascript mjs; }
         """,
+        "limits of the host do not stand in for the pool's": (
+            "limit_conn aroundtheworld_uncounted_places 1;"
+            + "limit_req zone=aroundtheworld_uncounted_requests;" * rate
+        ),
     }
     return promises | closing(pool, closes=closes)
 
@@ -421,7 +425,7 @@ LOCATIONS = {
     ("/shop/",): to_shop("/shop/"),
     ("/static/",): files("public"),
     ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
-    ("/admin/files/",): files("admin", closes=False),
+    ("/admin/files/",): files("admin", closes=False, rate=True),
     ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
     ("@range",): {
         **INTERNAL,
@@ -775,12 +779,13 @@ def test_a_pools_requests_are_counted_together_and_not_by_visitor(site):
     assert site.all("limit_conn_zone") == [
         ["$server_name", f"zone=aroundtheworld_{pool}_in_flight:64k"]
         for pool in ("public", "admin")
-    ]
+    ] + [["", "zone=aroundtheworld_uncounted_places:32k"]]
 
 
 def test_an_address_has_a_rate_in_each_pool_for_itself(site):
     zone = ["zone=aroundtheworld_admin_rate:10m", "rate=30r/m"]
-    assert site.all("limit_req_zone") == [["$aroundtheworld_network", *zone]]
+    uncounted = ["", "zone=aroundtheworld_uncounted_requests:32k", "rate=1r/s"]
+    assert site.all("limit_req_zone") == [["$aroundtheworld_network", *zone], uncounted]
 
 
 @pytest.fixture(scope="module")

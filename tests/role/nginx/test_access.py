@@ -268,3 +268,14 @@ def test_a_busy_pool_and_a_rate_are_two_things_also_by_limits_of_the_host(make_s
         site.host.until(lambda path=path: site.fetch(path)[0] == 429)
         status, headers, text = site.fetch(path)
         assert (status, headers["Retry-After"]) == (429, retry_after)
+
+
+def test_limits_of_the_host_do_not_lift_those_of_a_pool_for_a_file_that_is_not_there(make_site):
+    host = HOST.replace("burst=1", "burst=99").replace("places 1", "places 99")
+    site = make_site(http=host, admin={"max_in_flight": 1, "rate": "1/m", "burst": 1})
+    missing = "/admin/static/none"
+    with site.occupied("admin", missing):
+        assert site.fetch(missing)[0] == 503
+        assert [site.fetch("/admin/static/a.css")[0] for _ in range(3)] == [200] * 3
+    site.host.until(lambda: site.fetch(missing)[0] == 429)
+    assert [site.fetch("/admin/static/a.css")[0] for _ in range(3)] == [200] * 3

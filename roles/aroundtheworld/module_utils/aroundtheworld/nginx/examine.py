@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.claims import ETC
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.nginx.configuration import (
     Run,
     program,
@@ -68,8 +70,12 @@ def examine(
     try:
         configuration = read_configuration(run)
     except ConfigurationError as broken:
-        # A site whose run was cut off is repaired by this run.
-        if f"/{intents[0].site}.conf:" not in str(broken):
+        # What is the site's own is repaired by this run: its file, where a run was cut off, and
+        # its certificate, where that is gone; nginx names no file of its configuration then.
+        layout = SystemLayout(intents[0].site, etc.parent)
+        lineage = Lineage(layout.name, etc.parent)
+        own = (f"/{layout.name}.conf:", f"{layout.tls}/", f"{lineage.certificate.parent}/")
+        if not any(part in str(broken) for part in own):
             result["problems"] = [
                 f"nginx: what is configured now is broken already: {broken}. Repair that first, "
                 "until 'nginx -t' succeeds."
