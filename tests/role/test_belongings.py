@@ -2,10 +2,12 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible.module_utils.aroundtheworld import belongings, running
 from ansible.module_utils.aroundtheworld.host import names
+from ansible.module_utils.aroundtheworld.layout import SystemLayout
 
 from tests.matrix import chosen
 from tests.render import MODELS, render, variables_for
@@ -132,6 +134,17 @@ def test_taking_writes_down_once_and_keeps_what_there_was(tmp_path):
     assert path.stat().st_mtime_ns == written
     belongings.give_up("shop", [more], root=tmp_path)
     assert listed(tmp_path) == before
+
+
+def test_a_run_and_who_closes_the_site_meanwhile_both_write_down_what_they_make(tmp_path):
+    layout = SystemLayout("shop", tmp_path)
+    layout.etc.mkdir(parents=True)
+    claim = {"site": "shop", "home": "/srv/shop", "sockets": [], "pools": []}
+    layout.claim.write_text(json.dumps(claim | {"has": belongings.nothing()}))
+    files = [tmp_path / str(number) for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda file: belongings.take("shop", [file], root=tmp_path), files))
+    assert belongings.files("shop", tmp_path) == set(files)
 
 
 def test_units_are_known_by_the_files_that_are_written_down(tmp_path):

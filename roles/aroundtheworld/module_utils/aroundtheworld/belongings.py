@@ -10,6 +10,7 @@ cut off leaves no file that is not listed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -220,19 +221,36 @@ def _change(
     more: tuple[Iterable[Any], ...] = ((), (), ()),
     less: tuple[Iterable[Any], ...] = ((), (), ()),
 ) -> None:
-    claim = read_claim(site, root)
-    if not claim:
+    layout = SystemLayout(site, root)
+    if not layout.claim.exists():
         return
-    listed: Has = {}
-    for kind, added, dropped in zip(nothing(), more, less, strict=True):
-        gone = [plain(entry) for entry in dropped]
-        entries = [entry for entry in claim["has"].get(kind, []) if entry not in gone]
-        entries += [entry for entry in map(plain, added) if entry not in entries]
-        listed[kind] = sorted(entries, key=str)
-    path = SystemLayout(site, root).claim
-    text = claim_text({**claim, "has": listed})
-    if path.read_text() != text:
-        write_atomically(path, text, 0o644)
+    with alone(layout):
+        claim = read_claim(site, root)
+        if not claim:
+            return
+        listed: Has = {}
+        for kind, added, dropped in zip(nothing(), more, less, strict=True):
+            gone = [plain(entry) for entry in dropped]
+            entries = [entry for entry in claim["has"].get(kind, []) if entry not in gone]
+            entries += [entry for entry in map(plain, added) if entry not in entries]
+            listed[kind] = sorted(entries, key=str)
+        text = claim_text({**claim, "has": listed})
+        if layout.claim.read_text() != text:
+            write_atomically(layout.claim, text, 0o644)
+
+
+@contextlib.contextmanager
+def alone(layout: SystemLayout) -> Iterator[None]:
+    """Keep others from changing the site's claim: it can be closed while a run goes on.
+
+    The kernel ends this with the process. It is held for as long as it takes to write a file.
+    """
+    handle = os.open(layout.etc, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def plain(entry: object) -> Any:  # noqa: ANN401 - a path as text, a user as a mapping

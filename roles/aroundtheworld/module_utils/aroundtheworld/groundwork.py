@@ -76,10 +76,8 @@ class Groundwork:
     def write_claim(self) -> None:
         """Write the claim, unless another site took something of it since the plan looked."""
         path = self.layout.claim
-        listed = belongings.has(self.site, self.root)
-        if not path.parent.exists():
-            listed["directories"].append(str(path.parent))
-        text = claim_text({**self.claim, "has": listed})
+        made = [] if path.parent.exists() else [str(path.parent)]
+        text = self.claim_text(made)
         before = path.read_text() if path.exists() else ""
         if before == text or not self.changing(f"content of {path}"):
             return
@@ -87,7 +85,14 @@ class Groundwork:
             if problems := list(collisions(self.claim, read_claims(self.root / "etc"))):
                 raise HostError("nothing was changed, because of this:\n" + "\n".join(problems))
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, text, 0o644)
+            with belongings.alone(self.layout):  # and by what is listed by now
+                write_atomically(path, self.claim_text(made), 0o644)
+
+    def claim_text(self, made: list[str]) -> str:
+        """Return the claim with what the site has, and with directories that it gets with it."""
+        listed = belongings.has(self.site, self.root)
+        listed["directories"] += made
+        return str(claim_text({**self.claim, "has": listed}))
 
     def make_user(self) -> None:
         """Make the workers' user, unless a user has that name."""
