@@ -203,6 +203,13 @@ def test_files_on_the_host_that_fit_are_accepted(on_host):
     assert describe({}) == {"certificate": "", "problems": []}
 
 
+def test_one_file_on_the_host_may_have_both_and_its_key_stays_there(on_host, tmp_path):
+    together = GOOD + MIDDLE.pem + KEY
+    assert on_host(together, together) == []
+    path = str(tmp_path / "c.pem")
+    assert "PRIVATE KEY" not in str(describe({"certificate": path, "key": path}))
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [

@@ -167,6 +167,11 @@ class Groundwork:
             if not path.exists() and self.changing(f"file {path}"):
                 path.touch(0o640)
                 os.chown(path, -1, READERS)
+            # As nginx makes one, and logrotate each after it.
+            readable = path.exists() and path.stat().st_mode & 0o007
+            if readable and self.changing(f"group and mode of {path}"):
+                os.chown(path, -1, READERS)
+                path.chmod(0o640)
         # logrotate removes the one that becomes too old, and never those that are older already.
         for path in sorted(self.layout.logs.glob("*.log.*")):
             number = re.fullmatch(r"(?:access|error)\.log\.(\d+)(?:\.gz)?", path.name)
