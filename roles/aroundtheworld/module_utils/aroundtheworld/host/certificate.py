@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CERTIFICATE, KEY = "aroundtheworld_tls_certificate_file", "aroundtheworld_tls_key_file"
+CERTIFICATES = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def describe_certificate(paths: Mapping[str, str]) -> dict[str, Any]:
@@ -28,7 +30,8 @@ def describe_certificate(paths: Mapping[str, str]) -> dict[str, Any]:
             result["problems"].append(
                 f"{variable}: {path!r} cannot be read on the host: {why}; it must be a file of PEM."
             )
-    result["certificate"] = texts.get(CERTIFICATE, "")
+    # Not the rest of the file: programs other than nginx have the key there, too.
+    result["certificate"] = "\n".join(CERTIFICATES.findall(texts.get(CERTIFICATE, "")))
     if not result["problems"]:
         try:
             # Without a function for the passphrase, Python asks at a terminal.
