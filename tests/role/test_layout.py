@@ -358,6 +358,20 @@ def test_logs_of_a_former_version_go_on_in_the_sites_own_directory(tmp_path, run
     assert not run()["changed"]
 
 
+@pytest.mark.parametrize("place", ["shop/error.log", "shop.error.log"])
+def test_a_log_that_nginx_made_is_for_everybody_to_read_no_more(tmp_path, run, place):
+    nginx, log = tmp_path / "root/var/log/nginx", tmp_path / LOGS / "error.log"
+    log.parent.mkdir(parents=True)
+    (nginx / place).write_text("an error\n")
+    (nginx / place).chmod(0o644)
+    run()
+    assert (log.read_text(), mode_of(log)) == ("an error\n", 0o640)
+    assert not run()["changed"]
+    log.chmod(0o644)
+    assert run(check=True)["diff"]["after"] == f"group and mode of {log}\n"
+    assert mode_of(log) == 0o644
+
+
 def test_logs_from_when_more_were_kept_are_removed(tmp_path, run):
     run()
     logs = tmp_path / LOGS
