@@ -100,13 +100,18 @@ def describe_port(neighbourhood: Neighbourhood) -> dict[str, Any]:
     That is `dual_stack`, whether the site has to share one socket for IPv4 and IPv6, `free`, the
     addresses on which nobody serves unknown names, and the neighbours `others_without_http2`.
     """
+    here = [
+        listen for _, listen in neighbourhood.on_port() if listen.address in neighbourhood.addresses
+    ]
+    # Before nginx had a directive for it, one with HTTP/2 switched it on for all of its address.
+    with_http2 = {listen.address for listen in here if "http2" in listen.options}
     return {
         "dual_stack": neighbourhood.dual_stack is not None,
         "free": [each for each in neighbourhood.addresses if neighbourhood.is_free(each)],
         "others_without_http2": [
             f"{listen.directive} ({listen.directive.where})"
-            for _, listen in neighbourhood.on_port()
-            if listen.address in neighbourhood.addresses and "http2" not in listen.options
+            for listen in here
+            if listen.address not in with_http2
         ],
     }
 
