@@ -6,6 +6,7 @@ from tests import certificates
 from tests.role.refusals import pools, problems_with
 
 CA = certificates.root().pem
+BRANCH = certificates.Issuer("Branch", by=certificates.root())
 NAMES = {
     "aroundtheworld_server_names": ["shop.example", "office.example"],
     "aroundtheworld_tls": "acme",
@@ -26,6 +27,10 @@ def problems(admin, **variables):
         (
             {"client_ca": certificates.Issuer("Old", days=(-9, -1)).pem},
             "the certificate of 'CN=Old' has expired on ",
+        ),
+        (
+            {"client_ca": BRANCH.pem},
+            "'CN=Root of the tests' has issued the certificate of 'CN=Branch', and nginx takes",
         ),
     ],
 )

@@ -88,6 +88,7 @@ SERVER = {
         error_page 401 403 404 405 412 413 429 500 502 504 @error_$aroundtheworld_error_format;
         error_page 400 414 421 501 505 /.aroundtheworld/error.$aroundtheworld_error_format;
         error_page 416 @range;
+        error_page 495 496 497 =400 /.aroundtheworld/error.$aroundtheworld_error_format;
         error_page 494 =431 /.aroundtheworld/error.$aroundtheworld_error_format;
     """,
     # Requests.

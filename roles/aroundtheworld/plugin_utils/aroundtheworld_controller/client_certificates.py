@@ -46,6 +46,7 @@ def _certificate_problems(text: str, where: str) -> Iterator[str]:
         )
         return
     now = datetime.datetime.now(datetime.UTC)
+    subjects = {certificate.subject for certificate in certificates}
     for certificate in certificates:
         name = certificate.subject.rfc4514_string()
         try:
@@ -54,6 +55,12 @@ def _certificate_problems(text: str, where: str) -> Iterator[str]:
             kind = None  # one of the first version, which only a CA would trust
         if kind and not kind.value.ca:
             yield f"{where}: the certificate of {name!r} is not one of a CA."
+        if certificate.issuer not in subjects:
+            yield (
+                f"{where}: {certificate.issuer.rfc4514_string()!r} has issued the certificate of "
+                f"{name!r}, and nginx takes that only with the issuer's in the same text; then who "
+                "has a certificate of either comes in."
+            )
         end = certificate.not_valid_after_utc
         if end < now:
             yield f"{where}: the certificate of {name!r} has expired on {end:%Y-%m-%d}."
