@@ -3,7 +3,7 @@
 import pytest
 
 from tests.matrix import chosen
-from tests.render import ADMIN, MODELS, PUBLIC, render, variables_for
+from tests.render import ADMIN, HOST, MODELS, PUBLIC, render, variables_for
 from tests.role.rendered import serving, site_of, units_of
 from tests.role_files import load_yaml
 
@@ -157,6 +157,20 @@ def test_only_a_site_for_every_name_is_the_default_server(names, host, listen):
     _, _, server = site_of({"aroundtheworld_server_names": names}, **host)
     assert server.all("listen") == listen
     assert server.all("server_name") == [names]
+
+
+@pytest.mark.parametrize("certificate", ["", "/etc/letsencrypt/live/shop/fullchain.pem"])
+def test_a_ca_finds_its_challenges_over_http_and_where_a_balancer_redirects_it(
+    monkeypatch, certificate
+):
+    monkeypatch.setitem(HOST, "acme", {**HOST["acme"], "certificate": certificate})
+    canonical = {"aroundtheworld_canonical_name": "example.org"}
+    _, site, _ = site_of({**MODELS["acme"], **canonical})
+    servers = [server for server in site.servers() if server.all("server_name")]
+    assert len(servers) == (3 if certificate else 2)
+    for server in servers:
+        challenges = server.location("^~", "/.well-known/acme-challenge/")
+        assert challenges.all("root") == [["/var/lib/tornado/aroundtheworld/acme"]]
 
 
 @every_model
