@@ -349,6 +349,19 @@ def test_a_certificate_of_the_site_that_is_gone_is_for_the_next_run_to_mend(look
     assert len(found["problems"]) == count
 
 
+@pytest.mark.parametrize(("directory", "count"), [("shop", 0), ("shopkeeper", 1)])
+def test_the_sites_logs_are_for_the_next_run_to_make_where_somebody_removed_them(
+    look, directory, count
+):
+    look()
+    log = look.host.root / "var/log/nginx" / directory / "access.log"
+    text = f"server {{ listen 8080; access_log {log}; }}"
+    (look.host.etc / "sites-enabled" / "shop.conf").write_text(text)
+    intent = Intent("shop", 80, NAMED, ipv6=False)
+    found = examine.examine(look.host.run, [intent], look.host.etc, look.host.own)
+    assert len(found["problems"]) == count
+
+
 def test_a_file_of_the_sites_name_that_is_somebodys_is_left_alone(look):
     look(includes=NGINX_ORG)
     (look.host.etc / "conf.d" / "shop.conf").write_text("# a shop\n")

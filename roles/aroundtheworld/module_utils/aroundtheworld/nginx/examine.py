@@ -71,10 +71,12 @@ def examine(
         configuration = read_configuration(run)
     except ConfigurationError as broken:
         # What is the site's own is repaired by this run: its file, where a run was cut off, and
-        # its certificate, where that is gone; nginx names no file of its configuration then.
+        # its certificate and logs, where those are gone; nginx names no file of its configuration
+        # then.
         layout = SystemLayout(intents[0].site, etc.parent)
         lineage = Lineage(layout.name, etc.parent)
-        own = (f"/{layout.name}.conf:", f"{layout.tls}/", f"{lineage.certificate.parent}/")
+        gone = (layout.tls, lineage.certificate.parent, layout.logs)
+        own = (f"/{layout.name}.conf:", *(f"{path}/" for path in gone))
         if not any(part in str(broken) for part in own):
             result["problems"] = [
                 f"nginx: what is configured now is broken already: {broken}. Repair that first, "
