@@ -78,6 +78,16 @@ VARIABLES = [
         "aroundtheworld_tls_key_file: 'ssl/shop key' ",
         "must be an absolute path on the host",
     ),
+    case(
+        "the certificate of acme",
+        {
+            **ON_HOST,
+            "aroundtheworld_tls_key_file": "/etc/letsencrypt/live/aroundtheworld-shop/privkey.pem",
+            "aroundtheworld_site": "shop",
+        },
+        "aroundtheworld_tls_key_file: '/etc/letsencrypt/live/aroundtheworld-shop/privkey.pem' ",
+        "for aroundtheworld_tls: acme only",
+    ),
     *(
         case(
             f"canonical name {name!r}",

@@ -48,6 +48,7 @@ def nginx_ports(variables: Mapping[str, Any]) -> dict[int, str]:
 def tls_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the variables of HTTPS, without the certificate itself."""
     mode, names = variables["aroundtheworld_tls"], variables["aroundtheworld_server_names"]
+    site = variables["aroundtheworld_site"]
     yield from port_problems(variables[HTTPS], HTTPS)
     if mode != "none" and variables[HTTP] == variables[HTTPS]:
         yield (
@@ -68,6 +69,11 @@ def tls_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"{variable}: {path!r} is not allowed; it must be an absolute path on the host, of "
                 "letters, digits, '-', '.', '_' and '~'."
+            )
+        elif path.startswith(f"/etc/letsencrypt/live/aroundtheworld-{site}/"):
+            yield (
+                f"{variable}: {path!r} is not allowed; the role has it for aroundtheworld_tls: "
+                "acme only, and deletes it otherwise."
             )
     canonical = variables["aroundtheworld_canonical_name"]
     others = {"_", *own_names(variables)}
