@@ -73,6 +73,8 @@ REFUSED = {
     "24:00": "must be a time of day, as in '18:30', or a time as ISO 8601 writes it",
     "half past six": "must be a time of day, as in '18:30', or a time as ISO 8601 writes it",
     "2026-12-24": "must be a time of day, as in '18:30', or a time as ISO 8601 writes it",
+    "9999-12-31T23:59": "the year must be between 1970 and 2199. For a site that does not open by",
+    "0001-01-01T00:00": "the year must be between 1970 and 2199",
     "2026-11-26T12:00": "it is 2026-11-26 12:00 CET now, so that is in the past.",
     "2026-11-26T12:00:30+01:00": "that is in the past",
     "2027-03-28T02:30": (
@@ -278,6 +280,7 @@ def test_a_timer_opens_it_with_nothing_of_a_release(host):
     service, timer = (path.read_text() for path in host.layout.end_files)
     assert "OnCalendar=2126-12-24 17:30:00 UTC\n" in timer
     assert "Persistent=yes\n" in timer
+    assert f"RequiresMountsFor={host.layout.home}\n" in service
     commands = [line for line in service.splitlines() if line.startswith("Exec")]
     home = host.layout.home
     assert commands == [

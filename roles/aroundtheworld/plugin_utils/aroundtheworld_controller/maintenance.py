@@ -15,6 +15,7 @@ SCOPE, UNTIL = "aroundtheworld_maintenance", "aroundtheworld_maintenance_until"
 REASON = "aroundtheworld_maintenance_reason"
 TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 LONGEST_REASON = 500
+LAST_YEAR = 2199  # of systemd's calendar
 
 Pools = Sequence[Mapping[str, Any]]
 
@@ -98,6 +99,11 @@ def _iso(text: str) -> datetime:
             f"{UNTIL}: {text!r} is not allowed; it must be a time of day, as in '18:30', or a time "
             "as ISO 8601 writes it, as in '2026-12-24T18:30' or '2026-12-24T18:30+01:00'."
         ) from None
+    if not 1970 <= time.year <= LAST_YEAR:
+        raise BadInputError(
+            f"{UNTIL}: {text!r} is not allowed; the year must be between 1970 and {LAST_YEAR}. "
+            "For a site that does not open by itself, leave the variable out."
+        )
     return time if time.tzinfo else _only(text, time)
 
 

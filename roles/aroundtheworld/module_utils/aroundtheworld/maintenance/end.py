@@ -21,6 +21,8 @@ from ansible.module_utils.aroundtheworld.systemd import Systemd
 SERVICE = """{mark}
 [Unit]
 Description={site}: opens at the end of its maintenance
+# After a boot, its home may come later.
+RequiresMountsFor={layout.home}
 
 [Service]
 Type=oneshot
