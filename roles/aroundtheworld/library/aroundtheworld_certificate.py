@@ -88,7 +88,8 @@ def work(module: AnsibleModule) -> None:
         problem = change.carry_out() if steps and not module.check_mode else ""
     except (HostError, OSError) as failure:
         module.fail_json(msg=f"The site has no certificate, or not the right one: {failure}")
-    if problem:
+    # certbot may also fail once it has the certificate; nginx has read that by now.
+    if problem and change.request:
         steps.remove(change.request)
         module.warn(
             f"{module.params['host']}: no certificate from {module.params['directory']}: {problem}."
