@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import time
 from datetime import UTC, datetime
@@ -367,6 +368,15 @@ def test_another_closing_keeps_since_when_and_the_secret_link(host):
     assert len(list((host.switch.directory / "switches").iterdir())) == 1
 
 
+def test_answers_that_somebody_removed_are_put_back(host):
+    host.close(scope="admin")
+    (switch,) = (host.switch.directory / "switches").iterdir()
+    shutil.rmtree(switch)  # also by a run that closed the site at the same moment
+    assert host.close(scope="admin")["changed"]
+    assert (switch / "page.json").read_text() == "{}"
+    assert not host.close(scope="admin")["changed"]
+
+
 def test_only_root_can_list_the_keys(host):
     host.close()
     assert stat.S_IMODE(host.switch.keys.stat().st_mode) == 0o711
@@ -462,9 +472,9 @@ def act(monkeypatch):
         "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     }
 
-    def act(state="closed", **changes):
+    def act(state="closed", *, check=False, **changes):
         action = plugin.ActionModule.__new__(plugin.ActionModule)
-        action._task = SimpleNamespace(args={"state": state}, check_mode=False)
+        action._task = SimpleNamespace(args={"state": state}, check_mode=check)
         action._templar = Templar(DataLoader(), {})
         arguments = {}
 
@@ -497,6 +507,10 @@ def test_the_task_prints_the_secret_link_and_nothing_else_has_it(act):
     more = {"tls": "host", "https_port": 8443, "canonical_name": "www.shop.example"}
     assert "https://www.shop.example:8443/.aroundtheworld/enter/" in act(**more)[1]
     assert "http://web1/.aroundtheworld/enter/" in act(server_names=["_"])[1]
+
+
+def test_check_mode_does_not_say_that_the_site_is_closed_as_it_would_be(act):
+    assert act(check=True, maintenance_until="2126-12-24T18:30")[1] == "web1: A note."
 
 
 @pytest.mark.usefixtures("berlin")

@@ -80,7 +80,7 @@ class ActionModule(RoleAction):
         host = task_vars["inventory_hostname"]
         for note in result.get("notes", []):
             display.display(f"{host}: {note}")
-        if token:
+        if token and not (self._task.check_mode and result["changed"]):
             named = "ansible_host" in task_vars
             address = str(self.value("ansible_host", task_vars)) if named else host
             pools = variables["aroundtheworld_pools"]

@@ -111,6 +111,7 @@ class Switch:
             self.is_closed()
             and self.link.is_symlink()
             and self.link.readlink() == Path("switches", closing.name)
+            and all(read_exactly(self.link / name) == text for name, text in closing.files.items())
             and read_exactly(self.layout.maintenance) == closing.page
             and read_mapping(self.directory / STATE) == self.expected_state(closing)
             and bool(self.token())
