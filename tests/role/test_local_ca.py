@@ -27,12 +27,13 @@ def test_a_certificate_holds_for_the_names_and_for_the_machine_itself(tmp_path):
         assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_is_the_same_until_a_third_of_its_time_is_left(tmp_path):
-    first = local_certificate(["shop.example"], tmp_path, NOW)
+@pytest.mark.parametrize("name", ["shop.example", "FD00:0:0::1", "fe80::1%eth0"])
+def test_it_is_the_same_until_a_third_of_its_time_is_left(tmp_path, name):
+    first = local_certificate([name], tmp_path, NOW)
     before = texts(tmp_path)
-    assert local_certificate(["shop.example"], tmp_path, NOW + timedelta(days=59)) == first
+    assert local_certificate([name], tmp_path, NOW + timedelta(days=59)) == first
     assert texts(tmp_path) == before
-    assert local_certificate(["shop.example"], tmp_path, NOW + timedelta(days=61)) == first
+    assert local_certificate([name], tmp_path, NOW + timedelta(days=61)) == first
     changed = {name for name, text in texts(tmp_path).items() if text != before[name]}
     assert changed == {first.certificate.name, first.key.name}  # the CA is the same
 

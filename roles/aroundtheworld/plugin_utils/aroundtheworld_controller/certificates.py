@@ -147,7 +147,9 @@ def _names(certificate: x509.Certificate) -> set[str]:
 def _covers(pattern: str, name: str) -> bool:
     """Tell whether a certificate's name is a site's, as browsers see it (RFC 6125)."""
     name = name.lower()
-    if is_address(name) or not pattern.startswith("*."):
+    if is_address(name):  # in any spelling; one of IPv6 may also name the interface
+        return pattern == str(ipaddress.ip_address(name.partition("%")[0]))
+    if not pattern.startswith("*."):
         return pattern == name
     first, _, rest = name.partition(".")
     return bool(first) and rest == pattern[2:]
