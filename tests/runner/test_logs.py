@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 
 import harness
 import pytest
@@ -70,6 +71,17 @@ def test_every_line_of_a_request_has_its_id(start, listening):
         worker.wait()
         assert ids(worker, "cut at the end of the drain timeout") == [FIRST]
         assert ids(worker, "draining") == [None]
+
+
+def test_what_fails_after_its_request_has_its_id_and_never_anothers(start, listening):
+    worker = start(APP).ready()
+    with harness.client(listening) as client:
+        fetch(client, "/outlived", FIRST)
+        assert ids(worker, "Exception in callback") == [FIRST]
+        fetch(client, "/collects", SECOND)
+    # Before 3.12, Python does not say in which context a task ran.
+    own = FIRST if sys.version_info >= (3, 12) else None
+    assert ids(worker, "Task exception was never retrieved") == [own]
 
 
 def test_the_messages_of_a_websocket_have_the_id_of_its_request(start, listening):

@@ -1,6 +1,7 @@
 """An application that logs in every part of a request, and in a format of its own."""
 
 import asyncio
+import gc
 import logging
 import time
 
@@ -56,6 +57,28 @@ class Fails(RequestHandler):
         raise RuntimeError("a bug")
 
 
+class Outlived(RequestHandler):
+    """Leaves a task and a callback that fail after the response."""
+
+    def get(self) -> None:
+        asyncio.get_running_loop().call_later(0, self.fail)
+        # In a circle, so that Python finds it some time later, in whatever request.
+        task = asyncio.create_task(self.fail_in_a_task())
+        circle: list[object] = [task]
+        circle.append(circle)
+
+    def fail(self) -> None:
+        raise RuntimeError("in a callback")
+
+    async def fail_in_a_task(self) -> None:
+        raise RuntimeError("in a task")
+
+
+class Collects(RequestHandler):
+    def get(self) -> None:
+        gc.collect()
+
+
 class Blocks(RequestHandler):
     def get(self) -> None:
         time.sleep(0.8)
@@ -80,6 +103,8 @@ def make_app() -> Application:
             ("/waits", Waits),
             ("/ends", Ends),
             ("/fails", Fails),
+            ("/outlived", Outlived),
+            ("/collects", Collects),
             ("/blocks", Blocks),
             ("/slow", Slow),
             ("/talks", Talks),

@@ -4,6 +4,7 @@ Every record of Python's logging has the attribute `request_id`, also in an appl
 format: nginx gives each request an id, sends it as X-Request-ID and writes it into its access log.
 """
 
+import asyncio
 import contextlib
 import contextvars
 import functools
@@ -12,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tornado.httpserver import _HTTPRequestContext
 from tornado.httputil import HTTPServerRequest
@@ -41,6 +43,19 @@ def about(request_id: str) -> Iterator[None]:
         yield
     finally:
         current_request.reset(token)
+
+
+def log_failure(loop: asyncio.AbstractEventLoop, failure: dict[str, Any]) -> None:
+    """Log what failed after its request: a task or a callback that nobody waits for.
+
+    Python finds such a task at any moment, also while another request runs.
+    """
+    source: Any = failure.get("task") or failure.get("future") or failure.get("handle")
+    # Before Python 3.12, only of a handle, and tasks are logged without an id.
+    context = source.get_context() if hasattr(source, "get_context") else None
+    context = context or getattr(source, "_context", None)
+    with about(context.get(current_request, NONE) if context else NONE):
+        loop.default_exception_handler(failure)
 
 
 # --- Addresses ------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ class Worker:
             private_socket.PrivateSocketError: A private socket cannot be made.
         """
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(logs.log_failure)
         self._heartbeat.start()
         with contextlib.ExitStack() as private_sockets:
             if self._settings.control:
