@@ -374,8 +374,13 @@ LOCATIONS = {
     },
     ("=", "/.aroundtheworld/up"): {
         **UNLOGGED,
-        "it asks for the health of the public pool, whoever asks": (
-            "satisfy all; auth_request /.aroundtheworld/health;"
+        "who may ask is decided first": "try_files /.aroundtheworld/up @aroundtheworld_check;",
+    },
+    ("@aroundtheworld_check",): {
+        **INTERNAL,
+        **UNLOGGED,
+        "it asks for the health of the public pool, and for nothing that others ask for": (
+            "satisfy all; allow all; auth_basic off; auth_request /.aroundtheworld/health;"
         ),
         "its answer is yes or no, and nothing of the pool's": """
             try_files /.aroundtheworld/up @aroundtheworld_up;

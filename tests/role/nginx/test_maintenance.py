@@ -178,6 +178,13 @@ def test_up_follows_the_public_pool_and_shows_nothing_of_it(make_site):
     assert site.fetch(up)[::2] == (503, "down\n")
 
 
+def test_who_may_ask_for_up_is_the_hosts_to_decide(make_site):
+    http = "satisfy any; allow 127.0.0.1; deny all; auth_basic host; auth_basic_user_file /none;"
+    site = make_site(http=http)
+    assert site.fetch(f"/.{NAME}/up")[::2] == (200, "up\n")
+    assert site.fetch(f"/.{NAME}/up", address="::1")[0] == 401
+
+
 def test_up_takes_the_statuses_of_the_health_check(make_site, monkeypatch):
     site = make_site(variables={"aroundtheworld_health_status": ["2xx", "302", "401"]})
     for status in (200, 302, 401, 303, 403, 404, 500):
