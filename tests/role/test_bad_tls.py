@@ -148,6 +148,14 @@ PAIRS = {
     "no key": ((GOOD + MIDDLE.pem, "key"), "tls_key: it cannot be read; it must be a private key"),
     "no certificate": (("certificate", KEY), "tls_certificate: it cannot be read; it must be a"),
     "a key in the certificate": ((GOOD + KEY, KEY), "it has a private key in it"),
+    "lines that YAML has joined": (
+        ((GOOD + MIDDLE.pem).replace("\n", " "), KEY),
+        "tls_certificate: its lines are joined or indented",
+    ),
+    "an indented key": (
+        (GOOD + MIDDLE.pem, f"  {KEY}".replace("\n", "\n  ")),
+        "tls_key: its lines are joined or indented",
+    ),
     "expired": (pair(MIDDLE, *NAMES, days=(-9, -1)), "of shop.example, www.shop.example expired"),
     "not yet valid": (pair(MIDDLE, *NAMES, days=(1, 9)), "is not valid before"),
     "an expired issuer": (pair(OLD, *NAMES), "the certificate of 'CN=Old' expired on"),
@@ -179,8 +187,12 @@ def test_what_is_wrong_with_a_certificate_is_a_sentence(files, sentence):
         (pair(ROOT, "*.shop.example", "192.0.2.1"), ["a.shop.example", "192.0.2.1"]),
         (pair(ROOT, "*.shop.example"), ["*.shop.example"]),
         ((ROOT.pem, certificates.key_pem(ROOT.key)), ["_"]),
+        ((f"\ufeffBag Attributes\r\n{GOOD}{MIDDLE.pem}".replace("\n", " \r\n"), KEY), NAMES),
     ],
-    ids=["an issuer", "up to the root", "a wildcard and an address", "wildcards", "self-signed"],
+    ids=[
+        *("an issuer", "up to the root", "a wildcard and an address", "wildcards", "self-signed"),
+        "with what else nginx takes",
+    ],
 )
 def test_a_whole_certificate_is_accepted(files, names):
     assert problems_of(*files, names) == []

@@ -23,6 +23,7 @@ def problems(admin, **variables):
     [
         ({"client_ca": "office"}, "it is no certificate as PEM; give the CA's, as in"),
         ({"client_ca": certificates.root().issue("a.example")[1]}, "it is no certificate as PEM"),
+        ({"client_ca": CA.replace("\n", " ")}, "its lines are joined or indented, so nginx cannot"),
         ({"client_ca": CA, "server_names": []}, "pool 'admin' needs server_names or http_port of"),
         (
             {"client_ca": certificates.Issuer("Old", days=(-9, -1)).pem},

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 PRIVATE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+MARK = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
 
 
 def certificate_problems(
@@ -33,6 +34,9 @@ def certificate_problems(
     """
     if PRIVATE.search(text):
         yield f"{where}: it has a private key in it; give only certificates."
+        return
+    if problem := line_problem(text, where):
+        yield problem
         return
     try:
         chain = x509.load_pem_x509_certificates(text.encode())
@@ -74,6 +78,9 @@ def key_problems(certificate: str, key: str, where: str) -> Iterator[str]:
         chain = x509.load_pem_x509_certificates(certificate.encode())
     except ValueError:
         return
+    if problem := line_problem(key, where):
+        yield problem
+        return
     try:
         private = load_pem_private_key(key.encode(), None)
     except TypeError:
@@ -96,6 +103,17 @@ def key_problems(certificate: str, key: str, where: str) -> Iterator[str]:
             f"{where}: the key fits the certificate {_shown(chain[fits.index(True)])}, which is "
             f"not the first; the site's own must come before those that lead to its root."
         )
+
+
+def line_problem(text: str, where: str) -> str:
+    """Return what is wrong with the lines of PEM, or an empty text; nginx is strict about them."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    if all(MARK.fullmatch(line.rstrip()) for line in lines if MARK.search(line)):
+        return ""
+    return (
+        f"{where}: its lines are joined or indented, so nginx cannot read it; in YAML, write it as "
+        "a block after '|'."
+    )
 
 
 def _chain_problems(chain: Sequence[x509.Certificate], where: str) -> Iterator[str]:

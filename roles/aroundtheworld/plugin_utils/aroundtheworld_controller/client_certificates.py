@@ -9,6 +9,8 @@ from typing import Any
 
 from cryptography import x509
 
+from aroundtheworld_controller.certificates import line_problem
+
 
 def client_ca_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what keeps nginx from asking a pool's visitors, and nobody else, for a certificate."""
@@ -44,6 +46,9 @@ def _certificate_problems(text: str, where: str) -> Iterator[str]:
             f"{where}: it is no certificate as PEM; give the CA's, as in "
             "\"{{ lookup('file', 'office-ca.pem') }}\"."
         )
+        return
+    if problem := line_problem(text, where):
+        yield problem
         return
     now = datetime.datetime.now(datetime.UTC)
     subjects = {certificate.subject for certificate in certificates}
