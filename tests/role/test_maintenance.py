@@ -209,7 +209,10 @@ class Host:
             directory.mkdir(parents=True)
         nginx = self.layout.nginx_files[0]
         nginx.parent.mkdir(parents=True)
-        lines = [f"{self.layout.switch}/keys/", "_closed/public)", "_closed/admin)"]
+        lines = [
+            f"{self.layout.switch}/keys/",
+            *(f"(-f /x/$shop_closed/{pool})" for pool in ("public", "admin")),
+        ]
         nginx.write_text("\n".join([*lines, "    192.0.2.7 yes;", ""]))
         claim = {"site": "shop", "home": str(self.layout.home), "sockets": [], "pools": []}
         claim["has"] = belongings.nothing() | {"files": [str(nginx)]}
@@ -416,6 +419,14 @@ def test_a_pool_that_the_next_deployment_brings_does_not_keep_the_others_open(ho
     pools = [{"name": name, "ports": [1], "command": False} for name in ("public", "new")]
     assert host.close(scope=scope, pools=pools)["changed"]
     assert host.layout.maintenance.exists()
+
+
+def test_all_closes_a_pool_too_that_only_the_host_still_has(host):
+    host.close(scope="all", reason="x")
+    assert (host.switch.link / "closed" / "admin").exists()
+    assert not host.close(scope="all", reason="x")["changed"]
+    host.close(reason="x")
+    assert not (host.switch.link / "closed").exists()
 
 
 def test_what_a_deployment_makes_effective_is_said(host):

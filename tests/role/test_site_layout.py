@@ -10,6 +10,7 @@ import pytest
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import LOCKS
 from ansible.module_utils.aroundtheworld.maintenance.switch import Switch
+from ansible.module_utils.aroundtheworld.maintenance.toggle import closable
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
@@ -89,6 +90,7 @@ def test_the_page_that_closes_a_site_is_one_file(layout):
     switch = Switch(layout.home)
     assert f"root {switch.link};" in site
     assert f"(-f {switch.keys}/$shop_key)" in site
+    assert closable(site) == ["admin", "public"]
 
 
 def test_nginx_serves_static_files_and_logs_where_modules_look(layout):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,10 +34,13 @@ def close_site(
         RefusedError: Nothing was changed, because the host does not fit.
         HostError: systemd fails.
     """
+    nginx = _configuration(layout)
     names = [pool["name"] for pool in parameters["pools"]]
+    if parameters["scope"] == "all":  # also one that is in no inventory any more
+        names += [name for name in closable(nginx) if name not in names]
     texts = ("scope", "reason", "until", "retry_after", "page", "json", "who")
     closing = Closing(pools=names, **{name: parameters[name] for name in texts})
-    notes = list(_notes(layout, closing, parameters["allow"]))
+    notes = list(_notes(layout, nginx, closing, parameters["allow"]))
     switch, end = Switch(layout.home), End(layout, systemd)
     if closing.until and end.foreign:
         raise RefusedError(
@@ -81,7 +85,18 @@ def _text(state: Parameters) -> str:
     return "".join(["closed\n", *lines]) if state else "open\n"
 
 
-def _notes(layout: SiteLayout, closing: Closing, allow: list[str]) -> Iterator[str]:
+def _configuration(layout: SiteLayout) -> str:
+    """Return what the site has in nginx, and other files of its own."""
+    files = belongings.files(layout.name, layout.root) or set(layout.nginx_files)
+    return "".join(read_exactly(path) for path in files if path.suffix == ".conf")
+
+
+def closable(nginx: str) -> list[str]:
+    """Return the pools that can be closed on the host, each once."""
+    return sorted(set(re.findall(r"\(-f \S+_closed/([a-z0-9_]+)\)", nginx)))
+
+
+def _notes(layout: SiteLayout, nginx: str, closing: Closing, allow: list[str]) -> Iterator[str]:
     """Yield what does not take effect before a deployment; raises `RefusedError`."""
     if closing.until and closing.until <= now():
         here = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -91,8 +106,6 @@ def _notes(layout: SiteLayout, closing: Closing, allow: list[str]) -> Iterator[s
         )
     if not layout.home.is_dir():
         raise RefusedError(f"there is no site in {layout.home}; deploy it first.")
-    files = belongings.files(layout.name, layout.root) or set(layout.nginx_files)
-    nginx = "".join(read_exactly(path) for path in files if path.suffix == ".conf")
     if f"{layout.switch}/keys/" not in nginx:
         if closing.scope != "public":
             raise RefusedError(
@@ -106,7 +119,7 @@ def _notes(layout: SiteLayout, closing: Closing, allow: list[str]) -> Iterator[s
         return
     # Of several pools, a new one is closed as soon as the next deployment brings it.
     scope = closing.scope
-    if scope not in ("public", "all") and f"_closed/{scope})" not in nginx:
+    if scope not in ("public", "all") and scope not in closable(nginx):
         raise RefusedError(f"the pool {scope!r} is not on this host yet; deploy it first.")
     unknown = [network for network in allow if f"\n    {network} yes;\n" not in nginx]
     if unknown:
