@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from aroundtheworld_controller.certificates import is_address
 
 HTTP_PORT = 80  # a CA asks there, whatever the site's ports are
 
@@ -47,11 +48,17 @@ def name_problem(name: str) -> str:
         return "a certificate is for names"
     if name.startswith("*."):
         return "for a wildcard, a CA wants a record in DNS and not a file"
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return "" if "." in name and "_" not in name else "no CA gives a certificate for it"
-    return "a certificate is for names and not for addresses"
+    if is_address(name):
+        return "a certificate is for names and not for addresses"
+    return "" if "." in name and "_" not in name else "no CA gives a certificate for it"
+
+
+def lineage_name(site: str) -> str:
+    """Return what certbot on the host calls the site's certificate.
+
+    On hosts module_utils/aroundtheworld/acme/lineage.py does the same.
+    """
+    return f"aroundtheworld-{site}"
 
 
 def lineage_problems(
@@ -65,7 +72,7 @@ def lineage_problems(
         name: What the inventory calls the host.
     """
     if variables["aroundtheworld_tls"] == "acme" and host["acme"]["is_foreign"]:
-        lineage = f"aroundtheworld-{variables['aroundtheworld_site']}"
+        lineage = lineage_name(variables["aroundtheworld_site"])
         yield (
             f"{name}: certbot has a certificate {lineage} that the role did not have made. Delete "
             f"it there (`certbot delete --cert-name {lineage}`), or choose another "

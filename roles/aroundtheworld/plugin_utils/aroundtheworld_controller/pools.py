@@ -9,6 +9,7 @@ from typing import Any
 
 from aroundtheworld_controller.client_certificates import client_ca_path
 from aroundtheworld_controller.commands import manager_words, unit_text
+from aroundtheworld_controller.origin import origin
 from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
 
@@ -83,7 +84,8 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
     """
     shared = (name for name in names_in_order(variables) if name != "_")
     names = pool["server_names"] or list(shared)
-    scheme, host = origin(variables, names[0] if names else "localhost")
+    name, http = names[0] if names else "localhost", variables["aroundtheworld_http_port"]
+    scheme, _, host = origin(name, http=http, https=https_port(variables)).partition("://")
     return {
         "path": pool["health_path"] or variables["aroundtheworld_health_path"],
         # As visitors name it, and by what nginx says that they come.
@@ -122,14 +124,6 @@ def names_in_order(variables: Mapping[str, Any]) -> list[str]:
     """Return the site's names, the one that visitors see first."""
     canonical = variables["aroundtheworld_canonical_name"]
     return sorted(variables["aroundtheworld_server_names"], key=lambda name: name != canonical)
-
-
-def origin(variables: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """Return the scheme by which visitors reach the site, and its name with the port they need."""
-    scheme, port, usual = "http", variables["aroundtheworld_http_port"], 80
-    if https := https_port(variables):
-        scheme, port, usual = "https", https, 443
-    return scheme, name if port == usual else f"{name}:{port}"
 
 
 def https_port(variables: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aroundtheworld_controller.origin import origin
 from aroundtheworld_controller.table import table
 
 
@@ -17,11 +18,8 @@ def address(claim: Mapping[str, Any], host: str, *, https: bool) -> str:
         https: Whether nginx has a certificate; a CA may not have given the first yet.
     """
     names = [name for name in claim["server_names"] if name != "_"]
-    scheme, port, usual = "http", claim["http_port"], 80
-    if https:
-        scheme, port, usual = "https", claim["https_port"], 443
     where = names[0] if names else host
-    return f"{scheme}://{where}{'' if port == usual else f':{port}'}/"
+    return f"{origin(where, http=claim['http_port'], https=https and claim['https_port'])}/"
 
 
 def summary(

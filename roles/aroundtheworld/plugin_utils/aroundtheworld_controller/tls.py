@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aroundtheworld_controller.acme import lineage_name
 from aroundtheworld_controller.certificates import (
     certificate_problems,
     is_address,
     key_problems,
 )
 from aroundtheworld_controller.local_ca import ca_files, local_certificate
+from aroundtheworld_controller.origin import origin
 from aroundtheworld_controller.pool_rules import PATH, port_problems
 from aroundtheworld_controller.pools import https_port
 from aroundtheworld_controller.servers import own_names
@@ -70,7 +72,7 @@ def tls_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 f"{variable}: {path!r} is not allowed; it must be an absolute path on the host, of "
                 "letters, digits, '-', '.', '_' and '~'."
             )
-        elif path.startswith(f"/etc/letsencrypt/live/aroundtheworld-{site}/"):
+        elif path.startswith(f"/etc/letsencrypt/live/{lineage_name(site)}/"):
             yield (
                 f"{variable}: {path!r} is not allowed; the role has it for aroundtheworld_tls: "
                 "acme only, and deletes it otherwise."
@@ -190,7 +192,7 @@ def derive_tls(
         certificate: The text of a certificate that the role brings to the host.
     """
     mode, port = variables["aroundtheworld_tls"], variables[HTTPS]
-    files = host_files(variables)
+    canonical, files = variables["aroundtheworld_canonical_name"], host_files(variables)
     if certificate:
         files = paths(variables["aroundtheworld_site"], certificate)
     elif mode in ("acme", "files", "local"):
@@ -207,7 +209,11 @@ def derive_tls(
         "names": variables["aroundtheworld_server_names"],
         "by_address": any(map(is_address, variables["aroundtheworld_server_names"])),
         "port": port,
-        "port_suffix": "" if port == 443 else f":{port}",
+        "origin": origin("$host", https=port),
+        "canonical": {
+            "http": origin(canonical, http=variables[HTTP]),
+            "https": origin(canonical, https=port),
+        },
         "hsts": hsts(variables),
         "http2": http2,
         "tickets": nginx >= TICKET_KEYS_CHANGE,
