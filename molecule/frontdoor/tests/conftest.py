@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -69,15 +68,15 @@ def trusted(host: Host) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=roots)
 
 
-@pytest.fixture
-def variables(tmp_path: Path) -> Callable[..., str]:
+@pytest.fixture(scope="session")
+def variables(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Return a function that writes variables to a file, and returns it as `-e` takes it.
 
     `ansible_playbook(variables(tls="none"))` sets `aroundtheworld_tls`.
     """
 
     def write(**values: object) -> str:
-        path = tmp_path / "variables.json"
+        path = tmp_path_factory.mktemp("variables") / "variables.json"
         path.write_text(
             json.dumps({f"aroundtheworld_{key}": value for key, value in values.items()})
         )

@@ -32,16 +32,10 @@ FILE = "/etc/aroundtheworld/passwords/admin"
 
 
 @pytest.fixture(scope="module")
-def limits(tmp_path_factory):
+def limits(variables):
     """Return what makes the operator's wishes an option of ansible-playbook."""
-    path = tmp_path_factory.mktemp("limits") / "variables.json"
-    values = {
-        "pools": POOLS,
-        "server_names": ["www.example.org", "example.org", OFFICE],
-        "passwords": {"ada": PASSWORD},
-    }
-    path.write_text(json.dumps({f"aroundtheworld_{key}": value for key, value in values.items()}))
-    return f"-e@{path}"
+    names = ["www.example.org", "example.org", OFFICE]
+    return variables(pools=POOLS, server_names=names, passwords={"ada": PASSWORD})
 
 
 # Requests paths on the host itself, from an address and with a password of the test's choice.

@@ -67,23 +67,15 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def toggle(ansible_playbook, variables_file):
+def toggle(ansible_playbook, variables):
     """Return a function that closes or opens the site."""
 
     def toggle(verb, **values):
-        variables_file.write_text(
-            json.dumps({f"aroundtheworld_{key}": value for key, value in values.items()})
-        )
-        run = ansible_playbook("--tags", f"maintenance_{verb}", f"-e@{variables_file}")
+        run = ansible_playbook("--tags", f"maintenance_{verb}", variables(**values))
         assert run.returncode == 0
         return run
 
     return toggle
-
-
-@pytest.fixture(scope="module")
-def variables_file(tmp_path_factory):
-    return tmp_path_factory.mktemp("variables") / "variables.json"
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +184,11 @@ def test_no_request_is_lost_while_it_closes_and_opens(
     assert host.check_output("cat /run/nginx.pid") == master
 
 
-def test_bad_input_changes_nothing(get, variables_file, ansible_playbook):
+def test_bad_input_changes_nothing(get, variables, ansible_playbook):
     for values, part in (
         ({"maintenance_until": 1110}, "Write it in quotes"),
         ({"maintenance_untill": "18:30"}, "did you mean aroundtheworld_maintenance_until?"),
     ):
-        variables_file.write_text(
-            json.dumps({f"aroundtheworld_{key}": value for key, value in values.items()})
-        )
-        run = ansible_playbook("--tags", "maintenance_on", f"-e@{variables_file}")
+        run = ansible_playbook("--tags", "maintenance_on", variables(**values))
         assert (run.returncode != 0, run.changed, part in run.output) == (True, 0, True)
     assert get("/").status == 200

@@ -13,12 +13,9 @@ PROTOCOLS = ("HTTP/1.1", "HTTP/2")
 
 
 @pytest.fixture(scope="module")
-def https(ansible_playbook, published, tmp_path_factory):
+def https(ansible_playbook, published, variables):
     """Returns clients of the site over HTTPS, by their protocol; a body may have 1 kB."""
-    file = tmp_path_factory.mktemp("pages") / "variables.json"
-    variables = {"aroundtheworld_tls": "local", "aroundtheworld_max_body_size": "1k"}
-    file.write_text(json.dumps(variables))
-    assert ansible_playbook(f"-e@{file}").returncode == 0
+    assert ansible_playbook(variables(tls="local", max_body_size="1k")).returncode == 0
     url = published(443).replace("http:", "https:")
     # Whose certificate that is, other tests look at.
     trusting = ssl.create_default_context()
