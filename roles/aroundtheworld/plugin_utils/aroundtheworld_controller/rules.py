@@ -13,6 +13,7 @@ from ansible.errors import AnsibleError
 from aroundtheworld_controller.acme import acme_problems
 from aroundtheworld_controller.client_certificates import client_ca_problems
 from aroundtheworld_controller.commands import command_problem
+from aroundtheworld_controller.environment_rules import VARIABLE, environment_problems
 from aroundtheworld_controller.headers import header_problems
 from aroundtheworld_controller.maintenance import (
     reason_problems,
@@ -42,7 +43,6 @@ HOST_NAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 WORDS = re.compile(r'[^"\\$<>&\x00-\x1f\x7f]{1,1000}')
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What useradd and systemd both accept.
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 # nginx has names of its own that are these, or begin so and end as a site's variables do.
@@ -291,32 +291,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 1."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
         yield from command_problem(variables[key], key)
-    # Whatever is wrong with a variable of the app or a secret, its value is not shown.
-    for key, value in variables["aroundtheworld_environment"].items():
-        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
-            yield (
-                f"aroundtheworld_environment: the name {key!r} is not allowed; it must have "
-                "letters, digits and '_' only, and not begin with a digit."
-            )
-        elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            yield (
-                f"aroundtheworld_environment.{key}: a value of type {type(value).__name__} is not "
-                "allowed; it must be a text or a number. Put quotes around words like 'true'."
-            )
-        elif "\0" in str(value):
-            yield f"aroundtheworld_environment.{key}: a NUL character is not allowed in its value."
-    for key, value in variables["aroundtheworld_secrets"].items():
-        if not isinstance(key, str) or not VARIABLE.fullmatch(key):
-            yield (
-                f"aroundtheworld_secrets: the name {key!r} is not allowed; it must have letters, "
-                "digits and '_' only, and not begin with a digit."
-            )
-        elif not isinstance(value, str) or not value:
-            shown = "an empty text" if value == "" else f"a value of type {type(value).__name__}"
-            yield (
-                f"aroundtheworld_secrets.{key}: {shown} is not allowed; it must be a text that is "
-                "not empty, or 'generate' to have one made on the host."
-            )
+    yield from environment_problems(variables)
     yield from proxy_port_problems(variables)
     yield from proxy_problems(variables["aroundtheworld_trusted_proxies"])
     yield from header_problems(variables["aroundtheworld_headers"])
