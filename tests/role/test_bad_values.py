@@ -333,6 +333,20 @@ ONE_PROBLEM = [
         )
         for value in ("", "lots", "16 m", "16mb", "-1", "1t", "16m;")
     ),
+    *(
+        case(f"{name} {value!r}", {name: value}, f"{name}: {value!r} ", allowed)
+        for name, allowed in (
+            ("aroundtheworld_request_header_size", "from '8k' to '128k'"),
+            ("aroundtheworld_response_header_size", "from '8k' to '256k'"),
+        )
+        for value in ("0", "4k", "8191", "257k", "1m")
+    ),
+    case(
+        "no size of headers",
+        {"aroundtheworld_request_header_size": "16kb"},
+        "aroundtheworld_request_header_size: '16kb' ",
+        "k, m or g behind it",
+    ),
     case(
         "retry_after",
         {"aroundtheworld_maintenance_retry_after": -1},
@@ -487,6 +501,8 @@ ALLOWED = [
     {"aroundtheworld_block_warn": 0},
     {"aroundtheworld_block_warn": "0.2"},
     {"aroundtheworld_max_body_size": "1G"},
+    {"aroundtheworld_request_header_size": "131072"},
+    {"aroundtheworld_response_header_size": "100000"},
     {"aroundtheworld_make_app": "shop.web.app:make_app"},
     {"aroundtheworld_environment": {"A": "two\nlines", "B": 5, "_c": 0.5}},
     {"aroundtheworld_secrets": {"cookie_secret": "generate", "MAIL_PASSWORD": "x y\n"}},

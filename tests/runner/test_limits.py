@@ -24,6 +24,15 @@ def test_an_application_can_limit_a_body_in_chunks(start, listening, chunks, sta
         assert harness.get(client)["pid"]
 
 
+def test_headers_that_nginx_passes_on_reach_the_application(start, listening):
+    start().ready()
+    with harness.client(listening) as client:
+        client.request("GET", "/", headers={f"X-{number}": "x" * 60_000 for number in range(9)})
+        response = client.getresponse()
+        response.read()
+        assert response.status == 200
+
+
 @pytest.mark.parametrize(("chunks", "status"), [(2, 200), (3, 400)])
 def test_the_private_socket_has_the_same_limit(start, chunks, status):
     worker = start().ready()

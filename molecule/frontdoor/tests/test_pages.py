@@ -102,6 +102,6 @@ def test_files_come_compressed_and_pages_do_not(ask, host, protocol):
 
 def test_a_cookie_that_is_too_large(ask):
     """With HTTP/2, nginx ends the connection."""
-    response = ask("/", headers={"Cookie": "x" * 9000})
+    response = ask("/", headers={"Cookie": "x" * 17000})
     assert response.status_code == 431
     assert "Delete the cookies of this site" in response.text

@@ -87,6 +87,9 @@ class Handler(BaseHTTPRequestHandler):
             headers = dict(urllib.parse.parse_qsl(query))
             status, text = int(headers.pop("status")), ""
         self.send_response(status)
+        if path == "/wide" and query:  # with that many cookies of 4 kB
+            for number in range(int(query.partition("=")[2])):
+                self.send_header("Set-Cookie", f"c{number}={'x' * 4050}")
         for name, value in {**headers, "X-Aroundtheworld-Release": RELEASE_ID}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(text)))

@@ -3,6 +3,7 @@
 nginx and the rendered site are real; the workers respond with what they received.
 """
 
+import contextlib
 import itertools
 import json
 import time
@@ -13,6 +14,8 @@ from tests.role.nginx.process import needs_nginx
 from tests.role.nginx.served import FIRST
 
 pytestmark = needs_nginx
+
+SIZES = ("aroundtheworld_request_header_size", "aroundtheworld_response_header_size")
 
 # A path as it goes over the wire, the pool that gets it, and the path that the pool receives.
 PATHS = {
@@ -116,6 +119,15 @@ def spellings(name):
         yield words[0] + "".join(map("".join, zip(joints, words[1:], strict=True)))
 
 
+def nobody_else(site, made_up):
+    """Return the headers that a worker received, after a look that none of these is among them."""
+    received = []
+    for start in range(0, len(made_up), 40):
+        received += site.received("/", headers=made_up[start : start + 40])["headers"]
+    assert [name for name, value in received if "evil" in value] == []
+    return received
+
+
 @pytest.mark.parametrize("names", [("shop.example",), ("_",)])
 def test_no_header_by_which_a_visitor_could_be_somebody_else_gets_through(make_site, names):
     neighbour = FIRST if names != ("_",) else FIRST.replace(" default_server", "")
@@ -127,15 +139,54 @@ def test_no_header_by_which_a_visitor_could_be_somebody_else_gets_through(make_s
         for spelled in spellings(name)
         for spelling in (spelled, spelled.upper())
     ]
-    received = []
-    for start in range(0, len(made_up), 40):
-        received += site.received("/", headers=made_up[start : start + 40])["headers"]
-    assert [name for name, value in received if "evil" in value] == []
-    headers = dict(received)
+    headers = dict(nobody_else(site, made_up))
     assert headers["x-real-ip"] == headers["x-forwarded-for"] == "127.0.0.1"
     assert headers["x-forwarded-proto"] == "http"
     assert headers["host"] == "shop.example"
     assert len(headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_headers_with_underscores_get_through_where_the_site_allows_them(make_site, allowed):
+    """All but those by which a visitor could be somebody else, or a body end elsewhere."""
+    variables = {"aroundtheworld_underscores_in_headers": allowed}
+    site = make_site(neighbour="", variables=variables)
+    received = dict(site.received("/", headers=[("api_key", "48151623")])["headers"])
+    assert ("api_key" in received) is allowed
+    bodies = ("Content-Length", "Transfer-Encoding", "Content-Type")
+    made_up = [
+        (spelling, "evil")
+        for name in (*BELIEVED.split(), *bodies)
+        for spelling in spellings(name)
+        if "_" in spelling
+    ]
+    nobody_else(site, made_up)
+
+
+@pytest.mark.parametrize(
+    ("variables", "request_size", "response_size"),
+    [({}, 16, 32), (dict.fromkeys(SIZES, "8k"), 8, 8), (dict.fromkeys(SIZES, "128k"), 128, 128),
+     ({SIZES[1]: "256k"}, 16, 256)],
+)  # fmt: skip
+def test_headers_may_be_as_large_as_the_variables_say(
+    make_site, variables, request_size, response_size
+):
+    site = make_site(neighbour="", variables=variables)
+    # The workers of these tests take lines of 64 kB.
+    if request_size < 64:
+        path = "/x?" + 1000 * (request_size - 1) * "y"
+        assert site.received(path, headers=[("Cookie", path)])["path"] == path
+    for path, cookie in (
+        ("/x?" + 1024 * request_size * "y", "a"),
+        ("/", 1024 * request_size * "a"),
+    ):
+        # nginx closes the connection, and the rest of the request may meet a closed end.
+        with contextlib.suppress(ConnectionError):
+            assert site.fetch(path, headers=[("Cookie", cookie)])[0] in (414, 431)
+    cookies = response_size // 4 - 1
+    status, headers, _ = site.fetch(f"/wide?cookies={cookies}")
+    assert (status, len(headers.get_all("Set-Cookie"))) == (200, cookies)
+    assert site.fetch(f"/wide?cookies={cookies + 2}")[0] == 502
 
 
 def test_every_other_header_gets_through(make_site):

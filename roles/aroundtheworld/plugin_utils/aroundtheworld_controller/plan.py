@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aroundtheworld_controller.client_certificates import derive_client_cas
+from aroundtheworld_controller.header_sizes import derive_buffers
 from aroundtheworld_controller.headers import derive_headers
 from aroundtheworld_controller.pools import (
     derive_addresses,
@@ -77,6 +78,7 @@ def make_plan(
         "proxies": derive_proxies(site.variables),
         "headers": derive_headers(site.variables),
         "clearing": clearing(),
+        "buffers": derive_buffers(site.variables),
         "tls": tls,
         "listen": derive_listen(site.variables, host),
         "client_cas": derive_client_cas(site.variables),

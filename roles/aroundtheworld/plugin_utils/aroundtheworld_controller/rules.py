@@ -14,6 +14,7 @@ from aroundtheworld_controller.acme import acme_problems
 from aroundtheworld_controller.client_certificates import client_ca_problems
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.environment_rules import VARIABLE, environment_problems
+from aroundtheworld_controller.header_sizes import header_size_problems
 from aroundtheworld_controller.headers import header_problems
 from aroundtheworld_controller.maintenance import (
     reason_problems,
@@ -270,6 +271,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from size_problems(
         variables["aroundtheworld_max_body_size"], "aroundtheworld_max_body_size"
     )
+    yield from header_size_problems(variables)
     for key in (
         "aroundtheworld_maintenance_retry_after",
         "aroundtheworld_block_warn",

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 # nginx sets these itself, in templates/nginx/settings.conf.j2.
 SET = ("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-ID")
+# nginx passes these on as it has read them, and a server in Python might believe another spelling.
+OF_A_BODY = ("Content-Length", "Content-Type", "Transfer-Encoding")
 CLEARED = (
     "Forwarded",
     # The scheme
@@ -143,7 +145,7 @@ def clearing() -> list[str]:
 
     A template could do it too, but takes fifty times as long, for each server of the site.
     """
-    names = [list(spellings(name))[1:] for name in SET] + [
+    names = [list(spellings(name))[1:] for name in (*SET, *OF_A_BODY)] + [
         list(spellings(name)) for name in CLEARED
     ]
     return [" ".join(f'proxy_set_header {name} "";' for name in line) for line in names]

@@ -28,6 +28,8 @@ from aroundtheworld_runner.server import WorkerServer
 DRAIN_TICK = 0.05  # seconds between two looks at what is left to do
 LOOP_PATIENCE = 1.0  # seconds in which the loop must come to carry out a command
 SPREAD = 10.0  # seconds in which WebSockets and event streams end when their pool is closed
+# Above what nginx can be set to pass on, so that nginx answers 431, and not the runner 502.
+MAX_HEADER_SIZE = 1024**2  # bytes
 EXIT_GRACE = 2.0  # seconds in which the application's own tasks and threads must end
 
 T = TypeVar("T")
@@ -103,7 +105,9 @@ class Worker:
                 sock = private_sockets.enter_context(private_socket(self._settings.private_app))
                 # Tornado's own server: not in the statistics, and a drain does not wait for it.
                 HTTPServer(application, xheaders=True).add_socket(sock)
-            self._server = server = WorkerServer(application, xheaders=True)
+            self._server = server = WorkerServer(
+                application, xheaders=True, max_header_size=MAX_HEADER_SIZE
+            )
             if self._settings.hold:
                 self._state = "held"
                 systemd.notify("READY=1", "STATUS=held until POST /accept")
