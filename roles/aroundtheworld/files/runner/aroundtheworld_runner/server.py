@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
 
-from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPConnection,
@@ -30,6 +30,7 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from aroundtheworld_runner import logs
+from aroundtheworld_runner.lingering import LingeringStream, body_size
 from aroundtheworld_runner.statistics import ResponseStatistics
 
 EVENT_STREAM = "text/event-stream"
@@ -58,7 +59,7 @@ class WorkerServer(HTTPServer):
         self.requests_total = 0
         self.statistics = ResponseStatistics()
         self._release = os.environ.get("AROUNDTHEWORLD_RELEASE", "")
-        self._streams: set[IOStream] = set()
+        self._streams: set[LingeringStream] = set()
         self.websockets = 0
         self._websockets: weakref.WeakSet[WebSocketHandler] = weakref.WeakSet()
 
@@ -105,15 +106,20 @@ class WorkerServer(HTTPServer):
             loop.call_later(seconds * number / len(ends), end)
         return len(websockets), len(streams)
 
-    def forget_closed_streams(self) -> None:
-        """Stop counting WebSockets that have closed: Tornado does not have a hook for that."""
+    def count_websockets(self) -> None:
+        """Count the WebSockets that are open: Tornado does not have a hook for one that closes."""
         self.websockets = sum(socket.ws_connection is not None for socket in self._websockets)
-        self._streams = {stream for stream in self._streams if not stream.closed()}
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        """Count the connection from the moment it is accepted."""
-        self._streams.add(stream)
-        super().handle_stream(stream, address)
+        """Count the connection from the moment it is accepted until its socket is closed."""
+        lingering = LingeringStream(
+            stream.socket,
+            max_buffer_size=stream.max_buffer_size,
+            read_chunk_size=stream.read_chunk_size,
+        )
+        lingering.on_closed = self._streams.discard
+        self._streams.add(lingering)
+        super().handle_stream(lingering, address)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
@@ -129,9 +135,6 @@ class WorkerServer(HTTPServer):
         """Forget a connection that has closed, or that is no longer HTTP."""
         super().on_close(server_conn)
         self._request_ended(server_conn)
-        stream = cast(HTTP1ServerConnection, server_conn).stream
-        if stream.closed():
-            self._streams.discard(stream)
 
     def request_began(self, server_conn: object, request: "TrackedRequest") -> None:
         """Note that the headers of a request have arrived."""
@@ -207,6 +210,7 @@ class TrackedRequest(HTTPMessageDelegate):
         self._line = cast(RequestStartLine, start_line)
         self.response.started = time.monotonic()
         self.response.request_id = request_id = logs.valid_id(headers.get(logs.HEADER, ""))
+        self.response.transport.unread = body_size(headers)
         # The handler's coroutine is started from here, with a copy of what is set.
         logs.current_request.set(request_id)
         self._server.request_began(self._server_conn, self)
@@ -217,7 +221,8 @@ class TrackedRequest(HTTPMessageDelegate):
         return self._delegate.data_received(chunk)
 
     def finish(self) -> None:
-        """Pass it on; now the request has its handler."""
+        """Pass it on; the request has arrived, and has its handler."""
+        self.response.transport.unread = 0
         self._delegate.finish()
         self._server.request_arrived(self._delegate)
 
@@ -236,6 +241,7 @@ class CountedResponse(HTTPConnection):
         started: When the headers of the request arrived (monotonic).
         whole: The application has finished it, and the client was there to take it.
         request_id: By which the logs name the request.
+        transport: What the connection reads from and writes to.
         is_stream: It is an event stream, which goes on until one of both leaves.
     """
 
@@ -245,6 +251,7 @@ class CountedResponse(HTTPConnection):
         """Take the connection, where to count, and the release to name in the response, if any."""
         assert isinstance(connection, HTTP1Connection)  # noqa: S101 - Tornado serves nothing else
         self._connection = connection
+        self.transport = cast(LingeringStream, connection.stream)
         # What Tornado uses in every request beyond the interface; for the rest, `__getattr__`
         # does, which takes longer.
         self.context = connection.context
@@ -273,6 +280,10 @@ class CountedResponse(HTTPConnection):
             # While draining, Tornado closes a connection after its response, also when that makes
             # it a WebSocket, which then could not get a code and a reason.
             self._connection._disconnect_on_finish = False
+        elif self.transport.unread:
+            # Rather than read a body that nobody waits for. Tornado says so in the response only if
+            # it knows now; a client that does not know might use the connection once more.
+            self._connection._disconnect_on_finish = True
         if self._release:
             headers[RELEASE_HEADER] = self._release
         return self._connection.write_headers(start_line, headers, chunk)
@@ -290,7 +301,11 @@ class CountedResponse(HTTPConnection):
         """Pass it on, and count the response."""
         if self._ended:
             return
-        abandoned = self._connection.stream.closed()
+        abandoned = self.transport.closed()
+        if not self.transport.unread:
+            # A handler that takes bodies in parts answers before Tornado has seen that there is
+            # none. Tornado would close the connection, on which the next request may be coming.
+            self._connection._read_finished = True
         self._connection.finish()  # raises when there is less of it than was announced
         if not abandoned:
             self.whole = True

@@ -196,7 +196,7 @@ class Worker:
             seen = server.requests_total
             await asyncio.sleep(DRAIN_TICK)
             server.close_websockets()  # an idle connection may have become a WebSocket
-            server.forget_closed_streams()
+            server.count_websockets()
             # Counted in turns of the loop and not by the clock: what arrived while the loop was
             # blocked is read before the worker calls itself idle.
             unanswered = server.requests_in_flight or server.requests_total != seen
@@ -222,7 +222,7 @@ class Worker:
 
     def _on_beat(self, lag: float) -> None:
         if self._server:
-            self._server.forget_closed_streams()
+            self._server.count_websockets()
         self._watch.beat(lag)
 
     def endpoints(self) -> Endpoints:
