@@ -111,6 +111,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_trusted_proxies": ["192.0.2.10", "2001:db8::/32"],
         "aroundtheworld_proxy_protocol_port": 8443,
     },
+    "raw_paths": {
+        "aroundtheworld_pools": [{**PUBLIC, "path": "raw"}, {**ADMIN, "path": "raw"}],
+        "aroundtheworld_static": [{"url": "/static/", "directory": "aroundtheworld/static"}],
+    },
     "own_headers": {
         "aroundtheworld_headers": {"X-Frame-Options": "", "X-Own": 'a "b"'},
     },

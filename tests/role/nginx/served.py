@@ -71,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def respond(self) -> None:
         """Send what was received, or what `SPECIAL` has for the path."""
+        self.path = self.requestline.split(" ")[1]  # where http.server made one slash of two
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         request = {
             "pool": self.server.pool,

@@ -60,6 +60,34 @@ def test_a_path_with_slashes_without_end_is_refused_and_reaches_nobody(make_site
     assert [worker.requests for worker in site.workers.values()] == [[], []]
 
 
+# As it is sent to a pool that takes raw paths; each is received so.
+RAW = """
+    / // //x /x//y /x%2Fy /%41%7e /x/https://images.example//a.jpg /x%252Fy /x%20y%3Fz /a;b=c /...
+    /..x /x.. /x/.y /%2e%2ex /x?y=/../z /x?..%2f# /static//missing /unsafe/300x200/http%3A%2F%2Fa/b
+    //static/missing
+"""
+# In these an app could see another place than nginx.
+AMBIGUOUS = r"""
+    /./x /x/. /../x /x/.. /x/..?y /x/%2e%2E /%2e/x /x%2f..%2fy /x/..%2Fy /x/..;y /x/.%2e;/y /x\y
+    /x%5Cy /x#y /x/#/../y /x%2F.. /x/y%2f%2e
+"""
+
+
+@pytest.mark.parametrize("merges", ["off", "on"])
+def test_a_raw_path_arrives_as_it_was_sent_unless_it_could_be_another(make_site, merges):
+    site = make_site(merges=merges, public={"path": "raw"})
+    for path in RAW.split():
+        request = site.received(path)
+        assert (request["pool"], request["path"]) == ("public", path)
+    for path in ("//admin", "/%61dmin", "/x/../admin/y"):  # nginx decides which pool it is
+        assert site.received(path)["pool"] == "admin"
+    before = len(site.workers["public"].requests)
+    assert {path: site.fetch(path)[0] for path in AMBIGUOUS.split()} == dict.fromkeys(
+        AMBIGUOUS.split(), 400
+    )
+    assert len(site.workers["public"].requests) == before
+
+
 def test_what_is_sent_arrives_whole(make_site):
     body = "0123456789" * 5000
     site = make_site(
