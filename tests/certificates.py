@@ -21,6 +21,8 @@ Days = tuple[float, float]
 """From when to when a certificate is valid, in days from now."""
 
 VALID: Days = (-1, 30)
+# What a CA may do with its key, and only that.
+ISSUES = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
 
 
 class Issuer:
@@ -33,6 +35,9 @@ class Issuer:
         builder = _builder(self.name, self.key.public_key(), by or self, days)
         constraints = x509.BasicConstraints(ca=True, path_length=None)
         builder = builder.add_extension(constraints, critical=True)
+        builder = builder.add_extension(ISSUES, critical=True)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
         self.certificate = builder.sign((by or self).key, hashes.SHA256())
 
     @property
@@ -89,4 +94,8 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(first)
         .not_valid_after(last)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()),
+            critical=False,
+        )
     )
