@@ -170,6 +170,19 @@ def test_a_host_module_that_fails_is_the_result_and_the_site_is_released(plan):
     assert [name for name, _ in plan.calls] == ["host", "lock"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"aroundtheworld_build": ["sqlalchmy"]}, "did you mean sqlalchemy"),
+        ({"aroundtheworld_wheels": "/nowhere"}, "'/nowhere' is not a directory on the controller"),
+    ],
+)
+def test_packages_of_ones_own_are_checked_before_the_host_is_asked(plan, changes, problem):
+    with pytest.raises(plugin.BadInputError, match=problem):
+        plan(DEPLOY, changes=changes)
+    assert plan.calls == []
+
+
 @pytest.mark.parametrize("arguments", [DEPLOY, ROLLBACK], ids=["deploy", "rollback"])
 def test_bad_input_does_not_reach_the_host(plan, arguments):
     hooks = {"aroundtheworld_hooks": {"before_workers": "/nowhere.yml"}}

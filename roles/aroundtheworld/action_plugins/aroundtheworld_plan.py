@@ -32,6 +32,8 @@ from aroundtheworld_controller.fleet import Fleet
 from aroundtheworld_controller.headers import decided_headers
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
 from aroundtheworld_controller.lockfile import environment_for
+from aroundtheworld_controller.own_packages import BUILD, build_problems, with_own
+from aroundtheworld_controller.own_wheels import WHEELS, chosen, host_tags, own_wheels
 from aroundtheworld_controller.ownership import become_problem, with_site
 from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
 from aroundtheworld_controller.pool_rules import limit_problems
@@ -49,7 +51,7 @@ from aroundtheworld_controller.tls import (
     http2_warnings,
 )
 from aroundtheworld_controller.variables import PREFIX, BadInputError, refuse
-from aroundtheworld_controller.wheels import fetch_wheels
+from aroundtheworld_controller.wheels import fetch_wheels, platforms
 
 
 class ActionModule(RoleAction):
@@ -90,15 +92,21 @@ class ActionModule(RoleAction):
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
         release, requirements = describe_release({**site.variables, **app})
         name = task_vars["inventory_hostname"]
+        own = own_wheels(site.variables[WHEELS], requirements)
+        refuse(build_problems(site.variables[BUILD], requirements, own))
         certificate = self._certificate(site, task_vars)
 
         def plan(host: Result) -> Result:
             self._check_host(site, host, task_vars)
             refuse(host_certificate_problems(site.variables, host))
-            environment = environment_for(requirements, host["python"])
+            python = host["python"]
+            tags = host_tags(python, platforms(python)) if own else []
+            environment = with_own(
+                environment_for(requirements, python), site.variables[BUILD], [*chosen(own, tags)]
+            )
             wheels = None
             if environment["id"] not in host["environments"]:
-                wheels = fetch_wheels(environment, host["python"], cache_directory())
+                wheels = fetch_wheels(environment, python, cache_directory())
             refuse(room_problems(room_needed(site, release, wheels, host), host["room"], name))
             text = certificate.text if certificate else ""
             result = make_plan(site, release, environment, host, text)

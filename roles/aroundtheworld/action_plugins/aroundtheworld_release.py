@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import content_id, executable
-from aroundtheworld_controller.wheels import fetch_wheels
+from aroundtheworld_controller.wheels import fetch_wheels, host_lock
 
 display = Display()
 
@@ -132,7 +132,7 @@ class ActionModule(RoleAction):
                     names = sorted(wheel.name for wheel in wheels.iterdir())
                     add_tree(archive, "wheels", wheels, names)
                     lockfile = Path(work) / "requirements.txt"
-                    lockfile.write_text(environment["lock"])
+                    lockfile.write_text(host_lock(environment, wheels))
                     archive.add(lockfile, "requirements.txt")
             remote = self._connection._shell.join_path(
                 self._connection._shell.tmpdir or self._make_tmp_path(), "release.tar.gz"

@@ -13,8 +13,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from aroundtheworld_controller.addresses import shown_with
 
 # Where pip lies as a wheel: with Python itself, and with Debian's or Fedora's.
 WHEEL_DIRECTORIES = (
@@ -70,6 +72,16 @@ def environment() -> dict[str, str]:
         if theirs in found:
             found.setdefault(ours, found[theirs].replace(",", " "))
     return found | QUIETLY
+
+
+def last_lines(printed: str, pip: Sequence[str]) -> str:
+    """Return the last lines of what a pip printed, and which pip it was, without passwords."""
+    for name, value in os.environ.items():
+        if name.startswith(("PIP_", "UV_")):
+            for address in value.split():
+                printed = shown_with(address, printed)
+    last = "\n".join(printed.strip().splitlines()[-12:])
+    return f"`{' '.join(pip)}` printed:\n{last}"
 
 
 def _candidates() -> Iterator[list[str]]:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import re
+import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.display import Display
+from packaging.utils import parse_wheel_filename
 
-from aroundtheworld_controller.addresses import shown_with
+from aroundtheworld_controller.build_tools import BuildFailure
 from aroundtheworld_controller.cache import make_once
-from aroundtheworld_controller.pip import NoPipError, environment, find_pip
+from aroundtheworld_controller.index import Indexes, IndexFailure, indexes
+from aroundtheworld_controller.own_packages import BUILD, built_wheel, why
+from aroundtheworld_controller.own_wheels import WHEELS, host_tags
+from aroundtheworld_controller.pip import NoPipError, environment, find_pip, last_lines
+from aroundtheworld_controller.source_archives import (
+    hashes_by_name,
+    matches,
+    source_archives,
+    wheel_tags,
+)
 
 display = Display()
 
@@ -22,6 +34,19 @@ display = Display()
 UNREACHABLE = re.compile(
     r"connection|timed? ?out|name resolution|proxy|certificate|SSL|HTTP error|\b(401|403|5\d\d) ",
     re.IGNORECASE,
+)
+# What it prints when there is no wheel that it may take.
+MISSING = re.compile(r"No matching distribution found")
+
+ONLY_SOURCE = (
+    "aroundtheworld_requirements: of {names} there is no wheel, only a source archive. "
+    f"`{BUILD}: [{{build}}]` has the controller build what it names, which runs that code there; "
+    f"or put wheels into a directory and name it in {WHEELS}."
+)
+OTHER_MACHINES = (
+    "aroundtheworld_requirements: of {names} there are wheels, but none for {python}. Build one on "
+    f"such a machine with `pip wheel`, put it into a directory, and name that in {WHEELS}. What "
+    f"has no compiled code the controller can build (`{BUILD}: [{{build}}]`)."
 )
 
 
@@ -55,7 +80,7 @@ def download_command(
 
 
 def fetch_wheels(
-    virtual_environment: Mapping[str, str], python: Mapping[str, Any], cache: Path
+    virtual_environment: Mapping[str, Any], python: Mapping[str, Any], cache: Path
 ) -> Path:
     """Return a directory with just the environment's wheels, fetched unless they are cached.
 
@@ -68,39 +93,121 @@ def fetch_wheels(
             pip = find_pip()
         except NoPipError as missing:
             raise AnsibleActionFail(str(missing)) from None
-        lockfile = into.with_name("requirements.txt")
-        lockfile.write_text(virtual_environment["lock"])
-        count = virtual_environment["lock"].count("\n")
-        display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
-        done = subprocess.run(  # noqa: S603 - a fixed command
-            download_command(pip, lockfile, into, python),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env=environment(),
-        )
-        if done.returncode:
-            raise AnsibleActionFail(
-                "aroundtheworld_requirements: the locked wheels could not be fetched on the "
-                f"controller for Python {python['version']} on {python['platform']}. "
-                + explain(done.stderr, pip)
-            )
+        own, built = virtual_environment.get("own", {}), virtual_environment.get("built", [])
+        lock = without(virtual_environment["lock"], {*own, *built})
+        if lock:
+            _download(lock, pip, into, python)
+        _bring(own, into)
+        locked = hashes_by_name(virtual_environment["lock"])
+        where = indexes(pip) if built else Indexes()
+        tags = set(host_tags(python, platforms(python)))
+        for name in built:
+            try:
+                wheel = built_wheel(name, locked[name], where, cache)
+                if not tags & parse_wheel_filename(wheel.name)[3]:
+                    raise BuildFailure(
+                        f"what came out is {wheel.name}, which is not for Python "
+                        f"{python['version']}"
+                    )
+            except BuildFailure as failure:
+                raise AnsibleActionFail(why(name, failure)) from None
+            shutil.copy(wheel, into)
 
     return make_once(cache / "wheels" / virtual_environment["id"], fetch)
 
 
+def _download(lock: str, pip: Sequence[str], into: Path, python: Mapping[str, Any]) -> None:
+    lockfile = into.with_name("requirements.txt")
+    lockfile.write_text(lock)
+    count = lock.count("\n")
+    display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
+    done = subprocess.run(  # noqa: S603 - a fixed command
+        download_command(pip, lockfile, into, python),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=environment(),
+    )
+    if done.returncode:
+        problem = ""
+        if MISSING.search(done.stderr):
+            problem = unfit(lock, indexes(pip), python)
+        raise AnsibleActionFail(
+            problem
+            or "aroundtheworld_requirements: the locked wheels could not be fetched on the "
+            f"controller for Python {python['version']} on {python['platform']}. "
+            + explain(done.stderr, pip)
+        )
+
+
+def _bring(own: Mapping[str, Sequence[str]], into: Path) -> None:
+    """Copy the operator's own wheels, which must still be what the id stands for."""
+    for path, digest in own.values():
+        copy = into / Path(path).name
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise AnsibleActionFail(f"{WHEELS}: {path} cannot be read: {error.strerror}.") from None
+        if not matches(copy, [digest]):
+            raise AnsibleActionFail(f"{WHEELS}: {path} was changed while the run went on.")
+
+
+def without(lock: str, names: Collection[str]) -> str:
+    """Return a lock's text without the lines of some packages, by their normalized names."""
+    lines = lock.splitlines(keepends=True)
+    return "".join(line for line in lines if not set(hashes_by_name(line)) & set(names))
+
+
+def host_lock(virtual_environment: Mapping[str, Any], wheels: Path) -> str:
+    """Return the lock by which a host installs: with the hashes of what was built or brought."""
+    lock: str = virtual_environment["lock"]
+    ours = {*virtual_environment.get("own", {}), *virtual_environment.get("built", [])}
+    lines = [without(lock, ours)]
+    for wheel in sorted(wheels.iterdir()) if ours else []:
+        if (name := parse_wheel_filename(wheel.name)[0]) in ours:
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            lines.append(f"{name}=={hashes_by_name(lock)[name][0]} --hash=sha256:{digest}\n")
+    return "".join(lines)
+
+
+def unfit(lock: str, where: Indexes, python: Mapping[str, Any]) -> str:
+    """Return which packages of a lock have no wheel for a host, and what to do; or nothing."""
+    tags = set(host_tags(python, platforms(python)))
+
+    def look(package: tuple[str, tuple[str, list[str]]]) -> tuple[str, str]:
+        name, (version, _) = package
+        try:
+            files = list(where.files(name))
+        except IndexFailure:
+            return "", ""
+        there = list(wheel_tags(files, name, version))
+        if any(tags & fits for fits in there):
+            return "", ""
+        kind = "other" if there else "source"
+        return (kind if source_archives(files, name, version) else "", f"{name} {version}")
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(look, hashes_by_name(lock).items()))
+    sentences = []
+    for kind, say in (("source", ONLY_SOURCE), ("other", OTHER_MACHINES)):
+        if names := [name for what, name in found if what == kind]:
+            sentences.append(
+                say.format(
+                    names=", ".join(names),
+                    build=", ".join(name.split()[0] for name in names),
+                    python=f"Python {python['version']} on {python['platform']}",
+                )
+            )
+    return "\n".join(sentences)
+
+
 def explain(printed: str, pip: Sequence[str]) -> str:
     """Return why pip may have failed, and its last lines, without passwords."""
-    for name, value in os.environ.items():
-        if name.startswith(("PIP_", "UV_")):
-            for address in value.split():
-                printed = shown_with(address, printed)
-    last = "\n".join(printed.strip().splitlines()[-12:])
     cause = (
         "The package index did not give them."
         if UNREACHABLE.search(printed)
         else "Every requirement needs a wheel for it, with the hash in the lockfile."
     )
-    return f"{cause} `{' '.join(pip)}` printed:\n{last}"
+    return f"{cause} {last_lines(printed, pip)}"
