@@ -90,7 +90,7 @@ def test_what_is_deployed_is_what_the_id_stands_for(app, tmp_path, change, messa
     """An editor may have saved a file between the plan and the release."""
     files = app_files(app, [])
     trees = {"app": {"root": str(app), "files": [file.as_posix() for file in files]}}
-    release = {"id": content_id({"app": (app, files)}), "trees": trees}
+    release = {"id": content_id({"app": (app, files)}), "trees": trees, "lockfiles": []}
     change(app)
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         if message:
@@ -232,11 +232,84 @@ def test_the_games_own_release_can_be_described():
         "aroundtheworld_app_exclude": ["__pycache__", "tests"],
         "aroundtheworld_static": [],
     }
-    release, requirements = describe_release(variables)
+    release, lockfile = describe_release(variables)
     assert "aroundtheworld/app.py" in release["trees"]["app"]["files"]
     assert "aroundtheworld_runner/__main__.py" in release["trees"]["runner"]["files"]
-    assert "tornado" in [requirement["name"] for requirement in requirements]
-    assert all(requirement["hashes"] for requirement in requirements)
+    assert "tornado" in [requirement["name"] for requirement in lockfile.requirements]
+    assert all(requirement["hashes"] for requirement in lockfile.requirements)
+
+
+SITE = {
+    "aroundtheworld_make_app": "shop.web:make_app",
+    "aroundtheworld_requirements": "requirements.txt",
+    "aroundtheworld_app_exclude": [".*"],
+    "aroundtheworld_static": [],
+}
+PIN = "tornado==6.5.2 --hash=sha256:" + "0" * 64
+
+
+def described(app, **changes):
+    """Returns the id of a release, its files of the app's, and its lockfiles elsewhere."""
+    release, _ = describe_release({**SITE, "aroundtheworld_app_dir": str(app), **changes})
+    return release["id"], release["trees"]["app"]["files"], release["lockfiles"]
+
+
+@pytest.mark.parametrize(
+    ("place", "exclude"),
+    [("../locks/shop.txt", []), ("{}/locks/shop.txt", []), ("locks/shop.txt", ["locks"])],
+    ids=["beside the app", "by its path", "left out"],
+)
+def test_a_lockfile_in_no_release_is_part_of_its_id(app, tmp_path, place, exclude):
+    app = app.rename(tmp_path / "shop") if place.startswith("..") else app
+    lock = app / place.format(tmp_path)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(PIN)
+    site = {
+        "aroundtheworld_requirements": place.format(tmp_path),
+        "aroundtheworld_app_exclude": exclude,
+    }
+    first, _, lockfiles = described(app, **site)
+    assert [Path(path).read_text() for path in lockfiles] == [PIN]
+    assert described(app, **site)[0] == first
+    lock.write_text(PIN + " # another")
+    assert described(app, **site)[0] != first
+    lock.write_text("-r more.txt\n")
+    (lock.parent / "more.txt").write_text(PIN)
+    named = described(app, **site)
+    (lock.parent / "more.txt").write_text(PIN + "\n")
+    assert described(app, **site)[0] != named[0]
+
+
+def test_a_lockfile_in_the_release_counts_as_a_file_of_it(app):
+    (app / "requirements.txt").write_text(PIN)
+    before, files, lockfiles = described(app)
+    assert ("requirements.txt" in files, lockfiles) == (True, [])
+    (app / "requirements.txt").rename(app / "real.txt")
+    (app / "requirements.txt").symlink_to("real.txt")
+    assert described(app)[2] == []
+    assert described(app)[0] != before
+
+
+def test_a_lockfile_with_an_address_stays_on_the_controller(app):
+    (app / "requirements.txt").write_text("-i https://ada:lovelace@index/simple\n-r base.txt\n")
+    (app / "base.txt").write_text(PIN)
+    first, files, lockfiles = described(app)
+    assert "requirements.txt" not in files
+    assert "base.txt" in files
+    assert lockfiles == [str(app / "requirements.txt")]
+    (app / "requirements.txt").write_text("-i https://another/simple\n-r base.txt\n")
+    assert described(app)[0] != first
+
+
+def test_wheels_that_the_lockfile_names_stay_on_the_controller(app):
+    (app / "wheels").mkdir()
+    for name in ("a-1-py3-none-any.whl", "README"):
+        (app / "wheels" / name).touch()
+    (app / "b-1-py3-none-any.whl").touch()
+    (app / "requirements.txt").write_text(f"--find-links wheels\n{PIN}\n")
+    _, files, _ = described(app)
+    assert {"wheels/README", "b-1-py3-none-any.whl", "requirements.txt"} <= set(files)
+    assert "wheels/a-1-py3-none-any.whl" not in files
 
 
 def test_an_archive_belongs_to_root_and_nobody_else_may_write(app, tmp_path):

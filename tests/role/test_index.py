@@ -120,6 +120,8 @@ WARNING: something
     done.stdout = ""
     options = ["--index-url", "https://lock/simple", "--extra-index-url", "https://more/simple"]
     assert indexes(["pip"], options).roots == ("https://lock/simple", "https://more/simple")
+    there = indexes(["pip"], [*options, "--no-index", "", "--trusted-host", "lock:8080"])
+    assert (there.roots, there.trusted) == ((), ["lock"])
 
 
 def test_pip_itself_prints_its_settings_in_that_form(monkeypatch, tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from aroundtheworld_controller.lockfile import environment_for, lock_for, read_lock
+from aroundtheworld_controller.lockfile import environment_for, lock_for
+from aroundtheworld_controller.read_lock import read_lock
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.host_python import HASHES, PYTHON, markers
 
@@ -23,7 +24,7 @@ uvloop[dev]==0.21 --hash=sha256:{1}
 def requirements(tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_text(LOCK)
-    return read_lock(path)
+    return read_lock(path, tmp_path).requirements
 
 
 def test_a_lock_is_read_with_markers_and_hashes(requirements):
@@ -45,12 +46,15 @@ def test_a_lock_is_read_with_markers_and_hashes(requirements):
 def test_a_lock_from_another_system_is_read_or_refused_in_a_sentence(tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_bytes(b"\xef\xbb\xbf" + LOCK.replace("\n", "\r\n").encode())
-    assert [requirement["name"] for requirement in read_lock(path)][:2] == ["greenlet", "tornado"]
+    assert [requirement["name"] for requirement in read_lock(path, tmp_path).requirements][:2] == [
+        "greenlet",
+        "tornado",
+    ]
     path.write_bytes(LOCK.encode("utf-16"))
     with pytest.raises(
         BadInputError, match=r"aroundtheworld_requirements: requirements\.txt in .*"
     ):
-        read_lock(path)
+        read_lock(path, tmp_path)
 
 
 def test_markers_are_decided_for_the_hosts_python(requirements):

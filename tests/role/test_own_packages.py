@@ -157,7 +157,7 @@ def controller(tmp_path, monkeypatch):
     links = tmp_path / "links"
     links.mkdir()
     monkeypatch.setattr(wheels, "find_pip", lambda: ["pip"])
-    monkeypatch.setattr(wheels, "indexes", lambda pip: Indexes([], [str(links)]))
+    monkeypatch.setattr(wheels, "indexes", lambda *_: Indexes([], [str(links)]))
     tools = toolbox(tmp_path / "tools")
     monkeypatch.setattr(own_packages, "toolbox", lambda cache: tools)
     return links

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from aroundtheworld_controller import pip, wheels
+from aroundtheworld_controller.lockfile import environment_for
+from aroundtheworld_controller.read_lock import read_lock
 from tests.hostile_wheel import make_wheel
 from tests.matrix import in_turn
 from tests.role.host_python import PIP_WHEELS, PYTHON
@@ -87,6 +89,20 @@ def fetches(tmp_path, monkeypatch):
         assert not (tmp_path / "ran").exists()
 
     return run
+
+
+@in_turn(2)
+def test_a_wheel_by_its_address_is_fetched_without_an_index(tmp_path, monkeypatch):
+    wheel = make_wheel(tmp_path, tmp_path / "ran")
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE"):
+        monkeypatch.setenv(name, os.devnull if name == "PIP_CONFIG_FILE" else "")
+    (tmp_path / "requirements.txt").write_text(
+        f"--no-index\n{wheel} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    )
+    lockfile = read_lock(tmp_path / "requirements.txt", tmp_path)
+    environment = environment_for(lockfile.requirements, PYTHON)
+    fetched = wheels.fetch_wheels(environment, PYTHON, tmp_path / "cache", lockfile)
+    assert [path.name for path in fetched.iterdir()] == [wheel.name]
 
 
 def test_pip_beside_ansible_comes_first(find, fetches):

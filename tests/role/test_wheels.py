@@ -9,6 +9,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 
 from aroundtheworld_controller import wheels
+from aroundtheworld_controller.lockfile import Lockfile
 from tests.role.host_python import ENVIRONMENT, PYTHON
 from tests.role_files import load_python
 
@@ -35,6 +36,32 @@ def test_wheels_are_asked_for_by_hash_and_for_the_hosts_python(tmp_path):
     assert [abi for name, abi in options if name == "--abi"] == ["cp311", "abi3", "none"]
     assert ("--platform", "manylinux_2_36_x86_64") in options
     assert ("--requirement", str(tmp_path / "lock")) in options
+
+
+def test_pip_is_told_where_to_look_and_a_host_is_not(tmp_path):
+    options = ("--index-url", "https://a/simple", "--no-index", "")
+    lockfile = Lockfile([], options=options, links=['https://a/x-1-py3-none-any.whl?a="&b'])
+    asked = tmp_path / "requirements.txt"
+    wheels.write_requirements(ENVIRONMENT["lock"], wheels.look_in(lockfile, tmp_path), asked)
+    assert asked.read_text() == (
+        "--index-url https://a/simple\n--no-index\n"
+        f"--find-links file://{tmp_path}/links.html\n{ENVIRONMENT['lock']}"
+    )
+    page = (tmp_path / "links.html").read_text()
+    assert '<a href="https://a/x-1-py3-none-any.whl?a=&quot;&amp;b"></a>' in page
+    assert wheels.look_in(wheels.NOWHERE, tmp_path) == []
+    wheels.write_requirements(ENVIRONMENT["lock"], [], asked)
+    assert asked.read_text() == ENVIRONMENT["lock"]
+
+
+def test_a_password_of_the_lockfile_is_not_shown(pip, tmp_path):
+    address = "https://ada:love%2Flace@index/simple"
+    pip.fails = f"ERROR: 401 for {address}/tornado/ (love/lace)"
+    lockfile = Lockfile([], options=("--extra-index-url", address))
+    with pytest.raises(AnsibleActionFail) as caught:
+        wheels.fetch_wheels(ENVIRONMENT, PYTHON, tmp_path, lockfile)
+    assert "https://index/simple/tornado/" in str(caught.value)
+    assert "love" not in str(caught.value)
 
 
 @pytest.fixture

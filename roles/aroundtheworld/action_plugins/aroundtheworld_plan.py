@@ -90,8 +90,8 @@ class ActionModule(RoleAction):
         self._check_hooks(site)
         self._check_page(task_vars)
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
-        release, requirements = describe_release({**site.variables, **app})
-        name = task_vars["inventory_hostname"]
+        release, lockfile = describe_release({**site.variables, **app})
+        requirements, name = lockfile.requirements, task_vars["inventory_hostname"]
         own = own_wheels(site.variables[WHEELS], requirements)
         refuse(build_problems(site.variables[BUILD], requirements, own))
         certificate = self._certificate(site, task_vars)
@@ -100,13 +100,14 @@ class ActionModule(RoleAction):
             self._check_host(site, host, task_vars)
             refuse(host_certificate_problems(site.variables, host))
             python = host["python"]
+            refuse(lockfile.problems_for(python["markers"]))
             tags = host_tags(python, platforms(python)) if own else []
             environment = with_own(
                 environment_for(requirements, python), site.variables[BUILD], [*chosen(own, tags)]
             )
             wheels = None
             if environment["id"] not in host["environments"]:
-                wheels = fetch_wheels(environment, python, cache_directory())
+                wheels = fetch_wheels(environment, python, cache_directory(), lockfile)
             refuse(room_problems(room_needed(site, release, wheels, host), host["room"], name))
             text = certificate.text if certificate else ""
             result = make_plan(site, release, environment, host, text)

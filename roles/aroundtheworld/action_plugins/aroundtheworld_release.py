@@ -64,7 +64,7 @@ def add_release(archive: tarfile.TarFile, release: Mapping[str, Any]) -> None:
     try:
         for label, (root, files) in trees.items():
             add_tree(archive, label, root, list(map(str, files)))
-        same = content_id(trees) == release["id"]
+        same = content_id(trees, list(map(Path, release["lockfiles"]))) == release["id"]
     except OSError as error:
         raise AnsibleActionFail(
             f"aroundtheworld_app_dir: {error.filename} could be read when the run began, and it "

@@ -16,8 +16,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from aroundtheworld_controller.cache import make_once
-from aroundtheworld_controller.lockfile import lock_for, read_lock
+from aroundtheworld_controller.lockfile import lock_for
 from aroundtheworld_controller.pip import NoPipError, environment, find_pip, last_lines
+from aroundtheworld_controller.requirements_file import read_requirements
 from aroundtheworld_controller.variables import ROLE
 
 LOCK = ROLE / "files" / "build" / "requirements.txt"
@@ -104,7 +105,7 @@ def toolbox(cache: Path, lock: Path = LOCK) -> Toolbox:
     def fetch(into: Path) -> None:
         wheels, chosen = into.with_name("wheels"), into.with_name("requirements.txt")
         markers = {name: str(value) for name, value in default_environment().items()}
-        chosen.write_text(lock_for(read_lock(lock), markers))
+        chosen.write_text(lock_for(read_requirements(lock, lock.parent).requirements, markers))
         _download(chosen, wheels)
         for wheel in wheels.iterdir():
             _unpack(wheel, into / canonicalize_name(wheel.name.split("-")[0]))

@@ -11,11 +11,13 @@ import stat
 import sys
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aroundtheworld_controller.lockfile import read_lock
+from aroundtheworld_controller.lockfile import Lockfile
+from aroundtheworld_controller.read_lock import read_lock
+from aroundtheworld_controller.references import wheel_at
 from aroundtheworld_controller.variables import ROLE, BadInputError, refuse
 
 RUNNER = ROLE / "files" / "runner"
@@ -123,11 +125,14 @@ def executable(path: Path) -> bool:
         return file.read(4).startswith((b"#!", b"\x7fELF"))
 
 
-def content_id(trees: Mapping[str, tuple[Path, Sequence[Path]]]) -> str:
+def content_id(
+    trees: Mapping[str, tuple[Path, Sequence[Path]]], lockfiles: Sequence[Path] = ()
+) -> str:
     """Return 12 hexadecimal digits that stand for the names and contents of files.
 
     Args:
         trees: What each tree is called in the release, to its root and the files below it.
+        lockfiles: Those that are in no tree, but decide what a release runs with.
     """
     digest = hashlib.sha256()
     for label, (root, files) in sorted(trees.items()):
@@ -138,7 +143,30 @@ def content_id(trees: Mapping[str, tuple[Path, Sequence[Path]]]) -> str:
             # Follows from the content, and is here because it was before that.
             program = executable(path)
             digest.update(f"{label}/{file.as_posix()}\0{program}\0{content}\n".encode())
+    for path in lockfiles:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"lockfile\0{content}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def for_the_controller(root: Path, files: Sequence[Path], lockfile: Lockfile) -> set[Path]:
+    """Return which of the app's files are in no release, because only the controller needs them.
+
+    These are wheels that the lockfile names, and a lockfile with addresses in it: an index's may
+    have a password.
+    """
+    read = _identities(lockfile.files)
+    return {
+        file
+        for file in files
+        if (_identities([root / file]) <= read and b"://" in (root / file).read_bytes())
+        or (wheel_at(file.name) and any((root / file).is_relative_to(p) for p in lockfile.places))
+    }
+
+
+def _identities(files: Iterable[Path]) -> set[tuple[int, int]]:
+    """Return what files are, whatever they are called and whichever links lead to them."""
+    return {(about.st_dev, about.st_ino) for about in (file.stat() for file in files)}
 
 
 def pointers(root: Path, files: Sequence[Path]) -> list[Path]:
@@ -182,8 +210,8 @@ def compressed_problems(
 
 def describe_release(
     variables: Mapping[str, Any],
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the release, which has ``id`` and ``trees``, and the requirements it runs with.
+) -> tuple[dict[str, Any], Lockfile]:
+    """Return the release, which has ``id``, ``trees`` and ``lockfiles``, and what it runs with.
 
     Raises:
         BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
@@ -200,17 +228,19 @@ def describe_release(
             f"aroundtheworld_app_dir: {directory!r} is not a directory on "
             "the controller; set the directory that holds the app and its requirements."
         )
-    requirements = read_lock(root / variables["aroundtheworld_requirements"])
+    lock = read_lock(root / Path(variables["aroundtheworld_requirements"]).expanduser(), root)
     module = make_app.split(":")[0].split(".")[0]
     if module and not (root / module).is_dir() and not (root / f"{module}.py").is_file():
-        known = {requirement["name"].replace("-", "_").lower() for requirement in requirements}
+        known = {str(each.get("name")).replace("-", "_").lower() for each in lock.requirements}
         if module.lower() not in known:
             raise BadInputError(
                 f"aroundtheworld_make_app: {make_app!r} names the module "
                 f"{module!r}, which is neither in {root} nor among the locked requirements."
             )
+    found = app_files(root, variables["aroundtheworld_app_exclude"])
+    staying = for_the_controller(root, found, lock)
     files = {
-        "app": (root, app_files(root, variables["aroundtheworld_app_exclude"])),
+        "app": (root, [file for file in found if file not in staying]),
         "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
     }
     for index, entry in enumerate(variables["aroundtheworld_static"]):
@@ -226,7 +256,9 @@ def describe_release(
     }
     try:
         left_out = pointers(*files["app"])
-        identity = content_id(files)
+        released = _identities(root / file for file in files["app"][1])
+        lockfiles = [path for path in lock.files if _identities([path]).isdisjoint(released)]
+        identity = content_id(files, lockfiles)
     except OSError as error:
         raise BadInputError(
             f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
@@ -242,4 +274,4 @@ def describe_release(
             )
         )
     refuse(compressed_problems(variables["aroundtheworld_static"], *files["app"]))
-    return {"id": identity, "trees": trees}, requirements
+    return {"id": identity, "trees": trees, "lockfiles": list(map(str, lockfiles))}, lock

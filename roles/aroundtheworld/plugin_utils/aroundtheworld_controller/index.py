@@ -159,17 +159,20 @@ def indexes(pip: Sequence[str], more: Sequence[str] = ()) -> Indexes:
     index = values.get("index-url", PYPI)
     extra = values.get("extra-index-url", "").split()
     links = values.get("find-links", "").split()
+    trusted = values.get("trusted-host", "").split()
+    none = values.get("no-index", "").lower() in ("1", "true", "yes", "on")
     for name, value in options:
         index = value if name == "--index-url" else index
         extra += [value] if name == "--extra-index-url" else []
         links += [value] if name == "--find-links" else []
-    none = values.get("no-index", "").lower() in ("1", "true", "yes", "on")
+        trusted += [value] if name == "--trusted-host" else []
+        none = none or name == "--no-index"
     certificates = {"ca_path": values.get("cert"), "client_cert": values.get("client-cert")}
     return Indexes(
         roots=() if none else (index, *extra),
         links=links,
         options={name: value for name, value in certificates.items() if value},
-        trusted=[host.partition(":")[0] for host in values.get("trusted-host", "").split()],
+        trusted=[host.partition(":")[0] for host in trusted],
     )
 
 

@@ -1,101 +1,94 @@
-"""The app's hash-locked requirements, and what of them a host's own Python needs."""
+"""What a lockfile says, as a value, and what of it a host's own Python needs."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from aroundtheworld_controller.variables import BadInputError
 
-HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
+REQUIREMENTS = "aroundtheworld_requirements"
+# What pip takes for a hash, and how many hexadecimal digits each has; others are too weak.
+DIGESTS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
-def read_lock(path: Path) -> list[dict[str, Any]]:
-    """Return the requirements of a hash-locked file, each ``{name, version, marker, hashes}``.
+@dataclass(frozen=True)
+class Lockfile:
+    """The requirements of an app, and where the controller gets them.
 
-    Raises:
-        BadInputError: The file is missing, or a line is not an exact version with hashes.
+    Attributes:
+        requirements: Each ``{name, version, marker, hashes}``.
+        refused: Markers, and what is wrong where one is true.
+        options: For pip on the controller, name after name and value, as in ``--index-url``,
+            ``https://…``. They may hold passwords, so they are in no result and on no host.
+        links: Addresses of wheels, likewise.
+        places: Files and directories on the controller among them.
+        files: The lockfile, and those that it names.
+        pythons: What says for which Pythons the app is, and the version specifier there.
     """
-    shown = f"aroundtheworld_requirements: {path.name}"
-    if not path.is_file():
-        raise BadInputError(
-            f"{shown} does not exist in {path.parent}; make it with "
-            "'uv pip compile --universal --generate-hashes' from the app's requirements."
-        )
+
+    requirements: Sequence[Mapping[str, Any]]
+    refused: Sequence[tuple[str, str]] = ()
+    options: Sequence[str] = ()
+    links: Sequence[str] = ()
+    places: Sequence[Path] = ()
+    files: Sequence[Path] = ()
+    pythons: Sequence[tuple[str, str]] = ()
+
+    def problems_for(self, environment: Mapping[str, str]) -> Iterator[str]:
+        """Yield what is wrong for a Python with this PEP 508 `environment`."""
+        for marker, problem in self.refused:
+            if applies(marker, environment):
+                yield problem
+
+
+def read_text(path: Path, name: str) -> str:
+    """Return the text of a lockfile, which messages call `name`; raises `BadInputError`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")  # whatever the controller's locale is
+        return path.read_text(encoding="utf-8-sig")  # whatever the controller's locale is
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{shown} in {path.parent} cannot be read: {error}.") from None
-    requirements, problems = [], []
-    for number, line in logical_lines(text):
-        text = line.split(" --", 1)[0].strip()
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            problems.append(
-                f"{shown}, line {number} reads {text!r}; allowed are lines like "
-                "'tornado==6.5 --hash=sha256:…' (no options, no links, no directories)."
-            )
-            continue
-        pins = [spec.version for spec in requirement.specifier if spec.operator == "=="]
-        hashes = HASH.findall(line)
-        if len(pins) != 1 or "*" in pins[0] or len(requirement.specifier) != 1 or requirement.url:
-            problems.append(
-                f"{shown} has {text!r}; every line must name one exact version with '=='."
-            )
-        elif not hashes:
-            problems.append(
-                f"{shown} has {text!r} without a hash; every line needs its '--hash=sha256:…', "
-                "as 'uv pip compile --generate-hashes' writes it."
-            )
-        else:
-            requirements.append(
-                {
-                    "name": requirement.name,
-                    "version": pins[0],
-                    "marker": str(requirement.marker or ""),
-                    "hashes": sorted(hashes),
-                }
-            )
-    if problems:
-        raise BadInputError(*problems)
-    return requirements
-
-
-def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a requirements file that say something, each with its number.
-
-    A backslash continues a line on the next one; a comment ends with its own.
-    """
-    first, line = 1, ""
-    for number, part in enumerate([*text.splitlines(), ""], 1):
-        line += re.sub(r"(^|\s)#.*", "", part)
-        if line.endswith("\\"):
-            line = line[:-1]
-            continue
-        if line.strip():
-            yield first, line.strip()
-        first, line = number + 1, ""
+        raise BadInputError(
+            f"{REQUIREMENTS}: {name} in {path.parent} cannot be read: {error}."
+        ) from None
 
 
 def lock_for(requirements: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> str:
-    """Return the lockfile's text for one Python, markers decided by its PEP 508 `environment`."""
-    lines = []
+    """Return the lockfile's text for one Python, markers decided by its PEP 508 `environment`.
+
+    Raises:
+        BadInputError: Two versions of a package would apply to it.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
     for requirement in requirements:
-        marker = (
-            Requirement(f"{requirement['name']} ; {requirement['marker']}").marker
-            if requirement["marker"]
-            else None
-        )
-        if marker is None or marker.evaluate(dict(environment)):
-            hashes = " ".join(f"--hash={digest}" for digest in requirement["hashes"])
-            lines.append(f"{requirement['name']}=={requirement['version']} {hashes}\n")
+        if not applies(requirement["marker"], environment):
+            continue
+        name, version = requirement["name"], requirement["version"]
+        one = chosen.setdefault(canonicalize_name(name), {**requirement, "hashes": set()})
+        if Version(one["version"]) != Version(version):
+            raise BadInputError(
+                f"{REQUIREMENTS}: {name} is locked as {one['version']} and as {version}, and both "
+                f"are for Python {environment['python_full_version']}; lock one of them, or give "
+                "each a marker."
+            )
+        one["hashes"] |= set(requirement["hashes"])
+    lines = []
+    for one in chosen.values():
+        hashes = " ".join(f"--hash={digest}" for digest in sorted(one["hashes"]))
+        lines.append(f"{one['name']}=={one['version']} {hashes}\n")
     return "".join(sorted(lines))
+
+
+def applies(marker: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether a marker, which may be empty, is true for a Python."""
+    condition = Requirement(f"x ; {marker}").marker if marker else None
+    return condition is None or condition.evaluate({"extra": "", **environment})
 
 
 def environment_for(

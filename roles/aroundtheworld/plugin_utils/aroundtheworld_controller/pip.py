@@ -74,12 +74,17 @@ def environment() -> dict[str, str]:
     return found | QUIETLY
 
 
-def last_lines(printed: str, pip: Sequence[str]) -> str:
-    """Return the last lines of what a pip printed, and which pip it was, without passwords."""
-    for name, value in os.environ.items():
-        if name.startswith(("PIP_", "UV_")):
-            for address in value.split():
-                printed = shown_with(address, printed)
+def last_lines(printed: str, pip: Sequence[str], addresses: Sequence[str] = ()) -> str:
+    """Return the last lines of what a pip printed, and which pip it was, without passwords.
+
+    Args:
+        printed: What it printed.
+        pip: Its command.
+        addresses: Where it looked besides where the operator's settings say.
+    """
+    settings = (value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_")))
+    for address in [*addresses, *(word for value in settings for word in value.split())]:
+        printed = shown_with(address, printed)
     last = "\n".join(printed.strip().splitlines()[-12:])
     return f"`{' '.join(pip)}` printed:\n{last}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from packaging.utils import parse_wheel_filename
 from aroundtheworld_controller.build_tools import BuildFailure
 from aroundtheworld_controller.cache import make_once
 from aroundtheworld_controller.index import Indexes, IndexFailure, indexes
+from aroundtheworld_controller.lockfile import Lockfile
 from aroundtheworld_controller.own_packages import BUILD, built_wheel, why
 from aroundtheworld_controller.own_wheels import WHEELS, host_tags
 from aroundtheworld_controller.pip import NoPipError, environment, find_pip, last_lines
@@ -29,6 +31,8 @@ from aroundtheworld_controller.source_archives import (
 )
 
 display = Display()
+
+NOWHERE = Lockfile([])  # else than where the operator's settings say
 
 # What pip prints when it does not get as far as looking for wheels.
 UNREACHABLE = re.compile(
@@ -79,10 +83,43 @@ def download_command(
     return command
 
 
+def look_in(lockfile: Lockfile, directory: Path) -> list[str]:
+    """Return options for pip that say where to look, name after name and value.
+
+    Wheels by their addresses are in a page of links, so that pip still chooses among them.
+
+    Args:
+        lockfile: What the app's lockfile says.
+        directory: Where to write that page; only this user may read there.
+    """
+    if not lockfile.links:
+        return list(lockfile.options)
+    page = directory / "links.html"
+    links = "".join(f'<a href="{html.escape(link)}"></a>\n' for link in lockfile.links)
+    page.write_text(f"<!DOCTYPE html>\n<html><body>\n{links}</body></html>\n")
+    return [*lockfile.options, "--find-links", page.as_uri()]
+
+
+def write_requirements(lock: str, options: Sequence[str], path: Path) -> None:
+    """Write what pip reads on the controller: a host's requirements, and where to look for them."""
+    pairs = zip(options[::2], options[1::2], strict=True)
+    lines = "".join(f"{name} {value}".strip() + "\n" for name, value in pairs)
+    path.write_text(lines + lock)
+
+
 def fetch_wheels(
-    virtual_environment: Mapping[str, Any], python: Mapping[str, Any], cache: Path
+    virtual_environment: Mapping[str, Any],
+    python: Mapping[str, Any],
+    cache: Path,
+    lockfile: Lockfile = NOWHERE,
 ) -> Path:
     """Return a directory with just the environment's wheels, fetched unless they are cached.
+
+    Args:
+        virtual_environment: Its ``id`` and ``lock``.
+        python: The host's own.
+        cache: The controller's.
+        lockfile: What says where wheels are, besides the operator's own settings of pip and uv.
 
     Raises:
         AnsibleActionFail: A wheel cannot be had, or its hash is not in the lockfile.
@@ -95,11 +132,12 @@ def fetch_wheels(
             raise AnsibleActionFail(str(missing)) from None
         own, built = virtual_environment.get("own", {}), virtual_environment.get("built", [])
         lock = without(virtual_environment["lock"], {*own, *built})
+        options = look_in(lockfile, into.parent)
         if lock:
-            _download(lock, pip, into, python)
+            _download(lock, options, pip, into, python)
         _bring(own, into)
         locked = hashes_by_name(virtual_environment["lock"])
-        where = indexes(pip) if built else Indexes()
+        where = indexes(pip, options) if built else Indexes()
         tags = set(host_tags(python, platforms(python)))
         for name in built:
             try:
@@ -116,13 +154,15 @@ def fetch_wheels(
     return make_once(cache / "wheels" / virtual_environment["id"], fetch)
 
 
-def _download(lock: str, pip: Sequence[str], into: Path, python: Mapping[str, Any]) -> None:
-    lockfile = into.with_name("requirements.txt")
-    lockfile.write_text(lock)
+def _download(
+    lock: str, options: Sequence[str], pip: Sequence[str], into: Path, python: Mapping[str, Any]
+) -> None:
+    requirements = into.with_name("requirements.txt")
+    write_requirements(lock, options, requirements)
     count = lock.count("\n")
     display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
     done = subprocess.run(  # noqa: S603 - a fixed command
-        download_command(pip, lockfile, into, python),
+        download_command(pip, requirements, into, python),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -133,12 +173,12 @@ def _download(lock: str, pip: Sequence[str], into: Path, python: Mapping[str, An
     if done.returncode:
         problem = ""
         if MISSING.search(done.stderr):
-            problem = unfit(lock, indexes(pip), python)
+            problem = unfit(lock, indexes(pip, options), python)
         raise AnsibleActionFail(
             problem
             or "aroundtheworld_requirements: the locked wheels could not be fetched on the "
             f"controller for Python {python['version']} on {python['platform']}. "
-            + explain(done.stderr, pip)
+            + explain(done.stderr, pip, options[1::2])
         )
 
 
@@ -203,11 +243,17 @@ def unfit(lock: str, where: Indexes, python: Mapping[str, Any]) -> str:
     return "\n".join(sentences)
 
 
-def explain(printed: str, pip: Sequence[str]) -> str:
-    """Return why pip may have failed, and its last lines, without passwords."""
+def explain(printed: str, pip: Sequence[str], addresses: Sequence[str] = ()) -> str:
+    """Return why pip may have failed, and its last lines, without passwords.
+
+    Args:
+        printed: What it printed.
+        pip: Its command.
+        addresses: Where it looked besides where the operator's settings say.
+    """
     cause = (
         "The package index did not give them."
         if UNREACHABLE.search(printed)
         else "Every requirement needs a wheel for it, with the hash in the lockfile."
     )
-    return f"{cause} {last_lines(printed, pip)}"
+    return f"{cause} {last_lines(printed, pip, addresses)}"
