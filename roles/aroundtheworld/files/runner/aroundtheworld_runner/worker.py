@@ -7,9 +7,7 @@ import dataclasses
 import gc
 import logging
 import os
-import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,17 +18,19 @@ from tornado.httpserver import HTTPServer
 
 from aroundtheworld_runner import blocking, heartbeat, loading, logs, measuring, systemd
 from aroundtheworld_runner.control import Endpoints, Response, control_socket
+from aroundtheworld_runner.ending import Ending
+from aroundtheworld_runner.leaving import Leaving
 from aroundtheworld_runner.private_socket import private_socket
 from aroundtheworld_runner.reports import Reports, State
 from aroundtheworld_runner.routes import Routes
 from aroundtheworld_runner.server import WorkerServer
+from aroundtheworld_runner.signals import EndSignals
 
 DRAIN_TICK = 0.05  # seconds between two looks at what is left to do
 LOOP_PATIENCE = 1.0  # seconds in which the loop must come to carry out a command
 SPREAD = 10.0  # seconds in which WebSockets and event streams end when their pool is closed
 # Above what nginx can be set to pass on, so that nginx answers 431, and not the runner 502.
 MAX_HEADER_SIZE = 1024**2  # bytes
-EXIT_GRACE = 2.0  # seconds in which the application's own tasks and threads must end
 
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ class Worker:
         self._sockets = sockets
         self._state: State = "starting"
         self._server: WorkerServer | None = None
+        self._signals: EndSignals | None = None
         self._heartbeat = heartbeat.Heartbeat(self._on_beat)
         self._routes = Routes(os.environ.get("AROUNDTHEWORLD_RELEASE"))
         self._reports = Reports(self._heartbeat, self._routes)
@@ -90,14 +91,14 @@ class Worker:
                 )
             factory = loading.import_factory(self._settings.module, self._settings.attribute)
             application = await loading.make_application(factory)
+            leaving = Leaving(application)
             # What is in memory now stays: without this, Python searches all of it for garbage now
             # and then, which blocks the loop of a large application for some 50 ms.
             gc.collect()
             gc.freeze()
             # Until here a signal ends the process at once, as it should: nothing was accepted.
             stop = asyncio.Event()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._loop.add_signal_handler(number, stop.set)
+            self._signals = EndSignals(stop.set)
             measuring.measure_handlers(self._routes)
             self._heartbeat.start()  # again: while the import blocked the loop, nobody waited
             self._watch.start()
@@ -114,9 +115,13 @@ class Worker:
             else:
                 self._serve(server, "READY=1")
             await stop.wait()
-            await self._drain(server)
+            ending = Ending(self._settings.drain_timeout)
+            await self._drain(server, leaving)
             self._watch.save()
-        self._exit_soon()
+            ending.start()
+            await leaving.finish(ending.left())
+            await ending.cancel_tasks()
+        ending.leave()
 
     def _serve(self, server: WorkerServer, *assignments: str) -> None:
         """Accept from the passed sockets, and notify systemd with these assignments."""
@@ -169,7 +174,7 @@ class Worker:
                 return None
             return done.result()  # begun at this moment
 
-    async def _drain(self, server: WorkerServer) -> None:
+    async def _drain(self, server: WorkerServer, leaving: Leaving) -> None:
         """Stop accepting, answer the requests in flight, and return when it is safe to exit.
 
         It is safe when no connection is left, or when nothing has been in flight for the
@@ -182,6 +187,7 @@ class Worker:
         systemd.notify("STOPPING=1")
         log.info("draining: %s", self._left(server))
         server.stop_accepting()
+        leaving.begin()
         notified = ""
         quiet = 0.0
         while server.connections and (server.requests_in_flight or quiet < self._settings.linger):
@@ -208,21 +214,11 @@ class Worker:
         requests = len(server.requests_in_flight)
         return f"requests in flight: {requests}, connections: {server.connections}"
 
-    @staticmethod
-    def _exit_soon() -> None:
-        """Exit even if a thread or an uncancellable task of the application never ends."""
-
-        def exit_anyway() -> None:
-            log.error("exiting although tasks or threads of the application have not ended")
-            os._exit(0)
-
-        timer = threading.Timer(EXIT_GRACE, exit_anyway)
-        timer.daemon = True
-        timer.start()
-
     def _on_beat(self, lag: float) -> None:
         if self._server:
             self._server.count_websockets()
+        if self._signals:
+            self._signals.take()
         self._watch.beat(lag)
 
     def endpoints(self) -> Endpoints:
