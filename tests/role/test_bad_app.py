@@ -81,6 +81,13 @@ def test_a_module_that_is_not_there(app):
     assert f"neither in {app} nor among the locked requirements" in problem
 
 
+def test_a_module_that_is_left_out(app):
+    (app / "tests").mkdir()
+    (app / "tests" / "web.py").touch()
+    (problem,) = release_problems(app, aroundtheworld_make_app="tests.web:make_app")
+    assert "'tests', which aroundtheworld_app_exclude leaves out of the release" in problem
+
+
 def test_a_link_that_leads_nowhere(app):
     (app / "logo.svg").symlink_to("gone.svg")
     (problem,) = release_problems(app)

@@ -95,6 +95,31 @@ def test_a_deployment_is_planned_for_what_the_host_is(plan):
     assert [name for name, _ in plan.calls] == ["host"]
 
 
+@pytest.mark.parametrize(
+    ("host", "changes", "told"),
+    [
+        ({}, {}, True),
+        ({}, {"ansible_play_hosts_all": ["web0", "web1"]}, False),
+        ({"releases": None}, {}, False),
+    ],
+    ids=["a new release", "not the first host", "a release that is there"],
+)
+def test_what_is_not_in_a_new_release_is_told_once(
+    plan, monkeypatch, tmp_path, host, changes, told
+):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "shop.py").touch()
+    (tmp_path / "requirements.txt").write_text(f"tornado==6.5 --hash=sha256:{'0' * 64}\n")
+    arguments = {"app_dir": str(tmp_path)}
+    changes |= {"aroundtheworld_make_app": "shop:make_app"}
+    if host:
+        host = {"releases": {plan(arguments, changes=changes)["release"]["id"]: "e1"}}
+    said = []
+    monkeypatch.setattr(plugin.display, "display", said.append)
+    plan(arguments, host, changes, check=True)
+    assert [line.endswith("by aroundtheworld_app_exclude: tests") for line in said] == [True] * told
+
+
 def test_an_error_page_that_cannot_be_rendered_is_refused_before_the_host_is_asked(plan):
     broken = {"__aroundtheworld_error_page": trust_as_template("{{ error.titel }}")}
     with pytest.raises(BadInputError, match=r"^aroundtheworld_error_page: 'error.html.j2' cannot"):

@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.utils.display import Display
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.acme import lineage_problems
-from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone
+from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone, is_first
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.fleet import Fleet
 from aroundtheworld_controller.headers import decided_headers
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
+from aroundtheworld_controller.left_out import sentence
 from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.own_packages import BUILD, build_problems, with_own
 from aroundtheworld_controller.own_wheels import WHEELS, chosen, host_tags, own_wheels
@@ -52,6 +54,8 @@ from aroundtheworld_controller.tls import (
 )
 from aroundtheworld_controller.variables import PREFIX, BadInputError, refuse
 from aroundtheworld_controller.wheels import fetch_wheels, platforms
+
+display = Display()
 
 
 class ActionModule(RoleAction):
@@ -109,6 +113,9 @@ class ActionModule(RoleAction):
             if environment["id"] not in host["environments"]:
                 wheels = fetch_wheels(environment, python, cache_directory(), lockfile)
             refuse(room_problems(room_needed(site, release, wheels, host), host["room"], name))
+            new = release["id"] not in host["releases"]
+            if release["left_out"] and new and is_first(task_vars):
+                display.display(sentence(release["id"], release["left_out"]))
             text = certificate.text if certificate else ""
             result = make_plan(site, release, environment, host, text)
             refuse(hsts_problems(site.variables, result["tls"], host))

@@ -52,3 +52,9 @@ class RoleAction(ActionBase):
 def is_alone(task_vars: Mapping[str, Any]) -> bool:
     """Tell whether the play has only one host."""
     return len(task_vars.get("ansible_play_hosts_all", ())) < 2
+
+
+def is_first(task_vars: Mapping[str, Any]) -> bool:
+    """Tell whether this is the play's first host, which tells what concerns all of them."""
+    hosts = task_vars.get("ansible_play_hosts_all")
+    return not hosts or bool(hosts[0] == task_vars["inventory_hostname"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fnmatch
 import gzip
 import hashlib
 import os
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aroundtheworld_controller.left_out import Exclusion, is_ordinary
 from aroundtheworld_controller.lockfile import Lockfile
 from aroundtheworld_controller.read_lock import read_lock
 from aroundtheworld_controller.references import wheel_at
@@ -33,19 +33,29 @@ def app_files(root: Path, exclude: Sequence[str]) -> list[Path]:
     Raises:
         BadInputError: Something there can be in no release; each is named, up to ten.
     """
+    return survey(root, exclude)[0]
+
+
+def survey(root: Path, exclude: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Return what `app_files` does, and what is left out that somebody may miss.
+
+    Raises:
+        BadInputError: Something there can be in no release; each is named, up to ten.
+    """
     walk = _Walk(root, exclude)
     walk.enter(Path(), [root.resolve()])
     if walk.problems:
         raise BadInputError(*dict.fromkeys(walk.problems))
-    return sorted(walk.files)
+    return sorted(walk.files), walk.left_out
 
 
 class _Walk:
     """Goes through an app's directory; keeps its files, and what is wrong with the others."""
 
     def __init__(self, root: Path, exclude: Sequence[str]) -> None:
-        self.root, self.exclude = root, exclude
+        self.root, self.exclude = root, Exclusion(root, exclude)
         self.files: list[Path] = []
+        self.left_out: list[str] = []
         self.problems: list[str] = []
 
     def enter(self, below: Path, through: Sequence[Path]) -> None:
@@ -60,7 +70,10 @@ class _Walk:
         except OSError as error:
             return self._refuse(below, f"cannot be read ({error.strerror})")
         for name in names:
-            if _excluded(name, self.exclude):
+            if self.exclude.has(below / name):
+                if not is_ordinary(name):
+                    shown = (below / name).as_posix().encode("utf-8", "backslashreplace")
+                    self.left_out.append(shown.decode())
                 continue
             if len(self.problems) >= MOST_PROBLEMS:
                 return None
@@ -109,10 +122,6 @@ def release_name(name: str, platform: str = sys.platform) -> str:
     the composed form.
     """
     return unicodedata.normalize("NFC", name) if platform == "darwin" else name
-
-
-def _excluded(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def executable(path: Path) -> bool:
@@ -211,7 +220,9 @@ def compressed_problems(
 def describe_release(
     variables: Mapping[str, Any],
 ) -> tuple[dict[str, Any], Lockfile]:
-    """Return the release, which has ``id``, ``trees`` and ``lockfiles``, and what it runs with.
+    """Return the release and what it runs with.
+
+    The release has ``id``, ``trees``, ``lockfiles``, and ``left_out``, names of what is not in it.
 
     Raises:
         BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
@@ -237,7 +248,12 @@ def describe_release(
                 f"aroundtheworld_make_app: {make_app!r} names the module "
                 f"{module!r}, which is neither in {root} nor among the locked requirements."
             )
-    found = app_files(root, variables["aroundtheworld_app_exclude"])
+    found, left_out = survey(root, variables["aroundtheworld_app_exclude"])
+    if module and {module, f"{module}.py"} & set(left_out):
+        raise BadInputError(
+            f"aroundtheworld_make_app: {make_app!r} names the module {module!r}, which "
+            "aroundtheworld_app_exclude leaves out of the release."
+        )
     staying = for_the_controller(root, found, lock)
     files = {
         "app": (root, [file for file in found if file not in staying]),
@@ -255,7 +271,7 @@ def describe_release(
         for label, (top, names) in files.items()
     }
     try:
-        left_out = pointers(*files["app"])
+        missing = pointers(*files["app"])
         released = _identities(root / file for file in files["app"][1])
         lockfiles = [path for path in lock.files if _identities([path]).isdisjoint(released)]
         identity = content_id(files, lockfiles)
@@ -264,14 +280,15 @@ def describe_release(
             f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
             "remove it, or name it in aroundtheworld_app_exclude."
         ) from None
-    if left_out:
+    if missing:
         raise BadInputError(
             *(
                 f"aroundtheworld_app_dir: {str(root / file)!r} is not the file itself, but what "
                 "Git LFS puts in its place; give a directory after `git lfs pull`, or an archive "
                 "of it, or name it in aroundtheworld_app_exclude."
-                for file in left_out[:MOST_PROBLEMS]
+                for file in missing[:MOST_PROBLEMS]
             )
         )
     refuse(compressed_problems(variables["aroundtheworld_static"], *files["app"]))
-    return {"id": identity, "trees": trees, "lockfiles": list(map(str, lockfiles))}, lock
+    release = {"id": identity, "trees": trees, "left_out": left_out}
+    return {**release, "lockfiles": list(map(str, lockfiles))}, lock
