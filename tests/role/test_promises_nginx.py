@@ -48,9 +48,7 @@ EVERYTHING = {
 
 # A response has each of them once, wherever it comes from.
 HEADERS = {
-    f"a response has the header {name}": (
-        f"add_header {name} $aroundtheworld_header_{number} always;"
-    )
+    f"a response has the header {name}": (f"add_header {name} $w10001_header_{number} always;")
     for number, name in enumerate(
         [
             *("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Permissions-Policy"),
@@ -72,24 +70,24 @@ SERVER = {
     **HEADERS,
     "a closed site shows its page": "error_page 503 /.aroundtheworld/closed;",
     "files close it without a reload, but not for who has the secret link or is on the list": f"""
-        set $aroundtheworld_closed open;
-        if (-f {HOME}/maintenance.html) {{ set $aroundtheworld_closed switch; }}
-        if (-d {HOME}/maintenance/$aroundtheworld_closed/closed) {{
-            set $aroundtheworld_closed switch/closed;
+        set $w10001_closed open;
+        if (-f {HOME}/maintenance.html) {{ set $w10001_closed switch; }}
+        if (-d {HOME}/maintenance/$w10001_closed/closed) {{
+            set $w10001_closed switch/closed;
         }}
-        if (-f {HOME}/maintenance/keys/$aroundtheworld_key) {{ set $aroundtheworld_closed open; }}
-        if ($aroundtheworld_let_in) {{ set $aroundtheworld_closed open; }}
+        if (-f {HOME}/maintenance/keys/$w10001_key) {{ set $w10001_closed open; }}
+        if ($w10001_let_in) {{ set $w10001_closed open; }}
     """,
     "a busy pool and a visitor's rate have pages of their own": """
-        error_page 599 =503 @error_$aroundtheworld_error_format;
+        error_page 599 =503 @error_$w10001_error_format;
         limit_conn_status 599; limit_conn_dry_run off; limit_req_status 429; limit_req_dry_run off;
     """,
     "an error of nginx is a page of the site, or JSON": """
-        error_page 401 403 404 405 412 413 429 500 502 504 @error_$aroundtheworld_error_format;
-        error_page 400 414 421 501 505 /.aroundtheworld/error.$aroundtheworld_error_format;
+        error_page 401 403 404 405 412 413 429 500 502 504 @error_$w10001_error_format;
+        error_page 400 414 421 501 505 /.aroundtheworld/error.$w10001_error_format;
         error_page 416 @range;
-        error_page 495 496 497 =400 /.aroundtheworld/error.$aroundtheworld_error_format;
-        error_page 494 =431 /.aroundtheworld/error.$aroundtheworld_error_format;
+        error_page 495 496 497 =400 /.aroundtheworld/error.$w10001_error_format;
+        error_page 494 =431 /.aroundtheworld/error.$w10001_error_format;
     """,
     # Requests.
     "a visitor who does not send a whole request is cut off": """
@@ -173,26 +171,26 @@ SERVER = {
         proxy_headers_hash_max_size 4096; proxy_headers_hash_bucket_size 128;
     """,
     "a worker gets the host name and port of the visitor's request": """
-        proxy_set_header Host $host$aroundtheworld_port;
+        proxy_set_header Host $host$w10001_port;
     """,
     "a worker does not get the cookie of the secret link": """
-        proxy_set_header Cookie $aroundtheworld_cookies;
+        proxy_set_header Cookie $w10001_cookies;
     """,
     "a worker gets the visitor's address from nginx, and not from the visitor": """
-        proxy_set_header X-Real-IP $aroundtheworld_client;
-        proxy_set_header X-Forwarded-For $aroundtheworld_client;
+        proxy_set_header X-Real-IP $w10001_client;
+        proxy_set_header X-Forwarded-For $w10001_client;
     """,
     "a worker gets the scheme from nginx, and not from the visitor": """
-        proxy_set_header X-Forwarded-Proto $aroundtheworld_scheme;
+        proxy_set_header X-Forwarded-Proto $w10001_scheme;
     """,
     "a request has the same id in every log": "proxy_set_header X-Request-ID $request_id;",
     "a password for the app gets there": """
-        set $aroundtheworld_authorization $http_authorization;
-        proxy_set_header Authorization $aroundtheworld_authorization;
+        set $w10001_authorization $http_authorization;
+        proxy_set_header Authorization $w10001_authorization;
     """,
     "a WebSocket gets through, and no other upgrade": """
-        proxy_set_header Upgrade $aroundtheworld_upgrade;
-        proxy_set_header Connection $aroundtheworld_connection;
+        proxy_set_header Upgrade $w10001_upgrade;
+        proxy_set_header Connection $w10001_connection;
     """,
 }
 
@@ -204,7 +202,7 @@ VISITORS = {
         "a visitor may pause for so long": "client_body_timeout 5s; send_timeout 5s;",
     },
     "admin": {
-        "a stranger gets nothing": "if ($aroundtheworld_stranger_10004) { return 403; }",
+        "a stranger gets nothing": "if ($w10001_stranger_10004) { return 403; }",
         "a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;",
     },
     "shop": {
@@ -212,7 +210,7 @@ VISITORS = {
             satisfy all; auth_basic "aroundtheworld shop";
             auth_basic_user_file /etc/aroundtheworld/passwords/shop;
         """,
-        "the app does not learn it": 'set $aroundtheworld_authorization "";',
+        "the app does not learn it": 'set $w10001_authorization "";',
         "a visitor may pause for so long": "client_body_timeout 60s; send_timeout 60s;",
     },
 }
@@ -222,11 +220,11 @@ def closing(pool, *, closes):
     """Return the promises of what maintenance closes; `closes` says whether it usually does."""
     promises = {
         "a file of its name closes it": (
-            f"if (-f {HOME}/maintenance/$aroundtheworld_closed/{pool}) {{ return 503; }}"
+            f"if (-f {HOME}/maintenance/$w10001_closed/{pool}) {{ return 503; }}"
         ),
     }
     if closes:
-        usual = "if ($aroundtheworld_closed = switch) { return 503; }"
+        usual = "if ($w10001_closed = switch) { return 503; }"
         promises["it closes with the public side"] = usual
     return promises
 
@@ -244,10 +242,8 @@ def to_a_pool(
         "a request that may have been begun goes to no second worker where that is not wanted": (
             f"proxy_next_upstream {'error timeout' if replay else 'off'};"
         ),
-        "who sends too many learns when to try again": (
-            f"set $aroundtheworld_retry_after {again};"
-        ),
-        "the log has the pool": f"set $aroundtheworld_pool {pool};",
+        "who sends too many learns when to try again": (f"set $w10001_retry_after {again};"),
+        "the log has the pool": f"set $w10001_pool {pool};",
     }
     if replay:
         promises["what blocks one worker does not go on to the next"] = (
@@ -285,12 +281,12 @@ def files(pool, *, closes=True, rate=False):
         "the file of this content, of any release, then the current release's, then one of any "
         "release that has the name, then the app's response": f"""
             root {HOME}/assets;
-            try_files /versions/$aroundtheworld_version$uri /current$uri /names$uri
+            try_files /versions/$w10001_version$uri /current$uri /names$uri
                 /.aroundtheworld/app$uri;
         """,
         "a file is sent as it was compressed when it was deployed": "gzip_static on;",
         "a file is kept as long as its name fits its content": (
-            "add_header Cache-Control $aroundtheworld_cache;"
+            "add_header Cache-Control $w10001_cache;"
         ),
         "no browser guesses the type of a file": "default_type application/octet-stream;",
         **HEADERS,
@@ -314,10 +310,10 @@ def error(kind, content_type):
         **INTERNAL,
         "its type is not that of the path": f'types {{ }} default_type "{content_type}";',
         "it has the time to try again, where there is one": (
-            "add_header Retry-After $aroundtheworld_error_wait always;"
+            "add_header Retry-After $w10001_error_wait always;"
         ),
         "no cache keeps it": "add_header Cache-Control no-store always;",
-        "it says what is wrong": f"return 200 $aroundtheworld_error_{kind};",
+        "it says what is wrong": f"return 200 $w10001_error_{kind};",
         **HEADERS,
     }
 
@@ -334,13 +330,11 @@ LOCATIONS = {
         **ANY_BODY,
         "it is the page that closes the site, in the visitor's form": f"""
             root {HOME}/maintenance/switch;
-            try_files /page.$aroundtheworld_error_format /.aroundtheworld/closed-by-hand;
+            try_files /page.$w10001_error_format /.aroundtheworld/closed-by-hand;
             types {{ application/json json; }}
         """,
         "it is a page": 'default_type "text/html; charset=utf-8";',
-        "it has the time to come back": (
-            "add_header Retry-After $aroundtheworld_closed_until always;"
-        ),
+        "it has the time to come back": ("add_header Retry-After $w10001_closed_until always;"),
         **NOT_KEPT,
     },
     ("=", "/.aroundtheworld/closed-by-hand"): {
@@ -354,13 +348,13 @@ LOCATIONS = {
     ("/.aroundtheworld/enter/",): {
         **UNLOGGED,
         "it is there while the site is closed, and a wrong link gets no page that is logged": (
-            f"if (!-f {HOME}/maintenance/keys/$aroundtheworld_link) {{"
+            f"if (!-f {HOME}/maintenance/keys/$w10001_link) {{"
             r' return 404 "This link leads nowhere.\n"; } default_type text/plain;'
         ),
         "it leads to the site, wherever that is": "absolute_redirect off; return 302 /;",
         "the browser shows the key from then on": """
-            add_header Set-Cookie "aroundtheworld_way_in=$aroundtheworld_link; Path=/; HttpOnly;\
- SameSite=Lax$aroundtheworld_secure";
+            add_header Set-Cookie "aroundtheworld_way_in=$w10001_link; Path=/; HttpOnly;\
+ SameSite=Lax$w10001_secure";
         """.replace("\\\n", ""),
         **NOT_KEPT,
     },
@@ -477,6 +471,8 @@ UPSTREAMS = {
     },
 }
 
+QUALITY = "(?:;(?! *q *=)[^,;]*)*(?:; *q=([01](?:[.][0-9]{0,3})?) *(?:[,;]|$)|,|$)"
+GREATER = "".join(f"|[{digit + 1}-9][0-9]*:q0[.]\\g{{1}}{digit}" for digit in range(9))
 # Table 3-7 of the Unicode Standard.
 UTF8 = (
     r"(?:[\x00-\x7f]+|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]"
@@ -490,8 +486,8 @@ PAGE = render(
     variables_for({})
     | {
         "error": {
-            "title": "${aroundtheworld_error_title}",
-            "sentence": "${aroundtheworld_error_detail}",
+            "title": "${w10001_error_title}",
+            "sentence": "${w10001_error_detail}",
             "status": "${status}",
             "request_id": "${request_id}",
         }
@@ -499,7 +495,7 @@ PAGE = render(
 )
 MAPS = {
     **{
-        (f"$sent_http_{header}", f"$aroundtheworld_header_{number}"): {
+        (f"$sent_http_{header}", f"$w10001_header_{number}"): {
             "the app's own header wins": f"default ''; '' '{value}';"
         }
         for number, (header, value) in enumerate(
@@ -517,78 +513,95 @@ MAPS = {
             1,
         )
     },
-    ("$http_accept", "$aroundtheworld_error_format"): {
-        "JSON is for those who ask for it and not for a page": """
-            default html; "~*text/html" html; "~*application/json" json;
+    ("$http_accept", "$w10001_pages"): {
+        "pages are for those who ask for them": f"""
+            default none; "~*(?:^|,) *text/html *{QUALITY}" q$1;
+        """,
+    },
+    ("$http_accept", "$w10001_data"): {
+        "JSON is for those who ask for it, in one of its names": f"""
+            default none;
+            "~*(?:^|,) *application/json *{QUALITY}" q$1;
+            "~*(?:^|,) *application/(?:[*]|[^ ,;]+[+]json) *{QUALITY}" q$1;
+        """,
+    },
+    ("$w10001_data:$w10001_pages", "$w10001_error_format"): {
+        "a page unless something else is asked for": "default html;",
+        "JSON that is refused is not sent": '"~^(?:none|q0[.]?0*):" html;',
+        "a page that is refused is not sent": '"~:(?:none|q0[.]?0*)$" json;',
+        "of two alike, pages": '"~:q(?:1[.]?0*)?$" html;',
+        "who prefers JSON gets it": f"""
+            "~^q(?:1[.]?0*)?:" json;
+            "~^q0[.]([0-9]*)(?:[1-9][0-9]*:q0[.]\\g{{1}}${GREATER})" json;
         """,
     },
     **{
-        ("$status", f"$aroundtheworld_error_{name}"): {
+        ("$status", f"$w10001_error_{name}"): {
             "an error has words": "".join(
                 f'{status} "{error[text]}";' for status, error in ERRORS.items()
             ),
         }
         for text, name in {"title": "title", "sentence": "detail"}.items()
     },
-    ("$status", "$aroundtheworld_error_wait"): {
+    ("$status", "$w10001_error_wait"): {
         "only what helps later is asked for again": """
-            default ""; 429 $aroundtheworld_retry_after; 503 5;
+            default ""; 429 $w10001_retry_after; 503 5;
         """,
     },
-    ("$status", "$aroundtheworld_error_html"): {
-        "a page is as long as it is": 'default "$aroundtheworld_error_html_1";',
+    ("$status", "$w10001_error_html"): {
+        "a page is as long as it is": 'default "$w10001_error_html_1";',
     },
-    ("$status", "$aroundtheworld_error_html_1"): {
+    ("$status", "$w10001_error_html_1"): {
         "it is the page": f"default '{PAGE}';",
     },
-    ("$status", "$aroundtheworld_error_json"): {
+    ("$status", "$w10001_error_json"): {
         "it has the shape of the game's own": """
-            default '{"error": {"status": $status, "title": "$aroundtheworld_error_title",
- "detail": "$aroundtheworld_error_detail", "request_id": "$request_id"}}
+            default '{"error": {"status": $status, "title": "$w10001_error_title",
+ "detail": "$w10001_error_detail", "request_id": "$request_id"}}
 ';
         """,
     },
-    ("$http_host", "$aroundtheworld_port"): {
+    ("$http_host", "$w10001_port"): {
         "the visitor's port, where there is one": """
             default "";
             "~(:[0-9]{1,5})$" $1;
         """,
     },
-    ("$http_upgrade", "$aroundtheworld_upgrade"): {
+    ("$http_upgrade", "$w10001_upgrade"): {
         "a WebSocket and no other upgrade": 'default ""; "~*^websocket$" websocket;',
     },
-    ("$aroundtheworld_upgrade", "$aroundtheworld_connection"): {
+    ("$w10001_upgrade", "$w10001_connection"): {
         "a connection to a worker is kept, but for a WebSocket": 'default ""; websocket upgrade;',
     },
-    ("$remote_addr", "$aroundtheworld_client"): {
+    ("$remote_addr", "$w10001_client"): {
         "on a socket for both families, an IPv4 address is written as usual": r"""
             default $remote_addr;
             "~^::ffff:([0-9.]+)$" $1;
         """,
     },
-    ("$binary_remote_addr", "$aroundtheworld_network"): {
+    ("$binary_remote_addr", "$w10001_network"): {
         "an address is one of IPv4, in whatever socket, or the first half of one of IPv6": r"""
             default $binary_remote_addr;
             "~(?s)^\x00{10}\xff{2}(.{4})$" $1;
             "~(?s)^(.{8}).{8}$" $1;
         """,
     },
-    ("$aroundtheworld_trusted:$http_x_forwarded_proto", "$aroundtheworld_scheme"): {
+    ("$w10001_trusted:$http_x_forwarded_proto", "$w10001_scheme"): {
         "a trusted proxy says by which scheme a visitor comes": """
             default $scheme; "proxy:http" http; "proxy:https" https;
         """,
     },
-    ("$upstream_http_x_aroundtheworld_release", "$aroundtheworld_release"): {
+    ("$upstream_http_x_aroundtheworld_release", "$w10001_release"): {
         "the log has the release": """
             default "";
             "~^[0-9a-f]+$" $upstream_http_x_aroundtheworld_release;
         """,
     },
-    ("$status", "$aroundtheworld_status"): {
+    ("$status", "$w10001_status"): {
         "a number in the log is one of JSON": "default $status; 000 0; 009 9;",
     },
     **{
-        (f"${text}", f"$aroundtheworld_log_{name}"): {
+        (f"${text}", f"$w10001_log_{name}"): {
             "the log is UTF-8": (rf'default ${text}; "~^(?=({UTF8}))(\1)[\x80-\xff]" "{CUT}";')
         }
         for name, text in (
@@ -598,17 +611,17 @@ MAPS = {
             ("agent", "http_user_agent"),
         )
     },
-    ("$cookie_aroundtheworld_way_in", "$aroundtheworld_key"): {
+    ("$cookie_aroundtheworld_way_in", "$w10001_key"): {
         "only what may be a key is the name of a file": """
             default none; "~^[0-9a-f]{32}$" $cookie_aroundtheworld_way_in;
         """,
     },
-    ("$uri", "$aroundtheworld_link"): {
+    ("$uri", "$w10001_link"): {
         "only what may be a key is a link": r"""
             default none; "~^/\.aroundtheworld/enter/([0-9a-f]{32})$" $1;
         """,
     },
-    ("$http_cookie", "$aroundtheworld_cookies"): {
+    ("$http_cookie", "$w10001_cookies"): {
         "all cookies but the key": """
             default $http_cookie;
             "~*^((?:.*[;,] *)?)aroundtheworld_way_in *=[^;]*;? *(.*)$" $1$2;
@@ -617,21 +630,21 @@ MAPS = {
             "~*(?:^|[;,] *)aroundtheworld_way_in *=.*[;,] *aroundtheworld_way_in *=" "";
         """,
     },
-    ("$aroundtheworld_scheme", "$aroundtheworld_secure"): {
+    ("$w10001_scheme", "$w10001_secure"): {
         "the key goes over HTTPS only, where there is HTTPS": """default ""; https "; Secure";""",
     },
-    ("$realpath_root", "$aroundtheworld_closed_until"): {
+    ("$realpath_root", "$w10001_closed_until"): {
         "the time to come back, from the name of a directory": """
             default 90; "~~([A-Za-z0-9 ,:]+)$" $1;
         """,
     },
-    ("$arg_v", "$aroundtheworld_version"): {
+    ("$arg_v", "$w10001_version"): {
         "only a checksum finds a file by its content": """
             default none;
             "~^([0-9a-f]{128})$" $1;
         """,
     },
-    ("$uri", "$aroundtheworld_cache"): {
+    ("$uri", "$w10001_cache"): {
         "only what was found by its content is kept for ever": """
             default "public, no-cache";
             "~^/versions/" "public, max-age=31536000, immutable";
@@ -640,16 +653,16 @@ MAPS = {
 }
 
 GEOS = {
-    ("$aroundtheworld_client", "$aroundtheworld_let_in"): {
+    ("$w10001_client", "$w10001_let_in"): {
         "who is on the list comes in while the site is closed": 'default ""; 192.0.2.0/24 yes;',
     },
-    ("$aroundtheworld_dollar",): {"a page may have a dollar sign": 'default "$";'},
-    ("$aroundtheworld_stranger_10004",): {
+    ("$w10001_dollar",): {"a page may have a dollar sign": 'default "$";'},
+    ("$w10001_stranger_10004",): {
         "who is on a pool's list, and who is not": """
             default yes; 192.0.2.0/24 ""; 2001:db8::/32 "";
         """,
     },
-    ("$realip_remote_addr", "$aroundtheworld_trusted"): {
+    ("$realip_remote_addr", "$w10001_trusted"): {
         "who connects is a trusted proxy or not": """
             default ""; 192.0.2.10/32 proxy; 2001:db8::/32 proxy;
         """,
@@ -660,25 +673,25 @@ GEOS = {
 LOG = {
     "time": "$time_iso8601",
     "request_id": "$request_id",
-    "client": "$aroundtheworld_client",
+    "client": "$w10001_client",
     "protocol": "$server_protocol",
     "tls_protocol": "$ssl_protocol",
     "tls_cipher": "$ssl_cipher",
-    "host": "$aroundtheworld_log_host",
+    "host": "$w10001_log_host",
     "method": "$request_method",
-    "uri": "$aroundtheworld_log_uri",
-    "status": "$aroundtheworld_status",
+    "uri": "$w10001_log_uri",
+    "status": "$w10001_status",
     "bytes": "$body_bytes_sent",
     "seconds": "$request_time",
-    "pool": "$aroundtheworld_pool",
-    "release": "$aroundtheworld_release",
+    "pool": "$w10001_pool",
+    "release": "$w10001_release",
     "upstream": "$upstream_addr",
     "upstream_status": "$upstream_status",
     "upstream_connect_seconds": "$upstream_connect_time",
     "upstream_header_seconds": "$upstream_header_time",
     "upstream_seconds": "$upstream_response_time",
-    "referrer": "$aroundtheworld_log_referrer",
-    "user_agent": "$aroundtheworld_log_agent",
+    "referrer": "$w10001_log_referrer",
+    "user_agent": "$w10001_log_agent",
 }
 NUMBERS = {"status", "bytes", "seconds"}
 
@@ -794,7 +807,7 @@ def test_a_pools_requests_are_counted_together_and_not_by_visitor(site):
 def test_an_address_has_a_rate_in_each_pool_for_itself(site):
     zone = ["zone=aroundtheworld_admin_rate:10m", "rate=30r/m"]
     uncounted = ["", "zone=aroundtheworld_uncounted_requests:32k", "rate=1r/s"]
-    assert site.all("limit_req_zone") == [["$aroundtheworld_network", *zone], uncounted]
+    assert site.all("limit_req_zone") == [["$w10001_network", *zone], uncounted]
 
 
 @pytest.fixture(scope="module")
@@ -829,9 +842,9 @@ def test_by_the_proxy_protocol_the_site_is_the_same():
     assert sorted(lines(by_proxy)) == sorted({*lines(server)} - {*gone} | {*known})
     assert by_proxy.blocks("location").keys() == server.blocks("location").keys()
     # Headers are the visitor's there, also if a trusted proxy passes them on.
-    assert ("$aroundtheworld_speaker", "$aroundtheworld_trusted") in site.blocks("geo")
+    assert ("$w10001_speaker", "$w10001_trusted") in site.blocks("geo")
     assert unpromised(
-        site.blocks("map")["$server_port", "$aroundtheworld_speaker"],
+        site.blocks("map")["$server_port", "$w10001_speaker"],
         {"there is no speaker": 'default $realip_remote_addr; 8443 "";'},
     ) == []  # fmt: skip
 
@@ -889,7 +902,7 @@ def test_each_line_for_https_has_a_promise():
     _, _, without = site_of(plain)
     more = [line for line in lines(canonical) if line not in lines(without)]
     promised = [line for text in HTTPS.values() for line in lines(parse_nginx(text))]
-    header = "add_header Strict-Transport-Security $aroundtheworld_hsts always;"
+    header = "add_header Strict-Transport-Security $w10001_hsts always;"
     assert sorted(more) == sorted([*promised, *lines(parse_nginx(header))])
     assert set(promised) <= set(lines(leading))
 

@@ -121,7 +121,7 @@ def test_what_an_error_says_is_whole_in_nginx_and_html_and_json():
 def test_nginx_serves_no_files_of_an_app_that_has_none():
     _, site, server = site_of({})
     assert not [match for match in server.blocks("location") if "/app/" in match[-1]]
-    names = {"$aroundtheworld_version", "$aroundtheworld_cache"}
+    names = {"$w10001_version", "$w10001_cache"}
     assert names.isdisjoint(args[1] for args in site.all("map"))
 
 
@@ -175,16 +175,18 @@ def test_a_ca_finds_its_challenges_over_http_and_where_a_balancer_redirects_it(
 
 @every_model
 def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
-    """Everything that nginx or systemd knows by name begins with the site's."""
+    """What nginx knows by name begins with the site's, a variable with its first port."""
     prefix = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
-    _, site, _ = site_of(MODELS[model])
+    _, site, server = site_of(MODELS[model])
     names = [args[0] for kind in ("upstream", "log_format") for args in site.all(kind)]
-    names += [args[1].lstrip("$") for args in site.all("map")]
-    names += [args[-1].lstrip("$") for args in site.all("geo")]
     for kind in ("limit_conn_zone", "limit_req_zone"):
         names += [args[1].removeprefix("zone=") for args in site.all(kind)]
-    assert len(names) >= 4
-    assert all(name.startswith(prefix) for name in names)
+    assert len(names) >= 3
+    assert all(name.startswith(f"{prefix}_") or name == prefix for name in names)
+    variables = [args[-1] for kind in ("map", "geo") for args in site.all(kind)]
+    variables += [args[0] for args in server.all("set")]
+    assert len(variables) > 20
+    assert all(name.startswith("$w10001_") for name in variables)
 
 
 @every_model

@@ -133,7 +133,8 @@ class Site:
             public: More settings of the pool that serves ``/``.
             admin: More settings of the pool that serves ``/admin``.
             pools: More pools.
-            variables: More variables of the role.
+            variables: More variables of the role; in directives for nginx, ``$site_`` stands for
+                what the names of the site's variables begin with.
             tls: With HTTPS, by a certificate of `certificates.root`, the variables that are set.
         """
         self.home = root / "home"
@@ -165,6 +166,8 @@ class Site:
             ],
             **(variables or {}),
         }
+        extra = values.get("aroundtheworld_nginx_extra", "")
+        values["aroundtheworld_nginx_extra"] = extra.replace("$site_", f"$w{ports['public']}_")
         self.host = Host(root, http=http)
         self.https_port = free_port()
         addresses = [] if neighbour else ["*", "[::]"]

@@ -38,6 +38,37 @@ OWN = (
     * 100
 )
 
+# What comes for which Accept, as RFC 9110 has it; of two types alike, and of anything, pages.
+PAGES = [
+    "",
+    "*/*",
+    "text/html",
+    "image/png",
+    "application/json;q=0",
+    "application/json; charset=utf-8; q=0.000, */*",
+    "text/html, application/json",
+    "application/json;q=0.9,text/html;q=0.9",
+    "application/json;q=0.5,text/html;q=0.51",
+    "application/json;q=0.50,text/html;q=0.5",
+    "application/json;q=0.5, text/html;level=1",
+    "application/json;q=.5",
+    "application/jsonl",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+]
+JSON = [
+    "application/json",
+    "Application/JSON, text/plain, */*",
+    "text/html;q=0.5, application/json",
+    "application/json,text/html;q=0.999",
+    "text/html ; q=0 , application/json;q=0.001",
+    "text/html;q=0.8;x=y, application/json ; q=0.9",
+    "application/json;q=0.51,text/html;q=0.5",
+    "application/json;q=1.000, text/html;q=0.9",
+    "application/problem+json",
+    "application/*;q=0.2, application/json;version=2;q=0.9, text/html;q=0.3",
+    "application/*",
+]
+
 OWN_ERROR = """
     error_page 421 @own;
     location @own { return 421 own; }
@@ -51,8 +82,7 @@ def site(tmp_path_factory):
     root, http2 = tmp_path_factory.mktemp("pages"), free_port()
     (root / "own.html.j2").write_text(OWN)
     extra = "".join(
-        f"location = /{status} {{ set $aroundtheworld_retry_after 7; return {status}; }}\n"
-        for status in SENT
+        f"location = /{status} {{ set $site_retry_after 7; return {status}; }}\n" for status in SENT
     )
     site = Site(
         root,
@@ -136,9 +166,12 @@ def test_an_operators_own_directives_come_first(ask):
 
 
 def test_who_asks_for_pages_gets_a_page(ask):
-    for accept in ("", "*/*", "text/html", "application/json, text/html;q=0.5", "image/png"):
+    for accept in PAGES:
         is_page(ask("/404", accept=accept), 404)
-    for accept in ("application/json", "Application/JSON, text/plain, */*"):
+
+
+def test_who_asks_for_json_rather_than_pages_gets_json(ask):
+    for accept in JSON:
         is_json(ask("/404", accept=accept), 404)
 
 
