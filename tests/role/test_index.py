@@ -17,10 +17,12 @@ from tests.role.packages import source_archive
 DIGEST = "0" * 64
 HTML = f"""<!DOCTYPE html><html><body>
 <a href="../../files/tiny-1.0.tar.gz#sha256={DIGEST}">tiny-1.0.tar.gz</a>
-<a name="x">no link</a> <a href="https://files/tiny-1.0-py3-none-any.whl?a=b">a wheel</a>
+<a name="x">no link</a> <a href="https://files/tiny-1.0-py3-none-any.whl?a=b"
+ data-requires-python="&gt;=3.9">a wheel</a>
 """
 JSON = f"""{{"files": [
-  {{"filename": "tiny-1.0.zip", "url": "/f/1", "hashes": {{"sha256": "{DIGEST}"}}}}]}}"""
+  {{"filename": "tiny-1.0.zip", "url": "/f/1", "hashes": {{"sha256": "{DIGEST}"}},
+   "requires-python": ">=3.12"}}]}}"""
 
 
 @pytest.fixture
@@ -53,6 +55,7 @@ def test_links_of_a_page_are_files_with_hashes(web):
     assert archive.hashes == {f"sha256:{DIGEST}"}
     assert wheel.name == "tiny-1.0-py3-none-any.whl"
     assert wheel.hashes == set()
+    assert (archive.python, wheel.python) == ("", ">=3.9")
 
 
 def test_a_page_of_json_is_read(web):
@@ -60,6 +63,7 @@ def test_a_page_of_json_is_read(web):
     (file,) = Indexes(["https://index/simple/"]).files("tiny")
     assert (file.name, file.address) == ("tiny-1.0.zip", "https://index/f/1")
     assert file.hashes == {f"sha256:{DIGEST}"}
+    assert file.python == ">=3.12"
     web.pages["https://index/simple/tiny/"] = (index_room.JSON, '{"files": 1}')
     with pytest.raises(IndexFailure, match="no JSON"):
         list(Indexes(["https://index/simple/"]).files("tiny"))

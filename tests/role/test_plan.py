@@ -95,6 +95,18 @@ def test_a_deployment_is_planned_for_what_the_host_is(plan):
     assert [name for name, _ in plan.calls] == ["host"]
 
 
+def test_an_app_for_another_python_is_refused_and_the_host_named(plan, tmp_path):
+    (tmp_path / "shop.py").touch()
+    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.12"\n')
+    (tmp_path / "requirements.txt").write_text("a ; sys_platform == 'linux'\n")
+    with pytest.raises(BadInputError) as refused:
+        plan({"app_dir": str(tmp_path)}, changes={"aroundtheworld_make_app": "shop:make_app"})
+    python, line = refused.value.problems
+    assert "web1 has Python 3.11.2, but requires-python in pyproject.toml is '>=3.12'" in python
+    assert "line 1 reads" in line
+    assert [name for name, _ in plan.calls] == ["host", "lock"]
+
+
 @pytest.mark.parametrize(
     ("host", "changes", "told"),
     [

@@ -40,6 +40,7 @@ from aroundtheworld_controller.ownership import become_problem, with_site
 from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
 from aroundtheworld_controller.pool_rules import limit_problems
 from aroundtheworld_controller.proxies import decided_proxies
+from aroundtheworld_controller.python_versions import python_problems
 from aroundtheworld_controller.room import room_problems
 from aroundtheworld_controller.rules import hook_problems
 from aroundtheworld_controller.run import owner
@@ -104,7 +105,12 @@ class ActionModule(RoleAction):
             self._check_host(site, host, task_vars)
             refuse(host_certificate_problems(site.variables, host))
             python = host["python"]
-            refuse(lockfile.problems_for(python["markers"]))
+            refuse(
+                [
+                    *python_problems(lockfile.pythons, python, name),
+                    *lockfile.problems_for(python["markers"]),
+                ]
+            )
             tags = host_tags(python, platforms(python)) if own else []
             environment = with_own(
                 environment_for(requirements, python), site.variables[BUILD], [*chosen(own, tags)]

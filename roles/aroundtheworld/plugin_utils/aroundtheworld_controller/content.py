@@ -11,11 +11,13 @@ import sys
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aroundtheworld_controller.left_out import Exclusion, is_ordinary
 from aroundtheworld_controller.lockfile import Lockfile
+from aroundtheworld_controller.python_versions import project_pythons
 from aroundtheworld_controller.read_lock import read_lock
 from aroundtheworld_controller.references import wheel_at
 from aroundtheworld_controller.variables import ROLE, BadInputError, refuse
@@ -291,4 +293,5 @@ def describe_release(
         )
     refuse(compressed_problems(variables["aroundtheworld_static"], *files["app"]))
     release = {"id": identity, "trees": trees, "left_out": left_out}
-    return {**release, "lockfiles": list(map(str, lockfiles))}, lock
+    pythons = [*project_pythons(root), *lock.pythons]
+    return {**release, "lockfiles": list(map(str, lockfiles))}, replace(lock, pythons=pythons)

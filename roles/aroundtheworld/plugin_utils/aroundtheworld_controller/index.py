@@ -49,11 +49,13 @@ class File:
         name: The file's name.
         address: Its URL; one of an index with a password has that too.
         hashes: What the index says of its content, as in ``sha256:…``; there may be none.
+        python: For which Pythons it says that it is, a version specifier or nothing.
     """
 
     name: str
     address: str
     hashes: frozenset[str]
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,12 @@ class Indexes:
         except FileNotFoundError:
             return
         links = _json_links(text) if kind.startswith(JSON) else _html_links(text)
-        for link, name, hashes in links:
+        for link, name, hashes, python in links:
             found = urllib.parse.urldefrag(urllib.parse.urljoin(base, link))
             if re.fullmatch(r"sha(256|384|512)=[0-9a-f]+", found.fragment):
                 hashes = {*hashes, found.fragment.replace("=", ":")}
             name = name or urllib.parse.unquote(found.url.split("?")[0].rpartition("/")[2])
-            yield File(name, _with_password(found.url, root), frozenset(hashes))
+            yield File(name, _with_password(found.url, root), frozenset(hashes), python)
 
     def _open(self, address: str, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - a response
         try:
@@ -181,25 +183,28 @@ class _Anchors(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.found: list[tuple[str, str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the target of a link."""
-        self.found += [value for name, value in attrs if tag == "a" and name == "href" and value]
+        """Keep the target of a link, and for which Pythons that is."""
+        about = dict(attrs)
+        if tag == "a" and (link := about.get("href")):
+            self.found.append((link, about.get("data-requires-python") or ""))
 
 
-def _html_links(text: str) -> Iterator[tuple[str, str, set[str]]]:
+def _html_links(text: str) -> Iterator[tuple[str, str, set[str], str]]:
     anchors = _Anchors()
     anchors.feed(text)
-    for link in anchors.found:
-        yield link, "", set()
+    for link, python in anchors.found:
+        yield link, "", set(), python
 
 
-def _json_links(text: str) -> Iterator[tuple[str, str, set[str]]]:
+def _json_links(text: str) -> Iterator[tuple[str, str, set[str], str]]:
     try:
         for entry in json.loads(text)["files"]:
             hashes = {f"{kind}:{digest}" for kind, digest in entry.get("hashes", {}).items()}
-            yield str(entry["url"]), str(entry["filename"]), hashes
+            python = str(entry.get("requires-python") or "")
+            yield str(entry["url"]), str(entry["filename"]), hashes, python
     except (ValueError, KeyError, TypeError, AttributeError):
         raise IndexFailure("an index's page is no JSON as PEP 691 has it") from None
 

@@ -38,6 +38,15 @@ def source_archives(files: Collection[File], name: str, version: str) -> list[Fi
     return [file for file in files if _is_source(file.name, name, version)]
 
 
+def files_of(files: Collection[File], name: str, version: str) -> list[File]:
+    """Return the files of one version, wheels and source archives."""
+    return [
+        file
+        for file in files
+        if _is_source(file.name, name, version) or any(wheel_tags([file], name, version))
+    ]
+
+
 def wheel_tags(files: Collection[File], name: str, version: str) -> Iterator[frozenset[Tag]]:
     """Yield what each wheel of one version is for."""
     for file in files:

@@ -23,12 +23,21 @@ from aroundtheworld_controller.lockfile import Lockfile
 from aroundtheworld_controller.own_packages import BUILD, built_wheel, why
 from aroundtheworld_controller.own_wheels import WHEELS, host_tags
 from aroundtheworld_controller.pip import NoPipError, environment, find_pip, last_lines
+from aroundtheworld_controller.python_versions import (
+    TO_LOCK,
+    fits,
+    full_version,
+    printed_problem,
+    wheel_problems,
+)
 from aroundtheworld_controller.source_archives import (
+    files_of,
     hashes_by_name,
     matches,
     source_archives,
     wheel_tags,
 )
+from aroundtheworld_controller.variables import refuse
 
 display = Display()
 
@@ -42,6 +51,10 @@ UNREACHABLE = re.compile(
 # What it prints when there is no wheel that it may take.
 MISSING = re.compile(r"No matching distribution found")
 
+OTHER_PYTHONS = (
+    "aroundtheworld_requirements: these are for other Pythons, and the host has Python {version}: "
+    f"{{names}}. {TO_LOCK}"
+)
 ONLY_SOURCE = (
     "aroundtheworld_requirements: of {names} there is no wheel, only a source archive. "
     f"`{BUILD}: [{{build}}]` has the controller build what it names, which runs that code there; "
@@ -123,6 +136,7 @@ def fetch_wheels(
 
     Raises:
         AnsibleActionFail: A wheel cannot be had, or its hash is not in the lockfile.
+        BadInputError: A wheel is not for that Python.
     """
 
     def fetch(into: Path) -> None:
@@ -150,6 +164,7 @@ def fetch_wheels(
             except BuildFailure as failure:
                 raise AnsibleActionFail(why(name, failure)) from None
             shutil.copy(wheel, into)
+        refuse(wheel_problems(into, python))
 
     return make_once(cache / "wheels" / virtual_environment["id"], fetch)
 
@@ -171,8 +186,8 @@ def _download(
         env=environment(),
     )
     if done.returncode:
-        problem = ""
-        if MISSING.search(done.stderr):
+        problem = printed_problem(done.stderr, python)
+        if not problem and MISSING.search(done.stderr):
             problem = unfit(lock, indexes(pip, options), python)
         raise AnsibleActionFail(
             problem
@@ -222,6 +237,9 @@ def unfit(lock: str, where: Indexes, python: Mapping[str, Any]) -> str:
             files = list(where.files(name))
         except IndexFailure:
             return "", ""
+        wanted = {file.python for file in files_of(files, name, version)}
+        if wanted and not any(fits(specifier, python) for specifier in wanted):
+            return "python", f"{name} {version} (Python {' or '.join(sorted(wanted))})"
         there = list(wheel_tags(files, name, version))
         if any(tags & fits for fits in there):
             return "", ""
@@ -231,13 +249,16 @@ def unfit(lock: str, where: Indexes, python: Mapping[str, Any]) -> str:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(look, hashes_by_name(lock).items()))
     sentences = []
-    for kind, say in (("source", ONLY_SOURCE), ("other", OTHER_MACHINES)):
+    kinds = (("python", OTHER_PYTHONS), ("source", ONLY_SOURCE), ("other", OTHER_MACHINES))
+    for kind, say in kinds:
         if names := [name for what, name in found if what == kind]:
             sentences.append(
                 say.format(
                     names=", ".join(names),
                     build=", ".join(name.split()[0] for name in names),
                     python=f"Python {python['version']} on {python['platform']}",
+                    version=full_version(python),
+                    minor=python["version"],
                 )
             )
     return "\n".join(sentences)
