@@ -14,7 +14,7 @@ from aroundtheworld_controller.build_tools import Toolbox
 
 # A build backend (PEP 517): its wheel has the package's module, and what the build found around it.
 BACKEND = """
-import importlib.util, json, os, pathlib, sys, zipfile
+import importlib.util, json, os, pathlib, subprocess, sys, zipfile
 
 def get_requires_for_build_wheel(config=None):
     wanted = pathlib.Path("asks.txt")
@@ -26,7 +26,8 @@ def build_wheel(into, config=None, metadata=None):
     about = f"{name}-{version}.dist-info"
     seen = {"environment": dict(os.environ), "stdin": sys.stdin.read(), "tools": [
         tool for tool in ("tinybuild", "other_tool", "pip", "ansible")
-        if importlib.util.find_spec(tool)]}
+        if importlib.util.find_spec(tool)], "git": subprocess.run(
+            ["git", "describe", "--tags", "--dirty"], capture_output=True, text=True).stdout}
     files = {"%s.py" % name: "", "seen.json": json.dumps(seen),
              f"{about}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n",
              f"{about}/WHEEL": "Wheel-Version: 1.0\\nGenerator: tiny\\nRoot-Is-Purelib: true\\n",

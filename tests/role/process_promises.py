@@ -69,11 +69,12 @@ PROCESS = {
 
 RELEASES = {
     "it runs in the app's directory": f"[Service] WorkingDirectory={RELEASE}/app",
-    "it finds commands in the release's virtual environment first": (
-        f"[Service] Environment=PATH={VIRTUAL_ENVIRONMENT}:/usr/local/bin:/usr/bin:/bin"
+    "it finds commands of the release first, then those of its virtual environment": (
+        "[Service] Environment="
+        f"PATH={RELEASE}/bin:{VIRTUAL_ENVIRONMENT}:/usr/local/bin:/usr/bin:/bin"
     ),
-    "it imports the release's app and runner": (
-        f"[Service] Environment=PYTHONPATH={RELEASE}/app:{RELEASE}/runner"
+    "it imports the release's own packages, its app and its runner": (
+        f"[Service] Environment=PYTHONPATH={RELEASE}/lib:{RELEASE}/app:{RELEASE}/runner"
     ),
     "it knows its release": f"[Service] Environment=AROUNDTHEWORLD_RELEASE={RELEASE_ID}",
 }

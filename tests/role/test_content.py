@@ -90,7 +90,8 @@ def test_what_is_deployed_is_what_the_id_stands_for(app, tmp_path, change, messa
     """An editor may have saved a file between the plan and the release."""
     files = app_files(app, [])
     trees = {"app": {"root": str(app), "files": [file.as_posix() for file in files]}}
-    release = {"id": content_id({"app": (app, files)}), "trees": trees, "lockfiles": []}
+    release = {"id": content_id({"app": (app, files)}), "trees": trees}
+    release |= {"lockfiles": [], "about": "", "lib": ""}
     change(app)
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         if message:

@@ -64,7 +64,7 @@ def test_a_variable_that_is_the_path_of_a_secret_is_refused():
 def test_directories_of_modules_come_after_those_of_the_release(value):
     variables = {"aroundtheworld_environment": {"PYTHONPATH": value, "A": "b"}}
     unit = units_of(variables)[1]["aroundtheworld@10001.service.d/pool.conf"]
-    ours = f"{RELEASE}/app:{RELEASE}/runner"
+    ours = f"{RELEASE}/lib:{RELEASE}/app:{RELEASE}/runner"
     assert unit.environment()["PYTHONPATH"] == (f"{ours}:{value}" if value else ours)
     # In the file it would replace the unit's.
     (task,) = (t for t in load_yaml("tasks/system.yml") if "aroundtheworld_layout" in t)

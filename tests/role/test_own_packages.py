@@ -111,12 +111,22 @@ def test_each_host_gets_the_best_wheel_for_its_own_python(brought):
 )
 def test_a_name_that_nothing_can_be_built_of_is_refused(brought, name, says):
     own = own_wheels(str(brought), REQUIREMENTS)
-    (problem,) = build_problems([name], REQUIREMENTS, own)
+    (problem,) = build_problems([name], REQUIREMENTS, own, "")
     assert f"aroundtheworld_build{says}" in problem
 
 
+def test_the_apps_own_project_is_named_beside_the_requirements():
+    (problem,) = build_problems(["shopp"], REQUIREMENTS, [], "shop")
+    assert problem.endswith(
+        "is not among the locked requirements, nor the app's own project, which is 'shop'; "
+        "did you mean shop?"
+    )
+
+
 def test_names_are_compared_as_pip_compares_them():
-    assert list(build_problems(["DERP_conf", "docopt"], REQUIREMENTS, [])) == []
+    assert (
+        list(build_problems(["DERP_conf", "docopt", "My.Shop"], REQUIREMENTS, [], "my-shop")) == []
+    )
 
 
 def test_without_packages_of_ones_own_the_environment_is_what_it_was():

@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "lock file": (
         {"aroundtheworld_requirements": "requirements.in"},
-        ["aroundtheworld_requirements: requirements.in has '"],
+        ["aroundtheworld_requirements: requirements.in is not a lockfile that pip reads; type"],
     ),
 }
 

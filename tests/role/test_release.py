@@ -1,5 +1,6 @@
 """A release and its virtual environment come to be whole on a host."""
 
+import io
 import json
 import os
 import re
@@ -32,6 +33,7 @@ class Host:
             made.mkdir(parents=True)
         self.commands = []
         self.fails = None
+        self.looks_at = ""
         self.archive = directory / "release.tar.gz"
 
     def run_command(self, command):
@@ -49,6 +51,8 @@ class Host:
             found = re.search(r"--property=WorkingDirectory=(\S+)/app", " ".join(command))
             self.place = Path(found[1])
             self.seen = sorted(path.name for path in self.place.iterdir())
+            if self.looks_at:
+                self.looked = (self.place / self.looks_at).read_text()
             return 0, "two tables more\n", ""
         return 0, "", ""
 
@@ -117,6 +121,56 @@ def test_workers_can_read_the_release_whatever_the_umask(host, run):
     assert host.release.stat().st_mode & 0o777 == 0o755
     assert (host.release / "manifest.json").stat().st_mode & 0o777 == 0o644
     assert (host.release / "app").stat().st_mode & 0o777 == 0o755
+
+
+SCRIPTS = {
+    "bin/shop-admin": "#!python\nimport shop\n",
+    "bin/shop-window": "#!pythonw -X dev\n",
+    "bin/shop.sh": "#!/bin/sh\n",
+}
+
+
+def pack_scripts(host):
+    with tarfile.open(host.archive, "w:gz") as archive:
+        for name, text in {**dict.fromkeys(PARTS, ""), "lib/shop.py": "", **SCRIPTS}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+
+
+def test_a_releases_own_scripts_run_in_its_virtual_environment(host, run):
+    pack_scripts(host)
+    run()
+    scripts = {path.name: path.read_text() for path in (host.release / "bin").iterdir()}
+    assert scripts == {
+        "shop-admin": f"#!{host.release}/venv/bin/python\nimport shop\n",
+        "shop-window": f"#!{host.release}/venv/bin/python -X dev\n",
+        "shop.sh": "#!/bin/sh\n",
+    }
+    assert host.commands.count("compileall") == 4  # the environment, app, runner, and lib
+
+
+def test_a_dry_run_has_the_scripts_where_the_release_is_for_a_while(host, run):
+    pack_scripts(host)
+    host.looks_at = "bin/shop-admin"
+    run(check=True, migrate_check=["shop-admin"], process=["WorkingDirectory=${release}/app"])
+    assert host.looked.startswith(f"#!{host.place}/environment/bin/python\n")
+
+
+def test_modules_in_src_are_not_compiled_twice(host, run):
+    with tarfile.open(host.archive, "w:gz") as archive:
+        for name in PARTS:
+            archive.addfile(tarfile.TarInfo(name))
+        link = tarfile.TarInfo("lib")
+        link.type, link.linkname = tarfile.SYMTYPE, "app/src"
+        archive.addfile(link)
+        source = tarfile.TarInfo("app/src")
+        source.type = tarfile.DIRTYPE
+        source.mode = 0o755
+        archive.addfile(source)
+    run()
+    assert (host.release / "lib").readlink() == Path("app/src")
+    assert host.commands.count("compileall") == 3
 
 
 def test_an_environment_that_is_there_is_shared(host, run):

@@ -7,10 +7,10 @@ which must be nobody else's, and observes the host. All problems of one kind are
 each with the variable's name, its value and what is allowed.
 
 Variables are read where they are, so that a misspelt one is seen too; of the app's source, the
-argument ``app_dir`` names the directory. There are three programs: with the argument ``release``
-a rollback, to that release on the host, or to the one before for ``previous``, and the app does not
-matter; with the argument ``remove`` a removal, which only a run or person that has the site can
-prevent; and otherwise a deployment.
+argument ``app_dir`` names the directory, and ``app_revision`` the commit. There are three programs:
+with the argument ``release`` a rollback, to that release on the host, or to the one before for
+``previous``, and the app does not matter; with the argument ``remove`` a removal, which only a run
+or person that has the site can prevent; and otherwise a deployment.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ansible.utils.display import Display
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.acme import lineage_problems
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone, is_first
+from aroundtheworld_controller.build_tools import BuildFailure
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.fleet import Fleet
@@ -39,6 +40,8 @@ from aroundtheworld_controller.own_wheels import WHEELS, chosen, host_tags, own_
 from aroundtheworld_controller.ownership import become_problem, with_site
 from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
 from aroundtheworld_controller.pool_rules import limit_problems
+from aroundtheworld_controller.project import is_own
+from aroundtheworld_controller.project_wheel import with_project
 from aroundtheworld_controller.proxies import decided_proxies
 from aroundtheworld_controller.python_versions import python_problems
 from aroundtheworld_controller.room import room_problems
@@ -95,10 +98,13 @@ class ActionModule(RoleAction):
         self._check_hooks(site)
         self._check_page(task_vars)
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}
-        release, lockfile = describe_release({**site.variables, **app})
+        release, lockfile = describe_release(
+            {**site.variables, **app}, self._task.args.get("app_revision")
+        )
         requirements, name = lockfile.requirements, task_vars["inventory_hostname"]
         own = own_wheels(site.variables[WHEELS], requirements)
-        refuse(build_problems(site.variables[BUILD], requirements, own))
+        refuse(build_problems(site.variables[BUILD], requirements, own, release["project"]))
+        names = [name for name in site.variables[BUILD] if not is_own(name, release["project"])]
         certificate = self._certificate(site, task_vars)
 
         def plan(host: Result) -> Result:
@@ -113,17 +119,19 @@ class ActionModule(RoleAction):
             )
             tags = host_tags(python, platforms(python)) if own else []
             environment = with_own(
-                environment_for(requirements, python), site.variables[BUILD], [*chosen(own, tags)]
+                environment_for(requirements, python), names, [*chosen(own, tags)]
             )
             wheels = None
             if environment["id"] not in host["environments"]:
                 wheels = fetch_wheels(environment, python, cache_directory(), lockfile)
-            refuse(room_problems(room_needed(site, release, wheels, host), host["room"], name))
-            new = release["id"] not in host["releases"]
+            new, brought = release["id"] not in host["releases"], release
+            if release["lib"] == "wheel" and new:
+                brought = self._with_project(release)
+            refuse(room_problems(room_needed(site, brought, wheels, host), host["room"], name))
             if release["left_out"] and new and is_first(task_vars):
                 display.display(sentence(release["id"], release["left_out"]))
             text = certificate.text if certificate else ""
-            result = make_plan(site, release, environment, host, text)
+            result = make_plan(site, brought, environment, host, text)
             refuse(hsts_problems(site.variables, result["tls"], host))
             if certificate:
                 result["tls"]["source"] = certificate.source
@@ -132,6 +140,15 @@ class ActionModule(RoleAction):
             return result
 
         return self._with_host(site, "deploy", task_vars, plan)
+
+    def _with_project(self, release: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return with_project(release, cache_directory())
+        except BuildFailure as failure:
+            raise AnsibleActionFail(
+                f"{BUILD}: {release['project']}, the app's own project, cannot be built on the "
+                f"controller: {failure}"
+            ) from None
 
     def _site(self, task_vars: TaskVars) -> Site:
         names = (name for name in task_vars if name.startswith(PREFIX))

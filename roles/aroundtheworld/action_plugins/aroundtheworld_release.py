@@ -24,7 +24,8 @@ from ansible.utils.display import Display
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.content import content_id, executable
+from aroundtheworld_controller.content import executable, is_same
+from aroundtheworld_controller.project_wheel import source_trees
 from aroundtheworld_controller.wheels import fetch_wheels, host_lock
 
 display = Display()
@@ -57,14 +58,10 @@ def add_release(archive: tarfile.TarFile, release: Mapping[str, Any]) -> None:
     Raises:
         AnsibleActionFail: A file has been changed since the plan, in an editor for instance.
     """
-    trees = {
-        label: (Path(tree["root"]), [Path(file) for file in tree["files"]])
-        for label, tree in release["trees"].items()
-    }
     try:
-        for label, (root, files) in trees.items():
-            add_tree(archive, label, root, list(map(str, files)))
-        same = content_id(trees, list(map(Path, release["lockfiles"]))) == release["id"]
+        for label, tree in release["trees"].items():
+            add_tree(archive, label, Path(tree["root"]), tree["files"])
+        same = is_same(release, source_trees(release))
     except OSError as error:
         raise AnsibleActionFail(
             f"aroundtheworld_app_dir: {error.filename} could be read when the run began, and it "
@@ -75,6 +72,10 @@ def add_release(archive: tarfile.TarFile, release: Mapping[str, Any]) -> None:
             "aroundtheworld_app_dir: files in it were changed while the run went on. Nothing was "
             "deployed; run again."
         )
+    if release["lib"] == "src":
+        link = tarfile.TarInfo("lib")
+        link.type, link.linkname = tarfile.SYMTYPE, "app/src"
+        archive.addfile(link)
 
 
 class ActionModule(RoleAction):

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
 from aroundtheworld_controller.archive import ARCHIVE, from_archive
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.git import GIT, from_git
+from aroundtheworld_controller.git import GIT, from_git, revision_in_cache
 from aroundtheworld_controller.source_tree import BadSourceError
 from aroundtheworld_controller.variables import checked
 
@@ -67,6 +67,8 @@ class ActionModule(RoleAction):
     _requires_connection = False
 
     def act(self, task_vars: TaskVars) -> Result:
-        """Return the app's directory on the controller as ``directory``."""
-        app = find_app(**self._task.args, cache=cache_directory())
-        return {"changed": False, "directory": str(app)}
+        """Return the app's directory on the controller, and the commit that it is from."""
+        cache = cache_directory()
+        app = find_app(**self._task.args, cache=cache)
+        revision = revision_in_cache(self._task.args["git"], app, cache)
+        return {"changed": False, "directory": str(app), "revision": revision}

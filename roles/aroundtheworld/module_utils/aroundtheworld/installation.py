@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,20 @@ from ansible.module_utils.aroundtheworld.commands import Run, run_or_fail
 from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.layout import WHOLE, HomeLayout
 
+SCRIPT = re.compile(rb"#!pythonw?\b")  # begins a script in a wheel
 UNFINISHED = ".new-"  # begins the name of a release that is being written
+
+
+def name_interpreter(scripts: Path, environment: Path) -> None:
+    """Have the scripts of a release run under the interpreter of its virtual environment.
+
+    As in a wheel, their first line is ``#!python`` until the environment's place is known.
+    """
+    interpreter = b"#!" + bytes(environment / "bin" / "python")
+    for script in scripts.iterdir() if scripts.is_dir() else ():
+        text = script.read_bytes()
+        if begins := SCRIPT.match(text):
+            script.write_bytes(interpreter + text[begins.end() :])
 
 
 class Installation:
@@ -58,6 +72,7 @@ class Installation:
         """
         missing = self.missing()
         with self.unpacked(archive) as source:
+            name_interpreter(source / "bin", self.link)
             if "environment" in missing:
                 try:
                     self.install_environment(source, self.environment)
@@ -97,8 +112,10 @@ class Installation:
 
     def _install_release(self, source: Path) -> None:
         """Make the release beside its final place and move it there whole."""
-        for tree in ("app", "runner"):
-            self._compile(source / tree)
+        for tree in ("app", "runner", "lib"):
+            # It may be none, or a link to where the app's own modules are.
+            if (source / tree).is_dir() and not (source / tree).is_symlink():
+                self._compile(source / tree)
         manifest = {"release": self.release.name, "environment": self.environment.name}
         (source / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         for spare in ("wheels", "requirements.txt"):

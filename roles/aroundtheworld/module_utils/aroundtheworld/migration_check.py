@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from ansible.module_utils.aroundtheworld.commands import Run
-from ansible.module_utils.aroundtheworld.installation import Installation
+from ansible.module_utils.aroundtheworld.installation import Installation, name_interpreter
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 
@@ -75,6 +75,7 @@ def check_migration(
         if "environment" in missing:
             environment = source / "environment"
             installation.install_environment(source, environment)
+        name_interpreter(source / "bin", environment)
         path = source if "release" in missing else release
         return _output(installation.run, path, environment, command, process, release.name)
 

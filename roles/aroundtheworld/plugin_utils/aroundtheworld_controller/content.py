@@ -12,14 +12,23 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aroundtheworld_controller.left_out import Exclusion, is_ordinary
 from aroundtheworld_controller.lockfile import Lockfile
+from aroundtheworld_controller.project import (
+    about_build,
+    has_module,
+    is_own,
+    library,
+    modules_in_src,
+    read_project,
+)
 from aroundtheworld_controller.python_versions import project_pythons
 from aroundtheworld_controller.read_lock import read_lock
 from aroundtheworld_controller.references import wheel_at
+from aroundtheworld_controller.revision import revision_of
 from aroundtheworld_controller.variables import ROLE, BadInputError, refuse
 
 RUNNER = ROLE / "files" / "runner"
@@ -137,15 +146,18 @@ def executable(path: Path) -> bool:
 
 
 def content_id(
-    trees: Mapping[str, tuple[Path, Sequence[Path]]], lockfiles: Sequence[Path] = ()
+    trees: Mapping[str, tuple[Path, Sequence[Path]]],
+    lockfiles: Sequence[Path] = (),
+    about: str = "",
 ) -> str:
     """Return 12 hexadecimal digits that stand for the names and contents of files.
 
     Args:
         trees: What each tree is called in the release, to its root and the files below it.
         lockfiles: Those that are in no tree, but decide what a release runs with.
+        about: What else decides what is in the release.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(about.encode())
     for label, (root, files) in sorted(trees.items()):
         for file in files:
             path = root / file
@@ -158,6 +170,13 @@ def content_id(
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"lockfile\0{content}\n".encode())
     return digest.hexdigest()[:12]
+
+
+def is_same(release: Mapping[str, Any], trees: Mapping[str, tuple[Path, Sequence[Path]]]) -> bool:
+    """Tell whether files are still what a release's id stands for."""
+    lockfiles = [Path(path) for path in release["lockfiles"]]
+    identity: str = release["id"]
+    return content_id(trees, lockfiles, release["about"]) == identity
 
 
 def for_the_controller(root: Path, files: Sequence[Path], lockfile: Lockfile) -> set[Path]:
@@ -220,11 +239,18 @@ def compressed_problems(
 
 
 def describe_release(
-    variables: Mapping[str, Any],
+    variables: Mapping[str, Any], revision: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], Lockfile]:
-    """Return the release and what it runs with.
+    """Return the release, and what it runs with.
 
-    The release has ``id``, ``trees``, ``lockfiles``, and ``left_out``, names of what is not in it.
+    It has ``id``, ``trees``, ``lockfiles``, and ``left_out``, names of what is not in it; ``lib``,
+    which is ``wheel``, ``src`` or empty for what it has there; and for the wheel of its own project
+    what `with_project` needs.
+
+    Args:
+        variables: The role's.
+        revision: The commit that the app is from, as a `Revision` has it; empty for none. Without
+            this, git is asked in the app's directory.
 
     Raises:
         BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
@@ -243,12 +269,17 @@ def describe_release(
         )
     lock = read_lock(root / Path(variables["aroundtheworld_requirements"]).expanduser(), root)
     module = make_app.split(":")[0].split(".")[0]
-    if module and not (root / module).is_dir() and not (root / f"{module}.py").is_file():
+    project = read_project(root)
+    built = any(is_own(name, project.name) for name in variables.get("aroundtheworld_build", ()))
+    unseen = bool(module) and not has_module(root, module)
+    if unseen and not has_module(root / "src", module):
         known = {str(each.get("name")).replace("-", "_").lower() for each in lock.requirements}
-        if module.lower() not in known:
+        unseen = module.lower() not in known
+        if unseen and not built:  # a wheel may bring it from anywhere
+            src = ", nor in its src/," if (root / "src").is_dir() else ""
             raise BadInputError(
                 f"aroundtheworld_make_app: {make_app!r} names the module "
-                f"{module!r}, which is neither in {root} nor among the locked requirements."
+                f"{module!r}, which is neither in {root}{src} nor among the locked requirements."
             )
     found, left_out = survey(root, variables["aroundtheworld_app_exclude"])
     if module and {module, f"{module}.py"} & set(left_out):
@@ -261,7 +292,14 @@ def describe_release(
         "app": (root, [file for file in found if file not in staying]),
         "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
     }
+    lib = library(root, module, files["app"][1], built=built)
+    code = PurePosixPath("src", make_app.partition(":")[0].replace(".", "/"))
     for index, entry in enumerate(variables["aroundtheworld_static"]):
+        if module in modules_in_src(files["app"][1]) and code.is_relative_to(entry["directory"]):
+            raise BadInputError(
+                f"aroundtheworld_static[{index}].directory: {entry['directory']!r} is not allowed; "
+                "it holds the app's code, which nginx would show to everybody."
+            )
         if not any(file.is_relative_to(entry["directory"]) for file in files["app"][1]):
             raise BadInputError(
                 f"aroundtheworld_static[{index}].directory: {entry['directory']!r} holds no file "
@@ -276,7 +314,14 @@ def describe_release(
         missing = pointers(*files["app"])
         released = _identities(root / file for file in files["app"][1])
         lockfiles = [path for path in lock.files if _identities([path]).isdisjoint(released)]
-        identity = content_id(files, lockfiles)
+        about = "lib is src\n" if lib == "src" else ""
+        if not (built and project.versioned):
+            revision = {}
+        elif revision is None:
+            revision = revision_of(root)
+        if built:
+            about = about_build(revision)
+        identity = content_id(files, lockfiles, about)
     except OSError as error:
         raise BadInputError(
             f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
@@ -292,6 +337,7 @@ def describe_release(
             )
         )
     refuse(compressed_problems(variables["aroundtheworld_static"], *files["app"]))
-    release = {"id": identity, "trees": trees, "left_out": left_out}
-    pythons = [*project_pythons(root), *lock.pythons]
-    return {**release, "lockfiles": list(map(str, lockfiles))}, replace(lock, pythons=pythons)
+    release = {"id": identity, "trees": trees, "lockfiles": list(map(str, lockfiles))}
+    release |= {"about": about, "lib": lib, "project": project.name, "revision": revision}
+    release |= {"left_out": left_out, "module": module if unseen else ""}
+    return release, replace(lock, pythons=[*project_pythons(root), *lock.pythons])

@@ -297,6 +297,23 @@ def local_repository(repository: str) -> str:
     return str(local.resolve()) if "://" not in repository and local.exists() else repository
 
 
+def mirror_directory(repository: str, cache: Path) -> Path:
+    """Return where the copy of a repository is."""
+    # Without the password: a hash would not keep it secret, and a new password is not another
+    # repository.
+    name = hashlib.sha256(shown(local_repository(repository)).encode()).hexdigest()[:16]
+    return cache / "git" / name
+
+
+def revision_in_cache(source: Mapping[str, Any], app: Path, cache: Path) -> dict[str, str]:
+    """Return the commit that `from_git` made the app's directory from, as a `Revision` has it."""
+    if not source:
+        return {}
+    commit, *below = app.relative_to(cache / "trees").parts
+    place = mirror_directory(source["repository"], cache)
+    return {"repository": str(place), "commit": commit, "prefix": "/".join(below)}
+
+
 def from_git(source: Mapping[str, Any], cache: Path) -> Path:
     """Return the directory with the files of a commit.
 
@@ -319,12 +336,9 @@ def from_git(source: Mapping[str, Any], cache: Path) -> Path:
             f"{GIT}.revision: {revision!r} is not allowed; it must be the name of a tag or a "
             "branch, or the id of a commit."
         )
-    repository = local_repository(repository)
-    # Without the password: a hash would not keep it secret, and a new password is not another
-    # repository.
-    name = hashlib.sha256(shown(repository).encode()).hexdigest()[:16]
-    with locked(cache / "git" / f".{name}.lock"):
-        mirror = Mirror(repository, cache / "git" / name)
+    place = mirror_directory(repository, cache)
+    with locked(place.with_name(f".{place.name}.lock")):
+        mirror = Mirror(local_repository(repository), place)
         mirror.fetch(revision)
         commit = (
             mirror.resolve_signed(revision) if source.get("signed") else mirror.resolve(revision)

@@ -28,6 +28,7 @@ def build_problems(
     names: Sequence[str],
     requirements: Sequence[Mapping[str, Any]],
     own: Collection[OwnWheel],
+    project: str,
 ) -> Iterator[str]:
     """Yield which names in ``aroundtheworld_build`` are of nothing that can be built.
 
@@ -35,8 +36,11 @@ def build_problems(
         names: The variable.
         requirements: The locked ones.
         own: The wheels that the operator brings.
+        project: The name of the app's own project, if it has one.
     """
     known = {canonicalize_name(entry["name"]) for entry in requirements}
+    known |= {canonicalize_name(project)} if project else set()
+    itself = f", nor the app's own project, which is {project!r}" if project else ""
     brought = {wheel.name: wheel.path for wheel in own}
     for index, name in enumerate(names):
         where = f"{BUILD}[{index}]: {name!r}"
@@ -44,7 +48,7 @@ def build_problems(
         if normal not in known:
             near = difflib.get_close_matches(normal, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "."
-            yield f"{where} is not among the locked requirements{hint}"
+            yield f"{where} is not among the locked requirements{itself}{hint}"
         elif normal in brought:
             yield (
                 f"{where} is also in {WHEELS}, as {brought[normal].name!r}; either it is built, or "
