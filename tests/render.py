@@ -111,6 +111,12 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_trusted_proxies": ["192.0.2.10", "2001:db8::/32"],
         "aroundtheworld_proxy_protocol_port": 8443,
     },
+    "media": {
+        "aroundtheworld_media": [
+            {"url": "/uploads/", "directory": "uploads"},
+            {"url": "/admin/invoices/", "directory": "data/invoices", "internal": True},
+        ],
+    },
     "raw_paths": {
         "aroundtheworld_pools": [{**PUBLIC, "path": "raw"}, {**ADMIN, "path": "raw"}],
         "aroundtheworld_static": [{"url": "/static/", "directory": "aroundtheworld/static"}],

@@ -13,7 +13,7 @@ from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from tornado.web import StaticFileHandler
 
 from aroundtheworld_controller.content import compressed_problems, describe_release
-from aroundtheworld_controller.rules import static_problems
+from aroundtheworld_controller.static import media_problems, static_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for
 
@@ -328,9 +328,17 @@ def test_a_compressed_file_that_was_cut_off_is_not_served(home, monkeypatch):
 # --- The plan ---
 
 
-def problems(static, **more):
-    pools = [{"name": "public", "paths": ["/"]}, {"name": "api", "paths": ["/api/", "/static/api"]}]
-    return list(static_problems(static, pools, "shop.web:make_app", **more))
+def problems(static, media=()):
+    variables = {
+        "aroundtheworld_pools": [
+            {"name": "public", "paths": ["/"]},
+            {"name": "api", "paths": ["/api/", "/static/api"]},
+        ],
+        "aroundtheworld_static": static,
+        "aroundtheworld_media": media,
+        "aroundtheworld_make_app": "shop.web:make_app",
+    }
+    return [*static_problems(variables), *media_problems(variables)]
 
 
 @pytest.mark.parametrize(
@@ -412,3 +420,30 @@ def test_a_file_that_nginx_would_take_for_another_one_compressed_is_refused(
 
 
 # --- nginx ---
+
+
+@pytest.mark.parametrize(
+    "directory", ["", ".", "..", "/uploads", "a/../b", "a b", "a$b", "a;b", "a//b"]
+)
+def test_a_directory_of_shared_that_must_not_be_served_is_refused(directory):
+    (problem,) = problems([], [{"url": "/uploads/", "directory": directory}])
+    assert problem.startswith(f"aroundtheworld_media[0].directory: {directory!r} is not allowed")
+    assert "it must be a directory in shared/" in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "/uploads",
+            "it must have a slash at both ends and something between them, as in '/media/'",
+        ),
+        ("/api/", "'/api/' is already a path of the pool 'api'"),
+        ("/static/uploads/", "overlaps '/static/' of aroundtheworld_static[0]"),
+    ],
+)
+def test_a_url_of_shared_that_cannot_be_served_is_refused(url, reason):
+    static = [{"url": "/static/", "directory": "shop/static"}]
+    (problem,) = problems(static, [{"url": url, "directory": "uploads"}])
+    assert problem.startswith("aroundtheworld_media[0].url: ")
+    assert reason in problem

@@ -44,6 +44,10 @@ EVERYTHING = {
         {"url": "/static/", "directory": "aroundtheworld/static"},
         {"url": "/admin/files/", "directory": "aroundtheworld/files"},
     ],
+    "aroundtheworld_media": [
+        {"url": "/admin/uploads/", "directory": "uploads"},
+        {"url": "/invoices/", "directory": "invoices", "internal": True},
+    ],
 }
 
 # A response has each of them once, wherever it comes from.
@@ -305,6 +309,23 @@ def files(pool, *, closes=True, rate=False):
 INTERNAL = {"no visitor reaches it by its path": "internal;"}
 
 
+def media(directory):
+    return {
+        "a file of the app's own data, and of this directory": (
+            f"alias {HOME}/shared/{directory}/; autoindex off;"
+        ),
+        "a link in it leads nowhere": f"disable_symlinks on from={HOME}/shared;",
+        "no browser guesses the type of a file": """
+            default_type application/octet-stream; include /etc/nginx/mime.types;
+        """,
+        "no browser runs a program in it": """
+            add_header Content-Security-Policy
+                "script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'" always;
+        """,
+        **HEADERS,
+    }
+
+
 def error(kind, content_type):
     return {
         **INTERNAL,
@@ -427,6 +448,16 @@ LOCATIONS = {
     ("/.aroundtheworld/app/static/",): {**INTERNAL, **to_public("/static/")},
     ("/admin/files/",): files("admin", closes=False, rate=True),
     ("/.aroundtheworld/app/admin/files/",): {**INTERNAL, **to_admin("/admin/files/")},
+    ("/admin/uploads/",): {
+        **media("uploads"),
+        **VISITORS["admin"],
+        "limits of the host do not stand in for the pool's": """
+            limit_conn aroundtheworld_uncounted_places 1;
+            limit_req zone=aroundtheworld_uncounted_requests;
+        """,
+        **closing("admin", closes=False),
+    },
+    ("/invoices/",): {**INTERNAL, **media("invoices")},
     ("@range",): {
         **INTERNAL,
         "the header comes once": "".join(

@@ -34,6 +34,12 @@ options:
       - The same for files that nginx's own processes read too, which is what it asks for passwords.
     type: str
     default: "{}"
+  media:
+    description: Directories in C(shared/) that nginx reads, relative to it; they are made.
+    type: list
+    elements: str
+    default: []
+  shared: {description: Where C(shared/) is., type: path, default: ""}
   remove_default:
     description: >-
       Whether Debian's welcome page is switched off while it is as Debian brought it. When the site
@@ -58,10 +64,12 @@ steps: {description: "What is done, in order, each a sentence", type: list, retu
 
 import json
 from contextlib import nullcontext
+from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.host_lock import only_site
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
+from ansible.module_utils.aroundtheworld.media import Media
 from ansible.module_utils.aroundtheworld.nginx.change import SiteChange
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.basic import AnsibleModule
@@ -75,6 +83,8 @@ def main() -> None:
             "content": {"type": "str", "required": True},
             "private": {"type": "str", "default": "{}", "no_log": True},
             "passwords": {"type": "str", "default": "{}", "no_log": True},
+            "media": {"type": "list", "elements": "str", "default": []},
+            "shared": {"type": "path", "default": ""},
             "remove_default": {"type": "bool", "default": False},
             "lock": LOCK,
         },
@@ -96,8 +106,10 @@ def work(module: AnsibleModule) -> None:
                 private=json.loads(module.params["private"]),
                 passwords=json.loads(module.params["passwords"]),
             )
-            steps = change.steps()
+            media = Media(Path(module.params["shared"]), module.params["media"], change.group)
+            steps = [*media.steps(), *change.steps()]
             if steps and not module.check_mode:
+                media.carry_out()
                 change.carry_out()
     except HostError as failure:
         module.fail_json(msg=str(failure))

@@ -15,7 +15,6 @@ from aroundtheworld_controller.pools import (
     derive_claim,
     derive_commands,
     derive_pools,
-    derive_static,
     derive_up,
     restart_order,
 )
@@ -23,6 +22,7 @@ from aroundtheworld_controller.proxies import derive_proxies
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.servers import derive_leading, derive_servers
+from aroundtheworld_controller.static import derive_media, derive_static
 from aroundtheworld_controller.tls import derive_listen, derive_tls, hsts_sent
 from aroundtheworld_controller.visitor_headers import clearing
 
@@ -75,6 +75,7 @@ def make_plan(
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),
         "static": derive_static(site.variables, site.pools),
+        "media": derive_media(site.variables, site.pools),
         "proxies": derive_proxies(site.variables),
         "headers": derive_headers(site.variables),
         "clearing": clearing(),

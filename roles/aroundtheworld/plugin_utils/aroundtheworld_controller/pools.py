@@ -140,24 +140,6 @@ def derive_commands(variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def derive_static(
-    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the directories that nginx serves, each with the `pool` that answers what it lacks."""
-    return [
-        {
-            **entry,
-            "pool": max(
-                (len(path), pool["name"])
-                for pool in pools
-                for path in pool["paths"]
-                if entry["url"].startswith(path.rstrip("/") + "/")
-            )[1],
-        }
-        for entry in variables["aroundtheworld_static"]
-    ]
-
-
 def derive_up(pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return how nginx learns whether the pool of ``/`` answers: `upstream`, `path`, `statuses`.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -28,7 +28,6 @@ from aroundtheworld_controller.pool_rules import (
     PATH,
     health_path_problems,
     health_status_problems,
-    path_problems,
     pool_problems,
     port_problems,
     size_problems,
@@ -36,6 +35,7 @@ from aroundtheworld_controller.pool_rules import (
 from aroundtheworld_controller.pools import pool_with_defaults
 from aroundtheworld_controller.proxies import proxy_port_problems, proxy_problems
 from aroundtheworld_controller.servers import server_problems
+from aroundtheworld_controller.static import MEDIA, STATIC, media_problems, static_problems
 from aroundtheworld_controller.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
@@ -62,55 +62,16 @@ def reserved_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         for number, pool in enumerate(variables["aroundtheworld_pools"])
         for position, path in enumerate(pool["paths"])
     }
-    static = enumerate(variables["aroundtheworld_static"])
-    paths |= {f"aroundtheworld_static[{number}].url": entry["url"] for number, entry in static}
+    for variable in (STATIC, MEDIA):
+        paths |= {
+            f"{variable}[{index}].url": entry["url"]
+            for index, entry in enumerate(variables[variable])
+        }
     for where, path in paths.items():
         if f"{path.rstrip('/')}/".startswith(f"{reserved}/"):
             yield (
                 f"{where}: {path!r} is not allowed; what is below {reserved + '/'!r} the role "
                 "needs for itself."
-            )
-
-
-def static_problems(
-    static: Sequence[Mapping[str, Any]], pools: Sequence[Mapping[str, Any]], make_app: str
-) -> Iterator[str]:
-    """Yield what keeps directories of the app from being served by nginx."""
-    paths = {path.rstrip("/"): pool["name"] for pool in pools for path in pool["paths"]}
-    urls: dict[str, str] = {}
-    for index, entry in enumerate(static):
-        where = f"aroundtheworld_static[{index}]"
-        url, directory = entry["url"], PurePosixPath(entry["directory"])
-        problems = list(path_problems(url, f"{where}.url"))
-        yield from problems
-        if not problems and (not url.endswith("/") or url == "/"):
-            yield (
-                f"{where}.url: {url!r} is not allowed; it must have a slash at both ends and "
-                "something between them, as in '/static/'."
-            )
-        if (pool := paths.get(url.rstrip("/"))) is not None and url != "/":
-            yield (
-                f"{where}.url: {url!r} is already a path of the pool {pool!r}; either nginx serves "
-                "it or that pool does."
-            )
-        for other, name in urls.items():
-            if url.startswith(other) or other.startswith(url):
-                yield (
-                    f"{where}.url: {url!r} overlaps {other!r} of {name}; no two may be equal, and "
-                    "none lie within another."
-                )
-        urls[url] = where
-        if directory.is_absolute() or ".." in directory.parts or not directory.parts:
-            yield (
-                f"{where}.directory: {entry['directory']!r} is not allowed; it must be a directory "
-                "below the app's, and relative to it, as in 'shop/static'."
-            )
-        elif make_app and PurePosixPath(
-            make_app.partition(":")[0].replace(".", "/")
-        ).is_relative_to(directory):
-            yield (
-                f"{where}.directory: {entry['directory']!r} is not allowed; it holds the app's "
-                "code, which nginx would show to everybody."
             )
 
 
@@ -309,11 +270,8 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from server_problems(variables)
     yield from client_ca_problems(variables)
     yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
-    yield from static_problems(
-        variables["aroundtheworld_static"],
-        variables["aroundtheworld_pools"],
-        variables["aroundtheworld_make_app"],
-    )
+    yield from static_problems(variables)
+    yield from media_problems(variables)
 
 
 def check_variables(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -217,10 +217,13 @@ class SiteChange:
 
     @property
     def group(self) -> int:
-        """Return the group of nginx's processes, -1 where they have this process's own."""
+        """Return the group of nginx's processes, -1 without an nginx or another user than root."""
         top = self.configuration.top if self.configuration else ()
         users = [directive.args[-1] for directive in top if directive.name == "user"]
-        return grp.getgrnam(users[0] if users else GROUP).gr_gid if os.geteuid() == 0 else -1
+        try:
+            return grp.getgrnam(users[0] if users else GROUP).gr_gid if os.geteuid() == 0 else -1
+        except KeyError:  # in check mode, before the package is installed
+            return -1
 
     def _write_down(self, states: dict[Path, State]) -> None:
         """Write down what files the site, or the one that has its note from now on, will have."""
