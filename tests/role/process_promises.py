@@ -33,7 +33,7 @@ SANDBOX = {
     "it does not read the kernel's log": "[Service] ProtectKernelLogs=yes",
     "it loads no kernel modules": "[Service] ProtectKernelModules=yes",
     "it does not set the kernel's parameters": "[Service] ProtectKernelTunables=yes",
-    "it sees its own processes only": "[Service] ProtectProc=invisible & ProcSubset=pid",
+    "it sees the processes of its own user only": "[Service] ProtectProc=invisible",
     "it gains no privileges, by no program": "[Service] NoNewPrivileges=yes",
     "it has no capabilities": "[Service] CapabilityBoundingSet= & AmbientCapabilities=",
     "it reads no keys of others": "[Service] KeyringMode=private",
@@ -41,16 +41,17 @@ SANDBOX = {
         "[Service] LockPersonality=yes & SystemCallArchitectures=native"
     ),
     "memory that it writes it does not execute": "[Service] MemoryDenyWriteExecute=yes",
-    "it speaks IP and to Unix sockets, and nothing else": (
-        "[Service] RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    "it speaks IP and to Unix sockets, and sees the host's addresses": (
+        "[Service] RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK"
     ),
     "it makes no namespaces": "[Service] RestrictNamespaces=yes",
     "it does not take the processor for itself": "[Service] RestrictRealtime=yes",
     "it makes no setuid files": "[Service] RestrictSUIDSGID=yes",
     "it makes a service's system calls only, and gets an error for any other": (
-        "[Service] SystemCallFilter=@system-service & SystemCallFilter=~@privileged @resources"
+        "[Service] SystemCallFilter=@system-service & SystemCallFilter=~@privileged"
         " & SystemCallErrorNumber=EPERM"
     ),
+    "it may give its files to itself": "[Service] SystemCallFilter=@chown",
 }
 
 PROCESS = {
@@ -64,6 +65,7 @@ PROCESS = {
     "it does not try to write byte code into its release": (
         "[Service] Environment=PYTHONDONTWRITEBYTECODE=1"
     ),
+    "it may have as many files and connections as Debian allows": ("[Service] LimitNOFILE=524288"),
     "it writes the site's shared directory": f"[Service] ReadWritePaths={HOME}/shared",
 }
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.render import RELEASE_ID, render, variables_for
+from tests.render import ADMIN, PUBLIC, RELEASE_ID, render, variables_for
 from tests.role.process_promises import (
     HOME,
     PROCESS,
@@ -44,7 +44,7 @@ OPTIONS = {
 class Script:
     """The command SITE-run of a site on this machine."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, variables=None):
         self.home = directory / "home"
         self.release = self.home / "releases" / RELEASE_ID
         self.release.mkdir(parents=True)
@@ -53,7 +53,10 @@ class Script:
         self.called = directory / "called.json"
         self.path = directory / "aroundtheworld-run"
         self.path.write_text(
-            render("run.sh.j2", variables_for({"aroundtheworld_home": str(self.home)}))
+            render(
+                "run.sh.j2",
+                variables_for({"aroundtheworld_home": str(self.home), **(variables or {})}),
+            )
         )
         stub = directory / "bin" / "systemd-run"
         stub.parent.mkdir()
@@ -101,18 +104,28 @@ def test_each_option_has_a_promise(options):
     assert sorted(options) == sorted(option for each in OPTIONS.values() for option in each)
 
 
+def test_what_opens_the_sandbox_of_a_pool_opens_it_for_a_command_too(tmp_path):
+    unit = {"MemoryDenyWriteExecute": False, "BindReadOnlyPaths": ["/srv/a b", "/srv/$c"]}
+    script = Script(tmp_path, {"aroundtheworld_pools": [PUBLIC, {**ADMIN, "unit": unit}]})
+    options, _ = script.run("python")
+    # A value in which something stands for something else is for unit files only.
+    opened = ["--property=BindReadOnlyPaths=/srv/a b", "--property=MemoryDenyWriteExecute=no"]
+    assert options[-2:] == opened
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["python", "-m", "shop"],
         ["sh", "-c", 'echo "$HOME" ${X} $$'],
+        ["-i", "A=b", "--", "%h", "ä", "a$$b", "$", "\x01"],
         ["say", "", "two words", "a\n", "\n\n", "*", "a\\nb", "'", '"'],
     ],
 )
 def test_the_words_of_a_command_arrive_as_they_were(script, words):
     _, command = script.run(*words)
     # systemd reads $$ as $.
-    assert [word.replace("$$", "$") for word in command] == ["/usr/bin/env", *words]
+    assert [word.replace("$$", "$") for word in command] == ["/usr/bin/env", "--", *words]
     assert all(word.count("$") % 2 == 0 for word in command)
     assert script.done.returncode == 7
 

@@ -1,10 +1,14 @@
 """Directives of the operator's own in the units of a pool's workers, and those that are refused."""
 
+import re
+
 import pytest
 
-from tests.render import ADMIN, PUBLIC
+from aroundtheworld_controller import unit_directives
+from tests.render import ADMIN, PUBLIC, evaluate, variables_for
 from tests.role.refusals import pools, problems_with
 from tests.role.rendered import units_of
+from tests.role_files import ROLE
 
 NO_CODE = "root runs no code that came with a release"
 USER = "every process of the site runs as aroundtheworld_user"
@@ -132,9 +136,43 @@ def test_what_tries_a_release_has_the_directives_of_the_workers_that_it_tries():
     ]
     _, units = units_of({"aroundtheworld_pools": pools})
     prepare, trial = (units[f"aroundtheworld-{step}.service"] for step in ("prepare", "trial"))
-    assert prepare.all("Service", "LimitNOFILE") == ["1"]
+    assert prepare.all("Service", "LimitNOFILE")[-1] == "1"
     assert prepare.all("Service", "MemoryDenyWriteExecute")[-1] == "no"  # after the sandbox's own
     assert prepare.all("Service", "LimitNPROC") == []
     assert trial.all("Service", "LimitNPROC") == ["2"]
-    assert trial.all("Service", "LimitNOFILE") == []
+    assert trial.all("Service", "LimitNOFILE") == ["524288"]
     assert trial.all("Service", "MemoryDenyWriteExecute") == ["yes"]
+
+
+def test_what_opens_the_sandbox_of_a_pool_opens_it_for_the_sites_other_processes():
+    """A migration imports what a worker imports; limits are the pool's own."""
+    opened = {"MemoryDenyWriteExecute": False, "DeviceAllow": "/dev/fuse", "LimitNOFILE": 100}
+    pools = [
+        {**PUBLIC, "unit": {"ReadWritePaths": ["/srv/a", "%S/b"], "IPAddressDeny": "any"}},
+        {**ADMIN, "unit": opened},
+        {**PUBLIC, "name": "strict", "ports": [10005], "paths": ["/s"]}
+        | {"unit": {"MemoryDenyWriteExecute": True, "DeviceAllow": "/dev/fuse"}},
+    ]
+    plan, units = units_of({"aroundtheworld_pools": pools})
+    lines = ["ReadWritePaths=/srv/a", "ReadWritePaths=%S/b", "DeviceAllow=/dev/fuse"]
+    lines += ["MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"]
+    assert plan["sandbox"] == lines
+    migrate = units["aroundtheworld-migrate.service"]
+    assert migrate.all("Service", "MemoryDenyWriteExecute")[-1] == "no"
+    assert migrate.all("Service", "ReadWritePaths")[1:] == ["/srv/a", "%S/b"]
+    assert migrate.all("Service", "DeviceAllow") == ["/dev/fuse"]
+    assert migrate.all("Service", "IPAddressDeny") == []
+    assert migrate.all("Service", "LimitNOFILE") == ["524288"]
+    transient = evaluate(
+        "__aroundtheworld_transient", variables_for({"aroundtheworld_pools": pools})
+    )
+    # A transient unit knows no %S.
+    assert transient[-len(lines) + 1 :] == [line for line in lines if "%" not in line]
+
+
+def test_every_directive_of_the_sandbox_opens_it_or_is_refused():
+    text = (ROLE / "templates" / "sandbox.j2").read_text()
+    names = {line.partition("=")[0] for line in text.splitlines() if line[:1].isalpha()}
+    assert len(names) > 20
+    for name in names - unit_directives.SANDBOX:
+        assert any(re.fullmatch(refused, name) for refused in unit_directives.REFUSED), name

@@ -24,6 +24,7 @@ from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.servers import derive_leading, derive_servers
 from aroundtheworld_controller.static import derive_media, derive_static
 from aroundtheworld_controller.tls import derive_listen, derive_tls, hsts_sent
+from aroundtheworld_controller.unit_directives import sandbox_lines
 from aroundtheworld_controller.visitor_headers import clearing
 
 # What the other tasks need to know about the host.
@@ -71,6 +72,7 @@ def make_plan(
     return {
         "changed": False,
         "pools": site.pools,
+        "sandbox": sandbox_lines(site.pools),
         "addresses": derive_addresses(site.variables),
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),

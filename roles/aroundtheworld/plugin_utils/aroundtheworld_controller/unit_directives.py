@@ -7,7 +7,7 @@ the host before they are used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 NAME = re.compile(r"[A-Z][A-Za-z0-9]+")
@@ -43,6 +43,21 @@ REFUSED = {
     "SendSIG.*|SuccessExitStatus|FailureAction|SuccessAction|OOMPolicy|USBFunction.*|"
     "ReloadSignal": "a rollout relies on how a worker starts and ends",
 }
+# What opens the sandbox (templates/sandbox.j2) of a worker opens it for the site's other processes,
+# too: a migration imports what a worker imports. Limits are the pool's own.
+SANDBOX = frozenset(
+    {
+        *("BindPaths", "BindReadOnlyPaths", "DeviceAllow", "DevicePolicy", "ExecPaths"),
+        *("KeyringMode", "LockPersonality", "MemoryDenyWriteExecute", "PrivateDevices"),
+        *("PrivateIPC", "PrivateMounts", "PrivateTmp", "ProcSubset", "ProtectClock"),
+        *("ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs"),
+        *("ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProtectSystem"),
+        *("ReadWritePaths", "RemoveIPC", "RestrictAddressFamilies", "RestrictNamespaces"),
+        *("RestrictRealtime", "SystemCallArchitectures", "SystemCallErrorNumber"),
+        "SystemCallFilter",
+    }
+)
+OFF = ("no", "false", "off", "0", "n", "f")  # as systemd reads it
 Value = str | int | float | bool
 
 
@@ -80,6 +95,16 @@ def directive_lines(unit: Mapping[str, Any]) -> list[str]:
         for name, value in unit.items()
         for item in (value if isinstance(value, list) else [value])
     ]
+
+
+def sandbox_lines(pools: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what the `unit` of all pools together has about the sandbox, a line for each value.
+
+    systemd takes the last line for what is on or off: where pools differ, that is off.
+    """
+    lines = (line for pool in pools for line in directive_lines(pool["unit"]))
+    found = dict.fromkeys(line for line in lines if line.partition("=")[0] in SANDBOX)
+    return sorted(found, key=lambda line: line.partition("=")[2].strip().lower() in OFF)
 
 
 def _text(value: Value) -> str:
