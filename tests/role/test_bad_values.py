@@ -382,6 +382,18 @@ ONE_PROBLEM = [
         "aroundtheworld_log_addresses",
         "full, truncated, none",
     ),
+    *(
+        case(
+            f"package {name!r}",
+            {"aroundtheworld_packages": ["ffmpeg", name]},
+            f"aroundtheworld_packages[1]: {name!r} is not allowed; ",
+            "the name of a Debian package alone, as in 'libmagic1'",
+        )
+        for name in (
+            *("", "a", "nginx-", "FFmpeg", "ffmpeg=7:5.1", "ffmpeg:amd64", "ffmpeg/sid", "lib*"),
+            *("a b", "-y", "./x.deb", "https://example.org/x.deb", "a\n", "a_b"),
+        )
+    ),
     case(
         "migrate_check_command",
         {"aroundtheworld_migrate_check_command": "look 'here"},
@@ -505,6 +517,7 @@ ALLOWED = [
     {"aroundtheworld_response_header_size": "100000"},
     {"aroundtheworld_make_app": "shop.web.app:make_app"},
     {"aroundtheworld_environment": {"A": "two\nlines", "B": 5, "_c": 0.5}},
+    {"aroundtheworld_packages": ["libmagic1", "g++", "libstdc++6", "python3.11", "7zip"]},
     {"aroundtheworld_secrets": {"cookie_secret": "generate", "MAIL_PASSWORD": "x y\n"}},
 ]
 

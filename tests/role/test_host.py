@@ -210,12 +210,14 @@ def test_a_host_is_described_with_what_a_plan_needs(tmp_path, run_module, monkey
         worker_ports=[10001],
         claim={**CLAIM, "home": str(tmp_path)},
         packages=["nginx", "python3-venv"],
+        app_packages=["nginx", "ffmpeg"],
         temporary=str(tmp_path),
     )
     documented = yaml.safe_load(module.RETURN)
     always = {key for key, about in documented.items() if about["returned"] == "always"}
     assert {*always, "followed"} <= result.keys() <= {*documented, "changed", "invocation"}
-    assert result["packages_missing"] == ["python3-venv"]
+    assert result["packages_missing"] == ["python3-venv", "ffmpeg"]
+    assert any("aroundtheworld_packages: 'ffmpeg' is no package" in why for why in result["unfit"])
     assert (result["current"], result["releases"], result["followed"]) == ("", {}, {})
 
 

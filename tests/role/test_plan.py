@@ -95,6 +95,14 @@ def test_a_deployment_is_planned_for_what_the_host_is(plan):
     assert [name for name, _ in plan.calls] == ["host"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asked"), [(DEPLOY, ["ffmpeg"]), (ROLLBACK, []), (REMOVE, [])]
+)
+def test_only_a_deployment_needs_the_apps_packages(plan, arguments, asked):
+    plan(arguments, changes={"aroundtheworld_packages": ["ffmpeg"]})
+    assert plan.calls[0][1]["app_packages"] == asked
+
+
 def test_an_app_for_another_python_is_refused_and_the_host_named(plan, tmp_path):
     (tmp_path / "shop.py").touch()
     (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.12"\n')

@@ -203,6 +203,8 @@ class ActionModule(RoleAction):
             "remove_default": variables["aroundtheworld_remove_default_site"],
             "decided": [*decided_headers(variables), *decided_proxies(variables)],
             "packages": self.value("__aroundtheworld_packages", task_vars),
+            # Whoever goes back or removes the site does not install anything.
+            "app_packages": variables["aroundtheworld_packages"] if verb == "deploy" else [],
             "temporary": self._connection._shell.get_option("remote_tmp"),
             "lock": lock,
         }

@@ -34,6 +34,11 @@ options:
     default: []
   temporary: {description: Where Ansible puts what it brings., type: str, default: "~"}
   packages: {description: Debian packages it needs., type: list, elements: str, required: true}
+  app_packages:
+    description: Debian packages that the app needs; each must be one that apt can install.
+    type: list
+    elements: str
+    default: []
   lock: {description: The run that is to own the site., type: dict, required: true}
   instead_of: {description: Id of a run that the controller knows is over., type: str, default: ""}
 author: The Around The World authors
@@ -125,6 +130,7 @@ def main() -> None:
             "decided": {"type": "list", "elements": "str", "default": []},
             "temporary": {"type": "str", "default": "~"},
             "packages": {"type": "list", "elements": "str", "required": True},
+            "app_packages": {"type": "list", "elements": "str", "default": []},
             "lock": LOCK,
             "instead_of": {"type": "str", "default": ""},
         },

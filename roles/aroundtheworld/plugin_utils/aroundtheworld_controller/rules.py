@@ -51,6 +51,8 @@ NGINX_NAMES = (
     *("combined", "http", "limit_conn", "limit_req", "nginx", "proxy", "proxy_protocol"),
     *("realip_remote", "remote", "secure", "sent_http", "server", "upstream", "upstream_cache"),
 )
+# Without a '-' at the end, by which apt would remove it.
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]*[a-z0-9.+]")
 MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 
 
@@ -255,6 +257,12 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
         yield from command_problem(variables[key], key)
     yield from environment_problems(variables)
+    for index, name in enumerate(variables["aroundtheworld_packages"]):
+        if not PACKAGE.fullmatch(name):
+            yield (
+                f"aroundtheworld_packages[{index}]: {name!r} is not allowed; it must be the name "
+                "of a Debian package alone, as in 'libmagic1'."
+            )
     yield from proxy_port_problems(variables)
     yield from proxy_problems(variables["aroundtheworld_trusted_proxies"])
     yield from header_problems(variables["aroundtheworld_headers"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ from ansible.module_utils.aroundtheworld.claims import (
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.host.certificate import describe_certificate
 from ansible.module_utils.aroundtheworld.host.names import name_problems
+from ansible.module_utils.aroundtheworld.host.packages import (
+    installed,
+    package_problems,
+    provided,
+)
 from ansible.module_utils.aroundtheworld.host.places import home_problems
 from ansible.module_utils.aroundtheworld.host.ports import (
     needed_ports,
@@ -50,10 +55,13 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
     packages = installed(needed, run)
     if nginx["there"]:  # nginx.org's, or another: Debian's must not be installed over it
         packages.add("nginx")
+    distribution = f"{release['ID']} {release.get('VERSION_ID', 'unknown').split('.')[0]}"
+    there = provided(run) if parameters["app_packages"] else set()
+    apps = [name for name in parameters["app_packages"] if name not in {*there, *needed}]
     return {
-        "distribution": f"{release['ID']} {release.get('VERSION_ID', 'unknown').split('.')[0]}",
+        "distribution": distribution,
         "python": describe_python(),
-        "packages_missing": [name for name in needed if name not in packages],
+        "packages_missing": [*(name for name in needed if name not in packages), *apps],
         "python3_apt": "python3-apt" in packages,
         "current": current,
         "releases": layout.environments_by_release(),
@@ -61,7 +69,10 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "good_releases": last_good(layout.home, current),
         # Without the ports of other sites: `problems` names those sites.
         "taken_ports": occupied(layout, parameters, claimed_ports(claim, claims), run),
-        "unfit": problems(claim, claims, run),
+        "unfit": [
+            *problems(claim, claims, run),
+            *package_problems(apps, distribution, run),
+        ],
         "room": room(layout.home, Path(parameters["temporary"]).expanduser()),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "processes": int(Path("/proc/sys/kernel/pid_max").read_text()),
@@ -90,17 +101,6 @@ def intents(parameters: Mapping[str, Any], *, ipv6: bool) -> list[Intent]:
         )
         for variable, port in nginx_ports(claim).items()
     ]
-
-
-def installed(packages: Sequence[str], run: Run) -> set[str]:
-    """Return which of the packages, and of what Ansible needs for others, are installed."""
-    _, output, _ = run(
-        [
-            *("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"),
-            *(*packages, "python3-apt"),
-        ]
-    )
-    return {line.split()[0] for line in output.splitlines() if line.endswith(" installed")}
 
 
 def occupied(
