@@ -104,6 +104,19 @@ CASES = {
             f"aroundtheworld_pool_memory_bytes{{{PUBLIC}}}": "95x60",
         },
     ),
+    "FilesShort": (
+        {
+            f"aroundtheworld_worker_open_fds{{{WORKER}}}": "900x60",
+            f"aroundtheworld_worker_max_fds{{{WORKER}}}": "1024x60",
+        },
+        6,
+        {
+            f"aroundtheworld_worker_open_fds{{{WORKER}}}": "800x60",
+            f"aroundtheworld_worker_max_fds{{{WORKER}}}": "1024x60",
+            f"aroundtheworld_worker_open_fds{{{ADMIN_WORKER}}}": "900x60",
+            f"aroundtheworld_worker_max_fds{{{ADMIN_WORKER}}}": "524288x60",
+        },
+    ),
     "NginxDown": (
         {f"aroundtheworld_nginx_up{{{BASE}}}": "0x60"},
         2,

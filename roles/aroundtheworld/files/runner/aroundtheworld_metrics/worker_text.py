@@ -39,6 +39,8 @@ FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "loop_blocked_seconds": ("counter", "Seconds in blocks of 20 ms and more.", ("handler",)),
     "cpu_seconds": ("counter", "Processor time.", ()),
     "resident_memory_bytes": ("gauge", "Memory in use.", ()),
+    "open_fds": ("gauge", "Open files and connections.", ()),
+    "max_fds": ("gauge", "How many of them there may be.", ()),
 }
 # The names of samples that are not those of their families.
 SAMPLES = {

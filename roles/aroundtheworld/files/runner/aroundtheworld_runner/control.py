@@ -10,10 +10,12 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
+from aroundtheworld_runner import descriptors
 from aroundtheworld_runner.private_socket import private_socket
 
 # A status, and either an object for JSON or a text with its content type.
@@ -47,6 +49,14 @@ class _Server(socketserver.ThreadingUnixStreamServer):
         super().__init__(sock.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = sock
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in descriptors.SCARCE:  # and the thread would try again at once
+                time.sleep(descriptors.PAUSE)
+            raise
 
 
 def _handler_class(endpoints: Endpoints) -> type[http.server.BaseHTTPRequestHandler]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import tornado
 
+from aroundtheworld_runner import descriptors
 from aroundtheworld_runner.control import Response
 from aroundtheworld_runner.heartbeat import Heartbeat
 from aroundtheworld_runner.metrics import CONTENT_TYPE, Metrics
@@ -114,6 +115,8 @@ class Reports:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         metrics.counter("cpu_seconds_total", "Processor time.", usage.ru_utime + usage.ru_stime)
         metrics.gauge("resident_memory_bytes", "Memory in use.", _resident_memory())
+        metrics.gauge("open_fds", "Open files and connections.", descriptors.count())
+        metrics.gauge("max_fds", "How many of them there may be.", descriptors.most())
         return HTTPStatus.OK, (CONTENT_TYPE, str(metrics))
 
 

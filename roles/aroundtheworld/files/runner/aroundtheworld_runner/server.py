@@ -9,10 +9,11 @@ import asyncio
 import functools
 import logging
 import os
+import socket
 import time
 import weakref
 from asyncio import Future
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -29,8 +30,9 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from aroundtheworld_runner import logs
+from aroundtheworld_runner import descriptors, logs
 from aroundtheworld_runner.lingering import LingeringStream, body_size
+from aroundtheworld_runner.refusal import Refusal
 from aroundtheworld_runner.statistics import ResponseStatistics
 
 EVENT_STREAM = "text/event-stream"
@@ -110,6 +112,11 @@ class WorkerServer(HTTPServer):
         """Count the WebSockets that are open: Tornado does not have a hook for one that closes."""
         self.websockets = sum(socket.ws_connection is not None for socket in self._websockets)
 
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept from listening sockets."""
+        patient = [cast(socket.socket, descriptors.PatientListener(each)) for each in sockets]
+        super().add_sockets(patient)
+
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Count the connection from the moment it is accepted until its socket is closed."""
         lingering = LingeringStream(
@@ -118,6 +125,7 @@ class WorkerServer(HTTPServer):
             read_chunk_size=stream.read_chunk_size,
         )
         lingering.on_closed = self._streams.discard
+        lingering.is_too_many = descriptors.is_reserved(stream.socket.fileno())
         self._streams.add(lingering)
         super().handle_stream(lingering, address)
 
@@ -128,7 +136,12 @@ class WorkerServer(HTTPServer):
         self._request_ended(server_conn)
         logs.current_request.set(logs.NONE)  # until its headers arrive
         response = CountedResponse(request_conn, self.statistics, self._release)
-        delegate = super().start_request(server_conn, response)
+        delegate: HTTPMessageDelegate
+        if response.transport.is_too_many:
+            response.close_afterwards()
+            delegate = Refusal(response)
+        else:
+            delegate = super().start_request(server_conn, response)
         return TrackedRequest(self, server_conn, delegate, response)
 
     def on_close(self, server_conn: object) -> None:
@@ -310,6 +323,10 @@ class CountedResponse(HTTPConnection):
         if not abandoned:
             self.whole = True
             self._statistics.count_response(self._code, time.monotonic() - self.started)
+
+    def close_afterwards(self) -> None:
+        """Have the connection end with this response, whatever the client wishes."""
+        self._connection._disconnect_on_finish = True
 
     def end(self) -> None:
         """Finish an event stream in the application's place."""

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tornado.httpserver import HTTPServer
 
 from aroundtheworld_runner import blocking, heartbeat, loading, logs, measuring, systemd
 from aroundtheworld_runner.control import Endpoints, Response, control_socket
+from aroundtheworld_runner.descriptors import PatientListener
 from aroundtheworld_runner.ending import Ending
 from aroundtheworld_runner.leaving import Leaving
 from aroundtheworld_runner.private_socket import private_socket
@@ -105,7 +106,8 @@ class Worker:
             if self._settings.private_app:
                 sock = private_sockets.enter_context(private_socket(self._settings.private_app))
                 # Tornado's own server: not in the statistics, and a drain does not wait for it.
-                HTTPServer(application, xheaders=True).add_socket(sock)
+                private = HTTPServer(application, xheaders=True)
+                private.add_socket(cast(socket.socket, PatientListener(sock)))
             self._server = server = WorkerServer(
                 application, xheaders=True, max_header_size=MAX_HEADER_SIZE
             )
