@@ -3,6 +3,7 @@
 import pytest
 
 from aroundtheworld_controller.lockfile import lock_for
+from aroundtheworld_controller.own_wheels import with_brought
 from aroundtheworld_controller.read_lock import read_lock
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.host_python import HASHES, markers
@@ -100,23 +101,49 @@ def test_a_file_that_the_lockfile_names_is_read_with_it(read, tmp_path):
     assert [path.name for path in lock.files] == ["requirements.txt", "base.txt"]
     (tmp_path / "base.txt").write_text("\nb==2\n")
     with pytest.raises(BadInputError, match=r"base\.txt, line 2 reads 'b==2'; every line needs"):
-        read("-r base.txt", "-r base.txt")
+        with_brought(read("-r base.txt", "-r base.txt"), "")
 
 
 @pytest.mark.parametrize("line", ["/etc/passwd", "../requirements.txt", "a/../../x.txt"])
 def test_a_lockfile_does_not_lead_out_of_the_app(read, tmp_path, line):
     with pytest.raises(BadInputError, match="it must be a file in "):
-        read(f"-r {line}")
+        with_brought(read(f"-r {line}"), "")
 
 
 def test_what_would_be_refused_matters_only_to_a_host_that_it_is_for(read):
     windows = "a @ git+https://example.org/a.git ; sys_platform == 'win32'"
-    lock = read(windows, "b ; python_version >= '3.13'", f"c==1 {HASH}")
+    lock = with_brought(read(windows, "b ; python_version >= '3.13'", f"c==1 {HASH}"), "")
     assert named(lock) == ["c==1"]
     assert list(lock.problems_for(markers("3.11"))) == []
     (problem,) = lock.problems_for(markers("3.13"))
     assert "line 2 reads" in problem
     assert "every line must name one exact version" in problem
+    (problem,) = lock.problems_for(markers("3.11") | {"sys_platform": "win32"})
+    assert "it has to be built" in problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "shop.kit @ git+https://example.org/a.git@v1",
+        "git+https://example.org/shop_kit.git@v1",
+        "-e git+ssh://git@example.org/a.git@v1#egg=Shop-Kit&subdirectory=x",
+        "https://example.org/shop-kit-1.0.tar.gz?a=b",
+        "-e ./libs/kit",
+        "./shop-kit[extra]",
+    ],
+)
+def test_a_wheel_of_the_operators_stands_for_what_has_to_be_built(read, tmp_path, line):
+    (tmp_path / "libs" / "kit").mkdir(parents=True)
+    (tmp_path / "libs" / "kit" / "pyproject.toml").write_text('[project]\nname = "Shop.Kit"\n')
+    with pytest.raises(BadInputError, match="and name that directory in aroundtheworld_wheels"):
+        with_brought(read(line), str(tmp_path / "wheels"))
+    for name in ("shop_kit-1.2-py3-none-any", "shop_kit-1.2-cp311-abi3-any", "b-1-py3-none-any"):
+        (tmp_path / "wheels").mkdir(exist_ok=True)
+        (tmp_path / "wheels" / f"{name}.whl").write_text(name)
+    lock = with_brought(read(line, f"c==1 {HASH}"), str(tmp_path / "wheels"))
+    assert named(lock) == ["c==1", "shop-kit==1.2"]
+    assert len(lock.requirements[1]["hashes"]) == 2
 
 
 def test_a_package_with_and_without_extras_is_one(read):

@@ -17,6 +17,7 @@ from typing import Any
 
 from aroundtheworld_controller.left_out import Exclusion, is_ordinary
 from aroundtheworld_controller.lockfile import Lockfile
+from aroundtheworld_controller.own_wheels import WHEELS, with_brought
 from aroundtheworld_controller.project import (
     about_build,
     has_module,
@@ -267,7 +268,8 @@ def describe_release(
             f"aroundtheworld_app_dir: {directory!r} is not a directory on "
             "the controller; set the directory that holds the app and its requirements."
         )
-    lock = read_lock(root / Path(variables["aroundtheworld_requirements"]).expanduser(), root)
+    path = Path(variables["aroundtheworld_requirements"]).expanduser()
+    lock = with_brought(read_lock(root / path, root), variables.get(WHEELS, ""))
     module = make_app.split(":")[0].split(".")[0]
     project = read_project(root)
     built = any(is_own(name, project.name) for name in variables.get("aroundtheworld_build", ()))

@@ -25,7 +25,8 @@ class Lockfile:
 
     Attributes:
         requirements: Each ``{name, version, marker, hashes}``.
-        refused: Markers, and what is wrong where one is true.
+        refused: Markers, which may be empty, and what is wrong where one is true.
+        unbuilt: What has to be built first, each ``{name, marker, problem}``.
         options: For pip on the controller, name after name and value, as in ``--index-url``,
             ``https://…``. They may hold passwords, so they are in no result and on no host.
         links: Addresses of wheels, likewise.
@@ -36,6 +37,7 @@ class Lockfile:
 
     requirements: Sequence[Mapping[str, Any]]
     refused: Sequence[tuple[str, str]] = ()
+    unbuilt: Sequence[Mapping[str, str]] = ()
     options: Sequence[str] = ()
     links: Sequence[str] = ()
     places: Sequence[Path] = ()

@@ -6,13 +6,15 @@ import difflib
 import hashlib
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from aroundtheworld_controller.lockfile import Lockfile
+from aroundtheworld_controller.references import wheel_at
 from aroundtheworld_controller.source_archives import same_version
 from aroundtheworld_controller.variables import BadInputError, refuse
 
@@ -44,6 +46,32 @@ def host_tags(python: Mapping[str, Any], platforms: Sequence[str]) -> list[Tag]:
         *cpython_tags(version, abis=[own], platforms=platforms),
         *compatible_tags(version, own, platforms),
     ]
+
+
+def with_brought(lockfile: Lockfile, directory: str) -> Lockfile:
+    """Return a lockfile in which wheels of the operator's stand for what has to be built.
+
+    Args:
+        lockfile: What the app's lockfile says.
+        directory: Where those wheels are, or an empty text.
+
+    Raises:
+        BadInputError: Something is wrong for every host.
+    """
+    brought, refused = list(lockfile.requirements), list(lockfile.refused)
+    top = Path(directory).expanduser()
+    files = sorted(top.glob("*.whl")) if directory else []
+    for each in lockfile.unbuilt:
+        found = [(path, wheel) for path in files if (wheel := wheel_at(path.name))]
+        own = [(path, version) for path, (name, version) in found if name == each["name"]]
+        for version in dict.fromkeys(version for _, version in own):
+            hashes = [_digest(path) for path, other in own if other == version]
+            about = {"name": each["name"], "version": version, "marker": each["marker"]}
+            brought.append({**about, "hashes": hashes})
+        if not own:
+            refused.append((each["marker"], each["problem"]))
+    refuse(problem for marker, problem in refused if not marker)
+    return replace(lockfile, requirements=brought, refused=refused, unbuilt=())
 
 
 def own_wheels(directory: str, requirements: Sequence[Mapping[str, Any]]) -> list[OwnWheel]:
@@ -96,9 +124,12 @@ def _read(path: Path, requirements: Sequence[Mapping[str, Any]]) -> OwnWheel | s
             f"{where} is of version {version}, but the lock has {name} "
             f"{' and '.join(locked[name])}; build the wheel of that version, or lock this one."
         )
+    return OwnWheel(path, name, tags, _digest(path))
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return OwnWheel(path, name, tags, f"sha256:{digest}")
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def chosen(wheels: Collection[OwnWheel], tags: Sequence[Tag]) -> Iterator[OwnWheel]:

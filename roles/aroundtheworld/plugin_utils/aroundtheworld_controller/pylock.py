@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from aroundtheworld_controller.addresses import shown
 from aroundtheworld_controller.lockfile import DIGESTS, REQUIREMENTS, Lockfile, read_text
 from aroundtheworld_controller.references import is_app, to_build, wheel_at
-from aroundtheworld_controller.variables import BadInputError, refuse
+from aroundtheworld_controller.variables import BadInputError
 
 NAME = re.compile(r"pylock\.([^.]+\.)?toml")
 PYPI = "https://pypi.org/simple"
@@ -43,7 +44,7 @@ def read_pylock(path: Path, root: Path) -> Lockfile:
         root: The app's directory, which the file may have as a package.
 
     Raises:
-        BadInputError: It is no such file, or a package can have no wheel.
+        BadInputError: It is no such file.
     """
     where = f"{REQUIREMENTS}: {path.name} in {path.parent}"
     try:
@@ -54,10 +55,10 @@ def read_pylock(path: Path, root: Path) -> Lockfile:
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise BadInputError(f"{where} is not as PEP 751 has it: {what}.") from None
-    refuse(reader.problems)
     return Lockfile(
         reader.requirements,
         reader.refused,
+        reader.unbuilt,
         reader.options(),
         reader.links,
         reader.places,
@@ -74,10 +75,10 @@ class _Reader:
         self.where = f"{REQUIREMENTS}: {path.name}"
         self.requirements: list[dict[str, Any]] = []
         self.refused: list[tuple[str, str]] = []
+        self.unbuilt: list[dict[str, str]] = []
         self.indexes: list[str] = []
         self.links: list[str] = []
         self.places: list[Path] = []
-        self.problems: list[str] = []
 
     def read(self) -> None:
         """Take all packages."""
@@ -110,7 +111,9 @@ class _Reader:
         files = [*(wheel for wheel in wheels if wheel_at(_name(wheel))), *sources]
         hashes = sorted({digest for file in files for digest in _hashes(file)})
         if not files:
-            self.refuse(name, f"{_origin(package)!r}; {to_build(name, _origin(package))}", marker)
+            why = f"{_origin(package)!r}; {to_build(name, _origin(package))}"
+            about = {"name": canonicalize_name(name), "marker": marker}
+            self.unbuilt.append({**about, "problem": self.problem(name, why)})
         elif not hashes:
             kinds = ", ".join(DIGESTS)
             self.refuse(name, f"no hash that pip takes; allowed are {kinds}", marker)
@@ -140,11 +143,11 @@ class _Reader:
 
     def refuse(self, name: str, why: str, marker: str) -> None:
         """Note what is wrong with a package, if `marker` is true for the host."""
-        problem = f"{self.where} has {name} with {why}."
-        if marker:
-            self.refused.append((marker, problem))
-        else:
-            self.problems.append(problem)
+        self.refused.append((marker, self.problem(name, why)))
+
+    def problem(self, name: str, why: str) -> str:
+        """Return a sentence about a package."""
+        return f"{self.where} has {name} with {why}."
 
     def marker(self, marker: str) -> str:
         """Return a marker without extras and groups, which are decided here."""

@@ -35,7 +35,7 @@ def read_lock(path: Path, root: Path) -> Lockfile:
         root: The app's directory, which the file may name.
 
     Raises:
-        BadInputError: The file is missing, or not each requirement is an exact version with hashes.
+        BadInputError: The file is missing, or cannot be read.
     """
     if not path.is_file():
         raise BadInputError(

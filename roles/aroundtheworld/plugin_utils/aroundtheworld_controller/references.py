@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 import urllib.parse
 from pathlib import Path
 
@@ -49,11 +50,31 @@ def wheel_at(address: str) -> tuple[str, str] | None:
     return canonicalize_name(name), str(version)
 
 
+def package_at(reference: str, path: Path | None) -> str:
+    """Return the normalized name of the package whose source a path or an address leads to.
+
+    Args:
+        reference: The path or address, which may name the package behind ``#egg=``.
+        path: The path, if it is one.
+    """
+    if path:
+        try:
+            project = tomllib.loads((path / "pyproject.toml").read_text(encoding="utf-8"))
+            return canonicalize_name(str(project["project"]["name"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+    address, _, fragment = reference.partition("#")
+    if egg := re.search(r"(?:^|&)egg=([A-Za-z0-9._-]+)", fragment):
+        return canonicalize_name(egg[1])
+    last = re.split(r"[?;\[]", address, maxsplit=1)[0].rstrip("/").rpartition("/")[2]
+    name = re.sub(r"\.(git|zip|tar\.\w+|tgz)$", "", re.sub(r"@[^@]*$", "", last))
+    return canonicalize_name(re.sub(r"-\d[^-]*$", "", name))
+
+
 def to_build(name: str, reference: str) -> str:
     """Return how a requirement without a wheel gets one, for after "…; "."""
     what = f"{name} @ {reference}" if name and "://" in reference else reference
     return (
         f"it has to be built. Type `pip wheel --no-deps --wheel-dir wheels '{shown(what)}'`, and "
-        "lock what that makes: `uv pip compile --find-links wheels --emit-find-links "
-        "--generate-hashes …`"
+        "name that directory in aroundtheworld_wheels"
     )

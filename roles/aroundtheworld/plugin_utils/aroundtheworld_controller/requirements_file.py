@@ -17,10 +17,10 @@ from aroundtheworld_controller.references import (
     expanded,
     is_app,
     local_path,
+    package_at,
     to_build,
     wheel_at,
 )
-from aroundtheworld_controller.variables import refuse
 
 HASH = re.compile("|".join(f"{kind}:[0-9a-f]{{{length}}}" for kind, length in DIGESTS.items()))
 FRAGMENT = re.compile(r"[#&](sha256|sha384|sha512)=([0-9A-Fa-f]+)")
@@ -55,19 +55,21 @@ A_HASH = (
 def read_requirements(path: Path, root: Path) -> Lockfile:
     """Return what a requirements file and those that it names say.
 
+    Refused is each line that is neither an exact version with hashes nor an option that helps.
+
     Args:
         path: The file.
         root: The app's directory, which ``-e .`` may mean.
 
     Raises:
-        BadInputError: A line is neither an exact version with hashes nor an option that helps.
+        BadInputError: A file cannot be read.
     """
     reader = _Reader(path, root)
     reader.read(path, path.name)
-    refuse(reader.problems)
     return Lockfile(
         reader.requirements,
         reader.refused,
+        reader.unbuilt,
         reader.options,
         reader.links,
         reader.places,
@@ -98,11 +100,11 @@ class _Reader:
         self.top, self.root = top, root
         self.requirements: list[dict[str, Any]] = []
         self.refused: list[tuple[str, str]] = []
+        self.unbuilt: list[dict[str, str]] = []
         self.options: list[str] = []
         self.links: list[str] = []
         self.places: list[Path] = []
         self.files: list[Path] = []
-        self.problems: list[str] = []
         # Of the line that is being read.
         self.directory, self.where, self.line = top.parent, "", ""
 
@@ -128,11 +130,13 @@ class _Reader:
 
     def refuse(self, text: str, why: str, marker: str = "") -> None:
         """Note what is wrong with a requirement or line, if `marker` is true for the host."""
-        problem = f"{self.where} reads {shown(text)!r}; {why}."
-        if marker:
-            self.refused.append((marker, problem))
-        elif problem not in self.problems:
-            self.problems.append(problem)
+        refused = (marker, self.problem(text, why))
+        if refused not in self.refused:
+            self.refused.append(refused)
+
+    def problem(self, text: str, why: str) -> str:
+        """Return a sentence about a requirement or line."""
+        return f"{self.where} reads {shown(text)!r}; {why}."
 
     def option(self, name: str, value: str) -> None:
         """Take an option of a line without a requirement."""
@@ -149,8 +153,8 @@ class _Reader:
         elif name == "--no-binary" and value != ":none:":
             self.refuse(
                 self.line,
-                "hosts take wheels only. Leave it out to take the wheel that there is, or build "
-                f"one of your own: {_own_wheel(value)}",
+                "hosts take wheels only. Leave it out to take the wheel that there is, or one of "
+                "your own in aroundtheworld_wheels",
             )
         elif name not in (*WITHOUT_EFFECT, "--no-binary"):
             self.refuse(self.line, A_LINE)
@@ -229,7 +233,9 @@ class _Reader:
         elif is_app(address, self.root, self.directory):
             pass
         elif name or path is None or _is_path(address, path):
-            self.refuse(text, to_build(name, reference), marker)
+            package = canonicalize_name(name) or package_at(reference, path)
+            problem = self.problem(text, to_build(name, reference))
+            self.unbuilt.append({"name": package, "marker": marker, "problem": problem})
         else:
             self.refuse(text, A_LINE)
 
@@ -257,10 +263,3 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _is_path(text: str, path: Path) -> bool:
     """Tell whether a text is meant as a path, as pip decides it."""
     return text.startswith((".", "/", "file:")) or path.exists()
-
-
-def _own_wheel(name: str) -> str:
-    return (
-        f"`pip wheel --no-deps --wheel-dir wheels {shown(name)}==…`, and lock it with `uv pip "
-        "compile --find-links wheels --emit-find-links --generate-hashes …`"
-    )
