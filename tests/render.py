@@ -179,6 +179,13 @@ MODELS: dict[str, dict[str, Any]] = {
             {**PUBLIC, "open_in_maintenance": True, "replay": False},
             {**ADMIN, "open_in_maintenance": False, "max_in_flight": 0},
             {"name": "live", "ports": [10005], "paths": ["/live"], "websocket": True},
+            {
+                "name": "events",
+                "ports": [10006],
+                "paths": ["/events"],
+                "stream": True,
+                "stream_timeout": 60,
+            },
         ],
     },
 }

@@ -377,7 +377,7 @@ def test_a_systemd_that_does_not_answer_does_not_delay_the_others(host, monkeypa
 def test_the_runner_publishes_the_families_that_are_known():
     settings = worker.Settings(
         module="m", attribute="a", control=None, private_app=None,
-        hold=False, drain_timeout=1.0, linger=1.0, block_warn=1.0,
+        hold=False, drain_timeout=1.0, stream_timeout=1.0, stream=False, linger=1.0, block_warn=1.0,
     )  # fmt: skip
     _, (_, text) = worker.Worker(settings, []).metrics()
     published = {

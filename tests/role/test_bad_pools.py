@@ -153,6 +153,11 @@ ONE_PROBLEM = [
         for value in ("lots", "0", "-1", "512 M", "512MB", "0%", "101%", "50 %", "")
     ),
     case(
+        "a stream that is compressed",
+        pools(admin={"stream": True, "compress": True}),
+        "pools[1].compress: true is not allowed in pool 'admin', whose stream is true",
+    ),
+    case(
         "replay of a blocking pool",
         pools(admin={"replay": True}),
         "pools[1].replay: true is not allowed in pool 'admin'",

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
+from ansible.module_utils.aroundtheworld.maintenance import streams, toggle
 from ansible.module_utils.aroundtheworld.maintenance import switch as switches
-from ansible.module_utils.aroundtheworld.maintenance import toggle
 from ansible.module_utils.aroundtheworld.maintenance.switch import Switch
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -437,6 +437,18 @@ def test_what_a_deployment_makes_effective_is_said(host):
     assert "former version" in note
     with pytest.raises(toggle.RefusedError, match="Deploy first"):
         host.close(scope="all")
+
+
+def test_how_much_ends_is_said_and_within_how_long(host, monkeypatch):
+    control = host.layout.private(host.layout.service(10001), "control")
+    control.parent.mkdir(parents=True)
+    control.touch()
+    ended = {"a": (3, 0, 5.0), "b": (0, 1, 20.0), "c": (0, 0, 60.0), "d": None}
+    monkeypatch.setattr(streams.worker_client, "end_all_streams", lambda _: ended)
+    pool = {"name": "public", "ports": [10001], "command": False}
+    first, silent = host.close(pools=[pool])["notes"]
+    assert first == "3 WebSockets and 1 event streams end within 20 seconds."
+    assert silent.startswith("d: open WebSockets and streams go on")
 
 
 def test_a_pool_with_a_command_is_left_alone_and_that_is_said(host):

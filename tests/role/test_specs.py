@@ -50,7 +50,17 @@ def test_the_specifications_of_a_setting_are_those_of_the_table(name, setting):
         assert problems == []
 
 
-@pytest.mark.parametrize("kinds", [[], ["blocking"], ["websocket"], ["blocking", "websocket"]])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        [],
+        ["blocking"],
+        ["websocket"],
+        ["blocking", "websocket"],
+        ["stream"],
+        ["blocking", "stream"],
+    ],
+)
 def test_defaults_of_pools_would_be_accepted_if_they_were_given(kinds):
     pool = {"name": "public", "ports": [10001], "paths": ["/"], **dict.fromkeys(kinds, True)}
     filled = pool_with_defaults(pool)

@@ -134,6 +134,14 @@ def test_a_websocket_may_be_quiet_for_long():
     assert server.location("/live/").all("proxy_read_timeout") == [["90s"]]
 
 
+def test_a_stream_may_be_quiet_for_long_and_is_passed_on_at_once():
+    pools = [PUBLIC, {"name": "live", "ports": [10005], "paths": ["/live"], "stream": True}]
+    _, _, server = site_of({"aroundtheworld_pools": pools})
+    assert server.location("/live/").all("proxy_read_timeout") == [["86400s"]]
+    assert server.location("/live/").all("proxy_buffering") == [["off"]]
+    assert server.location("/").all("proxy_buffering") == []
+
+
 def test_the_pool_that_serves_the_rest_is_the_upstream_without_a_name():
     plan, _, _ = site_of({})
     assert [pool["upstream"] for pool in plan["pools"]] == [

@@ -58,7 +58,8 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             assert unit.value("Service", "OOMScoreAdjust") == str(pool["oom_score_adjust"])
             assert unit.value("Service", "WatchdogSec") == str(pool["watchdog"])
             assert unit.value("Service", "TimeoutStartSec") == str(pool["start_timeout"])
-            assert int(unit.value("Service", "TimeoutStopSec")) > pool["drain_timeout"]
+            longest = max(pool["drain_timeout"], pool["stream_timeout"])
+            assert int(unit.value("Service", "TimeoutStopSec")) > longest
             assert unit.value("Service", "WorkingDirectory") == f"{home}/releases/{RELEASE_ID}/app"
             environment = unit.environment()
             assert environment["AROUNDTHEWORLD_POOL"] == pool["name"]
@@ -72,8 +73,12 @@ def test_a_worker_gets_the_settings_of_its_pool(model):
             assert start[start.index("--drain-timeout") + 1] == str(pool["drain_timeout"])
             warn = MODELS[model].get("aroundtheworld_block_warn", 1)
             assert start[start.index("--block-warn") + 1] == str(warn)
+            assert ("--stream" in start) == pool["stream"]
+            spread = ["--stream-timeout", str(pool["stream_timeout"])]
+            assert (" ".join(spread) in " ".join(start)) == (spread[1] != "10")
             hidden = model == "patient"  # an older runner warns of the option, so not without need
-            assert start[-2:-1] == (["truncated"] if hidden else [str(warn)])
+            if not pool["stream"]:
+                assert start[-2:-1] == (["truncated"] if hidden else [str(warn)])
             assert ("--log-addresses" in start) == hidden
 
 

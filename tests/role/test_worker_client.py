@@ -173,7 +173,8 @@ def test_the_runner_of_this_release_is_understood(control):
         from pathlib import Path
         from aroundtheworld_runner import control, worker
         settings = worker.Settings(module="m", attribute="a", control=None, private_app=None,
-                                   hold=False, drain_timeout=1.0, linger=1.0, block_warn=1.0)
+                                   hold=False, drain_timeout=1.0, stream_timeout=1.0, stream=False,
+                                   linger=1.0, block_warn=1.0)
         endpoints = worker.Worker(settings, []).endpoints()
         with control.control_socket(Path(sys.argv[1]), endpoints):
             print("listening", flush=True)
@@ -431,9 +432,14 @@ def test_a_worker_that_refuses_or_does_not_answer_is_told_of(control, serve):
 
 
 def test_a_worker_says_how_much_it_ends(control, serve):
-    server = serve(answer({"websockets": 3, "streams": 1}))
-    assert worker_client.end_streams(control) == (3, 1)
+    server = serve(answer({"websockets": 3, "streams": 1, "seconds": 2.5}))
+    assert worker_client.end_streams(control) == (3, 1, 2.5)
     assert server.got[0].startswith(b"POST /end-streams ")
+
+
+def test_a_runner_that_does_not_say_within_how_long_takes_ten_seconds(control, serve):
+    serve(answer({"websockets": 3, "streams": 1}))
+    assert worker_client.end_streams(control) == (3, 1, 10)
 
 
 @pytest.mark.parametrize(
@@ -442,9 +448,10 @@ def test_a_worker_says_how_much_it_ends(control, serve):
         answer({"error": "no POST /end-streams"}, b"HTTP/1.0 404 No\r\n"),
         answer({"websockets": -1, "streams": 0}),
         answer({"websockets": 1}),
+        answer({"websockets": 1, "streams": 0, "seconds": "soon"}),
         answer(),
     ],
-    ids=["an older runner", "fewer than none", "a part", "nothing"],
+    ids=["an older runner", "fewer than none", "a part", "no number", "nothing"],
 )
 def test_a_worker_that_does_not_say_so_may_not_have_ended_anything(control, serve, response):
     serve(response)

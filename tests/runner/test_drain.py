@@ -126,7 +126,7 @@ def test_the_drain_timeout_cuts_and_logs_what(start, listening):
         assert time.monotonic() - began >= 0.4
     # Tornado's own line about the request follows; the worker's must not repeat the query.
     assert re.search(
-        r"^ERROR aroundtheworld_runner\.worker: cut at the end of the drain timeout: "
+        r"^ERROR aroundtheworld_runner\.drain: cut at the end of the drain timeout: "
         r"GET /slow in Slow, running for \d\.\d s$",
         worker.stderr(),
         re.MULTILINE,

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from types import SimpleNamespace
 
 import harness
 from tornado.web import Application
@@ -25,7 +24,7 @@ def test_an_event_stream_ends_and_its_connection_stays(start, listening):
         response = stream.getresponse()
         response.read(10)
         wait_in_flight(worker, 2)
-        assert end_streams(worker) == (200, {"websockets": 0, "streams": 1})
+        assert end_streams(worker) == (200, {"websockets": 0, "streams": 1, "seconds": 10.0})
         rest = response.read()  # to the end that HTTP has for it
         assert rest.endswith(b"\n\n")
         # The application notices as if the client had left, and writes no more into the connection.
@@ -33,7 +32,7 @@ def test_an_event_stream_ends_and_its_connection_stays(start, listening):
         left = ["told", "written in vain"]
         until(lambda: harness.get(stream, "/left")["left"], left.__eq__)
         assert harness.read(slow)["pid"] == worker.process.pid
-    assert end_streams(worker) == (200, {"websockets": 0, "streams": 0})
+    assert end_streams(worker) == (200, {"websockets": 0, "streams": 0, "seconds": 10.0})
 
 
 def test_any_other_response_is_finished(start, listening):
@@ -41,7 +40,7 @@ def test_any_other_response_is_finished(start, listening):
     with harness.client(listening) as client:
         client.request("GET", "/stream?type=text/csv")
         response = client.getresponse()
-        assert end_streams(worker) == (200, {"websockets": 0, "streams": 0})
+        assert end_streams(worker) == (200, {"websockets": 0, "streams": 0, "seconds": 10.0})
         assert response.read().count(b"data: ") == 20
 
 
@@ -54,7 +53,7 @@ def test_a_websocket_gets_the_code_that_the_server_goes_away(start, listening):
         await connection.write_message("still there?")
         await connection.read_message()
         ended = await asyncio.to_thread(end_streams, worker)
-        assert ended == (200, {"websockets": 1, "streams": 0})
+        assert ended == (200, {"websockets": 1, "streams": 0, "seconds": 10.0})
         assert await connection.read_message() is None
         await harness.hang_up(connection)
         return ended, connection.close_code, connection.close_reason
@@ -80,13 +79,19 @@ def test_they_do_not_all_end_at_once():
         def close(self, code: int, reason: str) -> None:
             ends.append(time.monotonic() - began)
 
+    class Request(Socket):
+        is_stream = True
+
+        def end(self) -> None:
+            self.close(0, "")
+
     async def end() -> None:
         server = WorkerServer(Application())
         sockets = [Socket() for _ in range(4)]
         server._websockets.update(sockets)  # type: ignore[arg-type]
-        request = SimpleNamespace(is_stream=True, end=lambda: Socket().close(0, ""))
-        server.requests_in_flight[0] = request  # type: ignore[assignment]
-        assert server.end_streams(0.2) == (4, 1)
+        server.requests_in_flight[0] = Request()  # type: ignore[assignment]
+        assert server.end_streams(0.2, "maintenance") == (4, 1)
+        assert server.end_streams(0.0, "restarting") == (4, 1)  # each ends when it was to end
         await asyncio.sleep(0.25)
 
     began = time.monotonic()

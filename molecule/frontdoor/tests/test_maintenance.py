@@ -102,7 +102,7 @@ def test_closing_says_until_when_and_why_and_ends_websockets(
     listeners = [Listener(http) for _ in range(4)]
     run = toggle("on", **CLOSING)
     assert run.changed == 1
-    assert "4 WebSockets and 0 event streams end within ten seconds." in run.output
+    assert "4 WebSockets and 0 event streams end within 10 seconds." in run.output
     link = re.search(
         rf"https?://{re.escape(NAME)}(/\.aroundtheworld/enter/([0-9a-f]+))", run.output
     )

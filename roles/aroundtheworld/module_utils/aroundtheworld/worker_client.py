@@ -147,8 +147,8 @@ def accept(control: Path) -> str:
     return "" if status == 200 else f"it refuses to take connections (status {status})"
 
 
-def end_streams(control: Path) -> tuple[int, int] | None:
-    """Have a worker end its WebSockets and streams within seconds; return how many of each.
+def end_streams(control: Path) -> tuple[int, int, float] | None:
+    """Have a worker end its WebSockets and streams; return how many of each, and within how long.
 
     None is a worker that does not answer, or whose runner is older than this command.
     """
@@ -156,7 +156,9 @@ def end_streams(control: Path) -> tuple[int, int] | None:
         status, body = request(control, "POST", "/end-streams", timeout=ACCEPT_SECONDS)
         if status == 200:
             answer = _object(_json(body))
-            return _count(answer["websockets"]), _count(answer["streams"])
+            # Runners from before `stream_timeout` take ten seconds, and do not say so.
+            seconds = _seconds(answer.get("seconds", 10))
+            return _count(answer["websockets"]), _count(answer["streams"]), seconds
     return None
 
 
@@ -176,7 +178,9 @@ def all_routes(controls: Mapping[Key, Path]) -> dict[Key, list[RouteHolds] | Non
     return _all_at_once(routes, controls)
 
 
-def end_all_streams(controls: Mapping[Key, Path]) -> dict[Key, tuple[int, int] | None]:
+def end_all_streams(
+    controls: Mapping[Key, Path],
+) -> dict[Key, tuple[int, int, float] | None]:
     """Do the same to many at once."""
     return _all_at_once(end_streams, controls)
 

@@ -111,6 +111,11 @@ def visitor_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
 def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:
     """Yield settings of a pool that cannot both be meant."""
     name = pool["name"]
+    if pool["stream"] and pool["compress"]:
+        yield (
+            f"{where}.compress: true is not allowed in pool {name!r}, whose stream is true; nginx "
+            "would keep parts of a stream back to compress them. Leave one of both out."
+        )
     if not pool["blocking"]:
         return
     if pool["replay"]:

@@ -14,7 +14,7 @@ from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
 
 # Where a pool is of two kinds, the default of the later one counts.
-KINDS = ("blocking", "websocket", "command")
+KINDS = ("blocking", "websocket", "stream", "command")
 SHOWN = 10  # of a list of who may ask a pool for what
 
 

@@ -96,6 +96,20 @@ def _parser() -> _Parser:
         help="how long requests in flight may take after SIGTERM (default: 30)",
     )
     parser.add_argument(
+        "--stream-timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=10.0,
+        help="over how long the ends of WebSockets and event streams are spread after SIGTERM "
+        "(default: 10)",
+    )
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="any response that has begun is a stream, unless it says how long it is, and not "
+        "those alone whose type is text/event-stream",
+    )
+    parser.add_argument(
         "--linger",
         metavar="SECONDS",
         type=_seconds,
@@ -176,6 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         private_app=options.private_app,
         hold=options.hold,
         drain_timeout=options.drain_timeout,
+        stream_timeout=options.stream_timeout,
+        stream=options.stream,
         linger=options.linger,
         block_warn=options.block_warn,
     )

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, cast
 
+from tornado.concurrent import chain_future
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
@@ -50,6 +51,8 @@ class WorkerServer(HTTPServer):
         requests_in_flight: By the connection on which they came.
         requests_total: Requests whose headers have arrived since the start.
         websockets: How many are open, as far as was known at the last beat.
+        every_response_streams: Whether any response that has begun is a stream, unless its length
+            is known, and not those alone that are of the type of event streams.
         statistics: Of the responses, and how long they took from the arrival of the headers
             until the application has finished them.
     """
@@ -64,6 +67,9 @@ class WorkerServer(HTTPServer):
         self._streams: set[LingeringStream] = set()
         self.websockets = 0
         self._websockets: weakref.WeakSet[WebSocketHandler] = weakref.WeakSet()
+        # Those whose end is set.
+        self._ending: weakref.WeakSet[WebSocketHandler | TrackedRequest] = weakref.WeakSet()
+        self.every_response_streams = False
 
     @property
     def connections(self) -> int:
@@ -80,37 +86,40 @@ class WorkerServer(HTTPServer):
         self.stop()
         # Read by Tornado when the headers of a request have arrived.
         self.conn_params.no_keep_alive = True
-        self.close_websockets()
 
-    def close_websockets(self) -> None:
-        """Ask the client of every open WebSocket to close it and come again."""
-        for handler in list(self._websockets):
-            if handler.ws_connection is None:  # not accepted yet, or closed
-                continue
-            self._websockets.discard(handler)
-            _close_websocket(handler, "restarting")
+    def open_websockets(self) -> list[WebSocketHandler]:
+        """Return the WebSockets that are accepted and not closed."""
+        return [handler for handler in list(self._websockets) if handler.ws_connection]
 
-    def end_streams(self, seconds: float) -> tuple[int, int]:
-        """End every open WebSocket and event stream, spread over a time.
+    def end_streams(self, seconds: float, reason: str) -> tuple[int, int]:
+        """End every open WebSocket and stream, spread over a time.
 
         Clients of both come again by themselves, and not all at once. Any other response, however
-        long it takes, is finished.
+        long it takes, is finished. What is about to end already is not touched again.
+
+        Args:
+            seconds: Until when they end.
+            reason: What a WebSocket's client is told.
 
         Returns:
-            How many WebSockets and event streams there are.
+            How many WebSockets and streams there are.
         """
-        websockets = [handler for handler in self._websockets if handler.ws_connection]
+        websockets = self.open_websockets()
         streams = [request for request in self.requests_in_flight.values() if request.is_stream]
-        ends: list[Callable[[], None]] = [request.end for request in streams]
-        ends += [functools.partial(_close_websocket, each, "maintenance") for each in websockets]
+        ends: dict[WebSocketHandler | TrackedRequest, Callable[[], None]] = {
+            **{request: request.end for request in streams},
+            **{each: functools.partial(_close_websocket, each, reason) for each in websockets},
+        }
+        new = [each for each in ends if each not in self._ending]
+        self._ending.update(new)
         loop = asyncio.get_running_loop()
-        for number, end in enumerate(ends):
-            loop.call_later(seconds * number / len(ends), end)
+        for number, each in enumerate(new):
+            loop.call_later(seconds * number / len(new), ends[each])
         return len(websockets), len(streams)
 
     def count_websockets(self) -> None:
         """Count the WebSockets that are open: Tornado does not have a hook for one that closes."""
-        self.websockets = sum(socket.ws_connection is not None for socket in self._websockets)
+        self.websockets = len(self.open_websockets())
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept from listening sockets."""
@@ -135,7 +144,9 @@ class WorkerServer(HTTPServer):
         """Wait for a request; the connection's previous request has been answered."""
         self._request_ended(server_conn)
         logs.current_request.set(logs.NONE)  # until its headers arrive
-        response = CountedResponse(request_conn, self.statistics, self._release)
+        response = CountedResponse(
+            request_conn, self.statistics, self._release, streams=self.every_response_streams
+        )
         delegate: HTTPMessageDelegate
         if response.transport.is_too_many:
             response.close_afterwards()
@@ -201,11 +212,11 @@ class TrackedRequest(HTTPMessageDelegate):
 
     @property
     def is_stream(self) -> bool:
-        """Tell whether its response is an event stream that goes on."""
+        """Tell whether its response is a stream that goes on."""
         return self.response.is_stream and not self.response.whole
 
     def end(self) -> None:
-        """End an event stream as if the client had left, which the application has to expect."""
+        """End a stream as if the client had left, which the application has to expect."""
         if not self.is_stream:  # it has ended meanwhile
             return
         self.response.end()
@@ -215,6 +226,14 @@ class TrackedRequest(HTTPMessageDelegate):
                 handler.on_connection_close()
             except Exception:
                 log.exception("cannot end the stream of %s", type(handler).__name__)
+
+    def cut(self) -> None:
+        """Break a response off that has begun.
+
+        When its handler is cancelled, Tornado would end it as if it were whole.
+        """
+        if self.response.begun:
+            self.response.transport.close()
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
@@ -255,13 +274,25 @@ class CountedResponse(HTTPConnection):
         whole: The application has finished it, and the client was there to take it.
         request_id: By which the logs name the request.
         transport: What the connection reads from and writes to.
-        is_stream: It is an event stream, which goes on until one of both leaves.
+        is_stream: It has begun, and goes on until one of both leaves.
     """
 
     def __init__(
-        self, connection: HTTPConnection, statistics: ResponseStatistics, release: str
+        self,
+        connection: HTTPConnection,
+        statistics: ResponseStatistics,
+        release: str,
+        *,
+        streams: bool,
     ) -> None:
-        """Take the connection, where to count, and the release to name in the response, if any."""
+        """Take the connection, and what to do with the response.
+
+        Args:
+            connection: Tornado's.
+            statistics: Where to count it.
+            release: What to name in it, if anything.
+            streams: Whether it is a stream of whatever type.
+        """
         assert isinstance(connection, HTTP1Connection)  # noqa: S101 - Tornado serves nothing else
         self._connection = connection
         self.transport = cast(LingeringStream, connection.stream)
@@ -271,12 +302,14 @@ class CountedResponse(HTTPConnection):
         self.set_close_callback = connection.set_close_callback
         self._statistics = statistics
         self._release = release
+        self._streams = streams
         self._code = 0
         self.started = 0.0
         self.whole = False
         self.request_id = logs.NONE
         self.is_stream = False
         self._ended = False
+        self._writing: Future[None] | None = None
 
     def write_headers(
         self,
@@ -287,8 +320,12 @@ class CountedResponse(HTTPConnection):
         """Note the status, name the release, and pass it on."""
         assert isinstance(start_line, ResponseStartLine)  # noqa: S101 - it is a server's
         self._code = start_line.code
-        kind = headers.get("Content-Type", "")
-        self.is_stream = kind.partition(";")[0].strip().lower() == EVENT_STREAM
+        if self._code >= HTTPStatus.OK and "Content-Length" not in headers:
+            kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            self.is_stream = self._streams or kind == EVENT_STREAM
+            if self.is_stream:
+                # Or nginx keeps events back until it has some kilobytes of them.
+                headers.setdefault("X-Accel-Buffering", "no")
         if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
             # While draining, Tornado closes a connection after its response, also when that makes
             # it a WebSocket, which then could not get a code and a reason.
@@ -299,16 +336,21 @@ class CountedResponse(HTTPConnection):
             self._connection._disconnect_on_finish = True
         if self._release:
             headers[RELEASE_HEADER] = self._release
-        return self._connection.write_headers(start_line, headers, chunk)
+        return self._written(self._connection.write_headers(start_line, headers, chunk))
 
     def write(self, chunk: bytes) -> Future[None]:
         """Pass it on, unless the stream was ended from here."""
         if self._ended:
-            gone: Future[None] = Future()
-            gone.set_exception(StreamClosedError())
-            gone.exception()  # an application need not look at it
-            return gone
-        return self._connection.write(chunk)
+            return _gone(Future())
+        return self._written(self._connection.write(chunk))
+
+    def _written(self, future: Future[None]) -> Future[None]:
+        """Return a future of a stream's own: Tornado forgets its future when the response ends."""
+        if not self.is_stream or future.done():
+            return future
+        self._writing = own = Future[None]()
+        chain_future(future, own)
+        return own
 
     def finish(self) -> None:
         """Pass it on, and count the response."""
@@ -329,18 +371,32 @@ class CountedResponse(HTTPConnection):
         self._connection._disconnect_on_finish = True
 
     def end(self) -> None:
-        """Finish an event stream in the application's place."""
+        """Finish a stream in the application's place, so that its client sees that it is whole."""
         self.finish()
         self._ended = True
+        if self._writing and not self._writing.done():  # or a handler would wait for ever
+            _gone(self._writing)
 
     def __getattr__(self, name: str) -> object:
         """Return what applications use beyond the interface, such as `detach`."""
         return getattr(self._connection, name)
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether its headers are on their way."""
+        return self._code != 0
+
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         """The class that `isinstance` finds, besides its own."""
         return HTTP1Connection
+
+
+def _gone(future: Future[None]) -> Future[None]:
+    """Have a future say that the client has left."""
+    future.set_exception(StreamClosedError())
+    future.exception()  # an application need not look at it
+    return future
 
 
 def _handler_of(delegate: HTTPMessageDelegate) -> RequestHandler | None:

@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +18,7 @@ from tornado.httpserver import HTTPServer
 from aroundtheworld_runner import blocking, heartbeat, loading, logs, measuring, systemd
 from aroundtheworld_runner.control import Endpoints, Response, control_socket
 from aroundtheworld_runner.descriptors import PatientListener
+from aroundtheworld_runner.drain import Drain
 from aroundtheworld_runner.ending import Ending
 from aroundtheworld_runner.leaving import Leaving
 from aroundtheworld_runner.private_socket import private_socket
@@ -27,9 +27,7 @@ from aroundtheworld_runner.routes import Routes
 from aroundtheworld_runner.server import WorkerServer
 from aroundtheworld_runner.signals import EndSignals
 
-DRAIN_TICK = 0.05  # seconds between two looks at what is left to do
 LOOP_PATIENCE = 1.0  # seconds in which the loop must come to carry out a command
-SPREAD = 10.0  # seconds in which WebSockets and event streams end when their pool is closed
 # Above what nginx can be set to pass on, so that nginx answers 431, and not the runner 502.
 MAX_HEADER_SIZE = 1024**2  # bytes
 
@@ -48,6 +46,8 @@ class Settings:
     private_app: Path | None
     hold: bool
     drain_timeout: float
+    stream_timeout: float
+    stream: bool
     linger: float
     block_warn: float
 
@@ -111,6 +111,7 @@ class Worker:
             self._server = server = WorkerServer(
                 application, xheaders=True, max_header_size=MAX_HEADER_SIZE
             )
+            server.every_response_streams = self._settings.stream
             if self._settings.hold:
                 self._state = "held"
                 systemd.notify("READY=1", "STATUS=held until POST /accept")
@@ -149,12 +150,20 @@ class Worker:
             self._serve(self._server)
 
     def end_streams(self) -> Response:
-        """End open WebSockets and event streams; called from the control socket's thread."""
-        server = self._server
-        ended = self._in_loop(lambda: server.end_streams(SPREAD)) if server else (0, 0)
+        """End open WebSockets and streams; called from the control socket's thread."""
+        server, seconds = self._server, self._settings.stream_timeout
+
+        def end() -> tuple[int, int]:
+            return server.end_streams(seconds, "maintenance") if server else (0, 0)
+
+        ended = self._in_loop(end)
         if ended is None:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the event loop is blocked"}
-        return HTTPStatus.OK, {"websockets": ended[0], "streams": ended[1]}
+        return HTTPStatus.OK, {
+            "websockets": ended[0],
+            "streams": ended[1],
+            "seconds": seconds,
+        }
 
     def _in_loop(self, command: Callable[[], T]) -> T | None:
         """Carry out a command in the event loop, or return None when the loop does not come."""
@@ -177,44 +186,18 @@ class Worker:
             return done.result()  # begun at this moment
 
     async def _drain(self, server: WorkerServer, leaving: Leaving) -> None:
-        """Stop accepting, answer the requests in flight, and return when it is safe to exit.
-
-        It is safe when no connection is left, or when nothing has been in flight for the
-        linger time, in which a client such as nginx has closed its idle connections. (The
-        other way round, the worker closing them, loses a request that the client sends at
-        that moment.) After the drain timeout what is left is cut.
-        """
+        """Stop accepting, tell the application, and return when it is safe to exit."""
         self._state = "draining"
-        began = time.monotonic()
         systemd.notify("STOPPING=1")
-        log.info("draining: %s", self._left(server))
         server.stop_accepting()
         leaving.begin()
-        notified = ""
-        quiet = 0.0
-        while server.connections and (server.requests_in_flight or quiet < self._settings.linger):
-            if time.monotonic() - began >= self._settings.drain_timeout:
-                for request in server.requests_in_flight.values():
-                    with logs.about(request.response.request_id):
-                        log.error("cut at the end of the drain timeout: %s", request)
-                break
-            if (left := self._left(server)) != notified:
-                systemd.notify(f"STATUS=draining: {left}")
-                notified = left
-            seen = server.requests_total
-            await asyncio.sleep(DRAIN_TICK)
-            server.close_websockets()  # an idle connection may have become a WebSocket
-            server.count_websockets()
-            # Counted in turns of the loop and not by the clock: what arrived while the loop was
-            # blocked is read before the worker calls itself idle.
-            unanswered = server.requests_in_flight or server.requests_total != seen
-            quiet = 0.0 if unanswered else quiet + DRAIN_TICK
-        log.info("drained in %.1f s: %s", time.monotonic() - began, self._left(server))
-
-    @staticmethod
-    def _left(server: WorkerServer) -> str:
-        requests = len(server.requests_in_flight)
-        return f"requests in flight: {requests}, connections: {server.connections}"
+        settings = self._settings
+        await Drain(
+            server,
+            drain_timeout=settings.drain_timeout,
+            stream_timeout=settings.stream_timeout,
+            linger=settings.linger,
+        ).run()
 
     def _on_beat(self, lag: float) -> None:
         if self._server:

@@ -28,11 +28,11 @@ def end_streams(layout: SystemLayout, pools: Sequence[Mapping[str, Any]]) -> Ite
     controls = {unit: layout.private(unit, "control") for unit in units}
     present = {unit: control for unit, control in controls.items() if control.exists()}
     ended = worker_client.end_all_streams(present)
-    websockets, streams = (
-        sum(counts[index] for counts in ended.values() if counts) for index in (0, 1)
-    )
+    counts = [of_worker for of_worker in ended.values() if of_worker]
+    websockets, streams = (sum(of_worker[index] for of_worker in counts) for index in (0, 1))
     if websockets or streams:
-        yield f"{websockets} WebSockets and {streams} event streams end within ten seconds."
+        seconds = max(seconds for websockets, streams, seconds in counts if websockets or streams)
+        yield f"{websockets} WebSockets and {streams} event streams end within {seconds:g} seconds."
     if silent := [unit.removesuffix(".service") for unit, counts in ended.items() if not counts]:
         yield (
             f"{', '.join(silent)}: open WebSockets and streams go on, because the worker does not "
