@@ -38,3 +38,17 @@ def test_the_private_socket_has_the_same_limit(start, chunks, status):
     worker = start().ready()
     with harness.private_client(worker.private_app) as client:
         assert status_of(client, chunks) == status
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_body_that_nginx_passes_on_reaches_the_application(start, listening, private):
+    """It announces 1 TB to a handler that has enough after the first."""
+    worker = start("early:make_app").ready()
+    there = harness.private_client(worker.private_app) if private else harness.client(listening)
+    with there as client:
+        client.putrequest("POST", "/enough")
+        client.putheader("Content-Length", str(10**12))
+        client.endheaders()
+        client.send(bytes(1_100_000))
+        response = client.getresponse()
+        assert (response.status, response.read()) == (200, b"enough")

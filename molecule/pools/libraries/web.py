@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, RequestHandler, stream_request_body
 from use import USES
 
 
@@ -28,6 +28,33 @@ class Use(RequestHandler):
             self.write(traceback.format_exc())
 
 
+class Upload(RequestHandler):
+    """Counts the bytes of a body, which Tornado keeps in memory."""
+
+    def put(self) -> None:
+        """Answer."""
+        self.write(str(len(self.request.body)))
+
+
+@stream_request_body
+class Stream(RequestHandler):
+    """Counts the bytes of a body as they come."""
+
+    def prepare(self) -> None:
+        """Begin."""
+        self.received = 0
+
+    def data_received(self, chunk: bytes) -> None:
+        """Count."""
+        self.received += len(chunk)
+
+    def put(self) -> None:
+        """Answer."""
+        self.write(str(self.received))
+
+
 def make_app() -> Application:
     """Return the app."""
-    return Application([("/", Home), (r"/(?:code/)?use/(\w+)", Use)])
+    return Application(
+        [("/", Home), (r"/(?:code/)?use/(\w+)", Use), ("/upload", Upload), ("/stream", Stream)]
+    )

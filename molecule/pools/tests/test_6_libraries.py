@@ -6,14 +6,16 @@ The app is molecule/pools/libraries; its wheels are 170 MB for a host.
 import json
 import re
 import shlex
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 APP = Path(__file__).resolve().parents[1] / "libraries"
 OPEN_FILES = 524288
 POOLS = [
-    {"name": "public", "ports": [10001], "paths": ["/"]},
+    {"name": "public", "ports": [10001], "paths": ["/"], "max_body_size": "120m"},
     {
         "name": "code",
         "ports": [10002],
@@ -55,10 +57,29 @@ def deployed(deploy):
     return run
 
 
-@pytest.mark.parametrize("name", [*LIBRARIES, *KINDS])
-def test_it_works_in_the_sandbox(deployed, visitor, name):
-    status, body, _ = visitor.ask(f"/use/{name}")
+@pytest.mark.parametrize("use", [*LIBRARIES, *KINDS])
+def test_it_works_in_the_sandbox(deployed, visitor, use):
+    status, body, _ = visitor.ask(f"/use/{use}")
     assert status == 200, body.decode()
+
+
+@pytest.mark.parametrize("path", ["/upload", "/stream"])
+@pytest.mark.parametrize(("megabytes", "status"), [(120, 200), (121, 413)])
+def test_a_body_may_be_as_large_as_the_pool_has_it(deployed, http, path, megabytes, status):
+    size = megabytes * 1024**2
+    connection = HTTPConnection(urlsplit(http).netloc, timeout=300)
+    connection.putrequest("PUT", path)
+    connection.putheader("Content-Length", str(size))
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    # nginx answers a body that is too large before it comes.
+    if status == 200:
+        for _ in range(megabytes):
+            connection.send(bytes(1024**2))
+    response = connection.getresponse()
+    assert response.status == status
+    assert status != 200 or int(response.read()) == size
+    connection.close()
 
 
 def test_machine_code_works_in_the_pool_that_asks_for_it_alone(deployed, visitor, deploy):
@@ -82,13 +103,17 @@ def test_systemd_finds_little_exposure(deployed, host):
 
 
 def test_a_worker_may_have_as_many_files_as_the_host_allows(deployed, host, units):
-    limits = host.check_output("cat /proc/%s/limits", str(units.pids()[10001]))
-    soft, hard = re.search(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE).groups()
-    allowed = host.check_output("systemctl show -P DefaultLimitNOFILE")
-    assert int(soft) == int(hard) >= min(int(allowed), OPEN_FILES)
+    def limits(process):
+        text = host.check_output("cat /proc/%s/limits", str(process))
+        return re.search(r"^Max open files +(\d+) +(\d+)", text, re.MULTILINE).groups()
+
+    soft, hard = map(int, limits(units.pids()[10001]))
+    # Where nobody may raise limits, as on some test hosts, systemd's own is the most.
+    assert soft == hard
+    assert soft in (OPEN_FILES, int(limits(1)[1]))
 
 
 def test_a_command_gets_its_arguments_as_they_were_given(deployed, host):
     script = "import json, sys; print(json.dumps(sys.argv[1:]))"
     words = shlex.join(["python", "-c", script, *NASTY])
-    assert json.loads(host.check_output("aroundtheworld-run " + words.replace("%", "%%"))) == NASTY
+    assert json.loads(host.check_output(f"aroundtheworld-run {words}")) == NASTY

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -30,6 +31,8 @@ from aroundtheworld_runner.signals import EndSignals
 LOOP_PATIENCE = 1.0  # seconds in which the loop must come to carry out a command
 # Above what nginx can be set to pass on, so that nginx answers 431, and not the runner 502.
 MAX_HEADER_SIZE = 1024**2  # bytes
+# The limit is nginx's, for each pool; Tornado's own would cut at 100 MB what nginx lets through.
+MAX_BODY_SIZE = sys.maxsize
 
 T = TypeVar("T")
 
@@ -106,10 +109,13 @@ class Worker:
             if self._settings.private_app:
                 sock = private_sockets.enter_context(private_socket(self._settings.private_app))
                 # Tornado's own server: not in the statistics, and a drain does not wait for it.
-                private = HTTPServer(application, xheaders=True)
+                private = HTTPServer(application, xheaders=True, max_body_size=MAX_BODY_SIZE)
                 private.add_socket(cast(socket.socket, PatientListener(sock)))
             self._server = server = WorkerServer(
-                application, xheaders=True, max_header_size=MAX_HEADER_SIZE
+                application,
+                xheaders=True,
+                max_header_size=MAX_HEADER_SIZE,
+                max_body_size=MAX_BODY_SIZE,
             )
             server.every_response_streams = self._settings.stream
             if self._settings.hold:
