@@ -120,7 +120,7 @@ class Stream(RequestHandler):
     async def get(self) -> None:
         self.set_header("Content-Type", self.get_query_argument("type", "text/event-stream"))
         try:
-            for _ in range(20):
+            for _ in range(int(self.get_query_argument("times", "20"))):
                 self.write(f"data: {time.time()}\n\n")
                 await self.flush()
                 await asyncio.sleep(0.05)

@@ -37,6 +37,7 @@ from aroundtheworld_runner.refusal import Refusal
 from aroundtheworld_runner.statistics import ResponseStatistics
 
 EVENT_STREAM = "text/event-stream"
+MANY = 10  # streams and WebSockets for whose ends the whole time is taken
 GOING_AWAY = 1001  # RFC 6455: the server is going down
 # For nginx's access log; nginx keeps it from visitors.
 RELEASE_HEADER = "X-Aroundtheworld-Release"
@@ -94,8 +95,9 @@ class WorkerServer(HTTPServer):
     def end_streams(self, seconds: float, reason: str) -> tuple[int, int]:
         """End every open WebSocket and stream, spread over a time.
 
-        Clients of both come again by themselves, and not all at once. Any other response, however
-        long it takes, is finished. What is about to end already is not touched again.
+        Clients of both come again by themselves, and not all at once; a few need less than that
+        time. Any other response, however long it takes, is finished. What is about to end already
+        is not touched again.
 
         Args:
             seconds: Until when they end.
@@ -114,7 +116,7 @@ class WorkerServer(HTTPServer):
         self._ending.update(new)
         loop = asyncio.get_running_loop()
         for number, each in enumerate(new):
-            loop.call_later(seconds * number / len(new), ends[each])
+            loop.call_later(seconds * number / max(len(new), MANY), ends[each])
         return len(websockets), len(streams)
 
     def count_websockets(self) -> None:
