@@ -83,6 +83,16 @@ def test_what_is_no_wheel_of_a_locked_version_is_refused_all_at_once(brought):
     }
 
 
+def test_a_wheel_is_held_to_the_lock_where_that_has_hashes_of_wheels(brought):
+    (own,) = own_wheels(str(brought), REQUIREMENTS)
+    with pytest.raises(BadInputError) as refused:
+        own_wheels(str(brought), [{**REQUIREMENTS[0], "hashes": HASHES}])
+    (problem,) = refused.value.problems
+    assert "'docopt-0.6.2-py3-none-any.whl' has none of the 2 hashes that the lock has" in problem
+    assert f"lock it again with `uv pip compile --find-links {brought} …`" in problem
+    assert own_wheels(str(brought), [{**REQUIREMENTS[0], "hashes": [*HASHES, own.digest]}]) == [own]
+
+
 def test_each_host_gets_the_best_wheel_for_its_own_python(brought):
     for tags in ("cp311-cp311-linux_x86_64", "cp313-cp313-linux_x86_64", "cp311-abi3-any"):
         wheel(brought, f"docopt-0.6.2-{tags}.whl")

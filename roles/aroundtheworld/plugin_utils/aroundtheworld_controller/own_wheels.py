@@ -112,19 +112,29 @@ def _read(path: Path, requirements: Sequence[Mapping[str, Any]]) -> OwnWheel | s
             f"{where} is no wheel; the directory must hold wheels and nothing else, each named as "
             "pip names them, as in 'docopt-0.6.2-py3-none-any.whl'."
         )
-    locked = {canonicalize_name(entry["name"]): [] for entry in requirements}  # type: ignore[var-annotated]
+    locked: dict[str, list[Mapping[str, Any]]] = {}
     for entry in requirements:
-        locked[canonicalize_name(entry["name"])].append(entry["version"])
+        locked.setdefault(canonicalize_name(entry["name"]), []).append(entry)
     if name not in locked:
         near = difflib.get_close_matches(name, locked, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; remove it, or lock that package."
         return f"{where} is of {name}, which is not among the locked requirements{hint}"
-    if not any(same_version(text, version) for text in locked[name]):
+    same = [entry for entry in locked[name] if same_version(entry["version"], version)]
+    if not same:
         return (
             f"{where} is of version {version}, but the lock has {name} "
-            f"{' and '.join(locked[name])}; build the wheel of that version, or lock this one."
+            f"{' and '.join(entry['version'] for entry in locked[name])}; build the wheel of that "
+            "version, or lock this one."
         )
-    return OwnWheel(path, name, tags, _digest(path))
+    wheel = OwnWheel(path, name, tags, _digest(path))
+    hashes = {digest for entry in same for digest in entry["hashes"]}
+    # A package with a source archive only has one hash, and then no wheel's can be among them.
+    if len(hashes) > 1 and wheel.digest not in hashes:
+        return (
+            f"{where} has none of the {len(hashes)} hashes that the lock has for {name}; lock it "
+            f"again with `uv pip compile --find-links {path.parent} …`, and it has this one."
+        )
+    return wheel
 
 
 def _digest(path: Path) -> str:

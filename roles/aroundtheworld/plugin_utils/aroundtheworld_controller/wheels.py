@@ -62,8 +62,9 @@ ONLY_SOURCE = (
 )
 OTHER_MACHINES = (
     "aroundtheworld_requirements: of {names} there are wheels, but none for {python}. Build one on "
-    f"such a machine with `pip wheel`, put it into a directory, and name that in {WHEELS}. What "
-    f"has no compiled code the controller can build (`{BUILD}: [{{build}}]`)."
+    f"such a machine with `pip wheel`, put it into a directory, name that in {WHEELS}, and lock "
+    "it (`--find-links`). What has no compiled code, the controller can build "
+    f"(`{BUILD}: [{{build}}]`)."
 )
 
 
