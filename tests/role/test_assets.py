@@ -12,7 +12,8 @@ from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from tornado.web import StaticFileHandler
 
-from aroundtheworld_controller.content import compressed_problems, describe_release
+from aroundtheworld_controller.content import compressed_problems
+from aroundtheworld_controller.release import describe_release
 from aroundtheworld_controller.static import media_problems, static_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for

@@ -13,9 +13,9 @@ from aroundtheworld_controller.content import (
     RUNNER,
     app_files,
     content_id,
-    describe_release,
     release_name,
 )
+from aroundtheworld_controller.release import describe_release
 from aroundtheworld_controller.variables import BadInputError
 from tests.role_files import CHECKOUT, load_python
 

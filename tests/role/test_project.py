@@ -10,13 +10,13 @@ import pytest
 
 from aroundtheworld_controller import project_wheel
 from aroundtheworld_controller.build_tools import BuildFailure
-from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.project import read_project
 from aroundtheworld_controller.project_wheel import BUILT, with_project
-from aroundtheworld_controller.revision import Revision, revision_of
+from aroundtheworld_controller.release import describe_release
+from aroundtheworld_controller.revision import Revision, revision_in_cache, revision_of
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.packages import PYPROJECT, toolbox
-from tests.role.repositories import commit, from_git, source, write
+from tests.role.repositories import commit, from_git, write
 from tests.role_files import load_python
 
 action = load_python("action_plugins/aroundtheworld_release.py")
@@ -220,14 +220,14 @@ def tagged(git):
 
 def test_a_version_is_that_of_the_sources_revision(tagged, cache, built, tmp_path):
     first = from_git(tagged, cache, "v1.2", directory="app")
-    revision = source.revision_in_cache({"repository": str(tagged.repository)}, first, cache)
+    revision = revision_in_cache({"repository": str(tagged.repository)}, first, cache)
     assert revision["prefix"] == "app"
     release, directory = built(first, revision)
     assert json.loads((directory / "lib" / "seen.json").read_text())["git"] == "v1.2\n"
     commit(tagged, {"README": "Three shops."})
     another = tmp_path / "another controller"
     then = from_git(tagged, another, "main", directory="app")
-    later = source.revision_in_cache({"repository": str(tagged.repository)}, then, another)
+    later = revision_in_cache({"repository": str(tagged.repository)}, then, another)
     other = describe(then, later, **BUILD)
     assert other["id"] != release["id"]
     # The same directory as a checkout, with what the operator has there besides.
@@ -249,6 +249,17 @@ def test_without_a_version_from_git_a_commit_is_no_other_release(tagged, built):
 
 def test_an_archive_has_no_commit_even_in_a_home_that_is_a_repository(tagged):
     assert describe(tagged.repository / "app", {}, **BUILD)["revision"] == {}
+
+
+def test_a_build_that_wants_a_commit_and_has_none_is_told_where_to_get_one(app, built):
+    write(app, {"pyproject.toml": VERSIONED, "wheel.txt": ""})
+    with pytest.raises(BuildFailure) as failed:
+        built(app)
+    assert "its build failed" in str(failed.value)
+    assert str(failed.value).endswith(
+        "this source is in no repository: give aroundtheworld_app_git, or a checkout as "
+        "aroundtheworld_app_dir."
+    )
 
 
 def test_what_is_copied_of_a_repository_runs_nothing_and_knows_no_remote(tagged, tmp_path):

@@ -29,7 +29,6 @@ from aroundtheworld_controller.acme import lineage_problems
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone, is_first
 from aroundtheworld_controller.build_tools import BuildFailure
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.content import describe_release
 from aroundtheworld_controller.fleet import Fleet
 from aroundtheworld_controller.headers import decided_headers
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
@@ -44,6 +43,7 @@ from aroundtheworld_controller.project import is_own
 from aroundtheworld_controller.project_wheel import with_project
 from aroundtheworld_controller.proxies import decided_proxies
 from aroundtheworld_controller.python_versions import python_problems
+from aroundtheworld_controller.release import describe_release
 from aroundtheworld_controller.room import room_problems
 from aroundtheworld_controller.rules import hook_problems
 from aroundtheworld_controller.run import owner

@@ -11,26 +11,13 @@ import sys
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from aroundtheworld_controller.left_out import Exclusion, is_ordinary
 from aroundtheworld_controller.lockfile import Lockfile
-from aroundtheworld_controller.own_wheels import WHEELS, with_brought
-from aroundtheworld_controller.project import (
-    about_build,
-    has_module,
-    is_own,
-    library,
-    modules_in_src,
-    read_project,
-)
-from aroundtheworld_controller.python_versions import project_pythons
-from aroundtheworld_controller.read_lock import read_lock
 from aroundtheworld_controller.references import wheel_at
-from aroundtheworld_controller.revision import revision_of
-from aroundtheworld_controller.variables import ROLE, BadInputError, refuse
+from aroundtheworld_controller.variables import ROLE, BadInputError
 
 RUNNER = ROLE / "files" / "runner"
 MOST_FILES = 100_000
@@ -186,16 +173,16 @@ def for_the_controller(root: Path, files: Sequence[Path], lockfile: Lockfile) ->
     These are wheels that the lockfile names, and a lockfile with addresses in it: an index's may
     have a password.
     """
-    read = _identities(lockfile.files)
+    read = identities(lockfile.files)
     return {
         file
         for file in files
-        if (_identities([root / file]) <= read and b"://" in (root / file).read_bytes())
+        if (identities([root / file]) <= read and b"://" in (root / file).read_bytes())
         or (wheel_at(file.name) and any((root / file).is_relative_to(p) for p in lockfile.places))
     }
 
 
-def _identities(files: Iterable[Path]) -> set[tuple[int, int]]:
+def identities(files: Iterable[Path]) -> set[tuple[int, int]]:
     """Return what files are, whatever they are called and whichever links lead to them."""
     return {(about.st_dev, about.st_ino) for about in (file.stat() for file in files)}
 
@@ -237,109 +224,3 @@ def compressed_problems(
                     f"{str(plain)!r} compressed, but nginx would send it to browsers as that. "
                     "Give it another name, or name it in aroundtheworld_app_exclude."
                 )
-
-
-def describe_release(
-    variables: Mapping[str, Any], revision: Mapping[str, str] | None = None
-) -> tuple[dict[str, Any], Lockfile]:
-    """Return the release, and what it runs with.
-
-    It has ``id``, ``trees``, ``lockfiles``, and ``left_out``, names of what is not in it; ``lib``,
-    which is ``wheel``, ``src`` or empty for what it has there; and for the wheel of its own project
-    what `with_project` needs.
-
-    Args:
-        variables: The role's.
-        revision: The commit that the app is from, as a `Revision` has it; empty for none. Without
-            this, git is asked in the app's directory.
-
-    Raises:
-        BadInputError: The app directory is missing or unreadable, or its lock file cannot be used.
-    """
-    if not variables["aroundtheworld_app_dir"]:
-        raise BadInputError(
-            "aroundtheworld_app_dir: is missing, and so are aroundtheworld_app_git and "
-            "aroundtheworld_app_archive; exactly one of them must say where the app comes from."
-        )
-    directory, make_app = variables["aroundtheworld_app_dir"], variables["aroundtheworld_make_app"]
-    root = Path(directory).expanduser().resolve()
-    if not root.is_dir():
-        raise BadInputError(
-            f"aroundtheworld_app_dir: {directory!r} is not a directory on "
-            "the controller; set the directory that holds the app and its requirements."
-        )
-    path = Path(variables["aroundtheworld_requirements"]).expanduser()
-    lock = with_brought(read_lock(root / path, root), variables.get(WHEELS, ""))
-    module = make_app.split(":")[0].split(".")[0]
-    project = read_project(root)
-    built = any(is_own(name, project.name) for name in variables.get("aroundtheworld_build", ()))
-    unseen = bool(module) and not has_module(root, module)
-    if unseen and not has_module(root / "src", module):
-        known = {str(each.get("name")).replace("-", "_").lower() for each in lock.requirements}
-        unseen = module.lower() not in known
-        if unseen and not built:  # a wheel may bring it from anywhere
-            src = ", nor in its src/," if (root / "src").is_dir() else ""
-            raise BadInputError(
-                f"aroundtheworld_make_app: {make_app!r} names the module "
-                f"{module!r}, which is neither in {root}{src} nor among the locked requirements."
-            )
-    found, left_out = survey(root, variables["aroundtheworld_app_exclude"])
-    if module and {module, f"{module}.py"} & set(left_out):
-        raise BadInputError(
-            f"aroundtheworld_make_app: {make_app!r} names the module {module!r}, which "
-            "aroundtheworld_app_exclude leaves out of the release."
-        )
-    staying = for_the_controller(root, found, lock)
-    files = {
-        "app": (root, [file for file in found if file not in staying]),
-        "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
-    }
-    lib = library(root, module, files["app"][1], built=built)
-    code = PurePosixPath("src", make_app.partition(":")[0].replace(".", "/"))
-    for index, entry in enumerate(variables["aroundtheworld_static"]):
-        if module in modules_in_src(files["app"][1]) and code.is_relative_to(entry["directory"]):
-            raise BadInputError(
-                f"aroundtheworld_static[{index}].directory: {entry['directory']!r} is not allowed; "
-                "it holds the app's code, which nginx would show to everybody."
-            )
-        if not any(file.is_relative_to(entry["directory"]) for file in files["app"][1]):
-            raise BadInputError(
-                f"aroundtheworld_static[{index}].directory: {entry['directory']!r} holds no file "
-                f"of the app; it must be a directory in {root} that aroundtheworld_app_exclude "
-                "leaves in."
-            )
-    trees = {
-        label: {"root": str(top), "files": [file.as_posix() for file in names]}
-        for label, (top, names) in files.items()
-    }
-    try:
-        missing = pointers(*files["app"])
-        released = _identities(root / file for file in files["app"][1])
-        lockfiles = [path for path in lock.files if _identities([path]).isdisjoint(released)]
-        about = "lib is src\n" if lib == "src" else ""
-        if not (built and project.versioned):
-            revision = {}
-        elif revision is None:
-            revision = revision_of(root)
-        if built:
-            about = about_build(revision)
-        identity = content_id(files, lockfiles, about)
-    except OSError as error:
-        raise BadInputError(
-            f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
-            "remove it, or name it in aroundtheworld_app_exclude."
-        ) from None
-    if missing:
-        raise BadInputError(
-            *(
-                f"aroundtheworld_app_dir: {str(root / file)!r} is not the file itself, but what "
-                "Git LFS puts in its place; give a directory after `git lfs pull`, or an archive "
-                "of it, or name it in aroundtheworld_app_exclude."
-                for file in missing[:MOST_PROBLEMS]
-            )
-        )
-    refuse(compressed_problems(variables["aroundtheworld_static"], *files["app"]))
-    release = {"id": identity, "trees": trees, "lockfiles": list(map(str, lockfiles))}
-    release |= {"about": about, "lib": lib, "project": project.name, "revision": revision}
-    release |= {"left_out": left_out, "module": module if unseen else ""}
-    return release, replace(lock, pythons=[*project_pythons(root), *lock.pythons])

@@ -305,15 +305,6 @@ def mirror_directory(repository: str, cache: Path) -> Path:
     return cache / "git" / name
 
 
-def revision_in_cache(source: Mapping[str, Any], app: Path, cache: Path) -> dict[str, str]:
-    """Return the commit that `from_git` made the app's directory from, as a `Revision` has it."""
-    if not source:
-        return {}
-    commit, *below = app.relative_to(cache / "trees").parts
-    place = mirror_directory(source["repository"], cache)
-    return {"repository": str(place), "commit": commit, "prefix": "/".join(below)}
-
-
 def from_git(source: Mapping[str, Any], cache: Path) -> Path:
     """Return the directory with the files of a commit.
 

@@ -30,6 +30,11 @@ SCRIPT_NAME = re.compile(r"\w[\w.-]*")
 # How the release's archive calls what comes from the wheel, which is in several places.
 BUILT = "."
 
+NO_COMMIT = (
+    "\nIts version seems to be taken from git, and this source is in no repository: give "
+    "aroundtheworld_app_git, or a checkout as aroundtheworld_app_dir."
+)
+
 SCRIPT = """\
 #!python
 import sys
@@ -91,7 +96,11 @@ def _built(release: Mapping[str, Any], cache: Path) -> Path:
                 (source / file).unlink()
             if revision:
                 revision.copy(top)
-            wheel = build(source, wheels, toolbox(cache))
+            try:
+                wheel = build(source, wheels, toolbox(cache))
+            except BuildFailure as failure:
+                hint = NO_COMMIT if release["versioned"] and not revision else ""
+                raise BuildFailure(f"{failure}{hint}") from None
             only_for_all(wheel, project)
             unpack_wheel(wheel, into, set(map(PurePosixPath, app["files"])))
 

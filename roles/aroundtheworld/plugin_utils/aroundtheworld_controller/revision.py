@@ -10,8 +10,13 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from aroundtheworld_controller.git import neutral_environment, operators_environment
+from aroundtheworld_controller.git import (
+    mirror_directory,
+    neutral_environment,
+    operators_environment,
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,21 @@ def revision_of(directory: Path) -> dict[str, str]:
     if len(answer) != 3:
         return {}
     return {"repository": answer[0], "commit": answer[2], "prefix": answer[1].rstrip("/")}
+
+
+def revision_in_cache(source: Mapping[str, Any], app: Path, cache: Path) -> dict[str, str]:
+    """Return the commit that `from_git` made the app's directory from, or nothing.
+
+    Args:
+        source: ``aroundtheworld_app_git``, which may be empty.
+        app: The app's directory.
+        cache: The controller's.
+    """
+    if not source:
+        return {}
+    commit, *below = app.relative_to(cache / "trees").parts
+    place = mirror_directory(source["repository"], cache)
+    return {"repository": str(place), "commit": commit, "prefix": "/".join(below)}
 
 
 def _git(
