@@ -34,7 +34,7 @@ help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Variables: DEBIAN=12|13, HTTP_PORT=8080 and SSH_PORT=2222 for up, TLS=local and HTTPS_PORT=8443 for HTTPS;"
-	@echo "SCENARIO='-s rollout' for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost game isolation growth' for bench;"
+	@echo "SCENARIO='-s rollout' for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost frontdoor game isolation growth' for bench;"
 	@echo "PYTHON=python3; MATRIX=all for every case of unit; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------

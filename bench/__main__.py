@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import cost, game, growth, isolation, load, playbooks, report, targets
+from bench import cost, frontdoor, game, growth, isolation, load, playbooks, report, targets
 from bench.figures import Part
 from bench.host import CACHE, TOOLS, BenchError, run, say
 
@@ -19,7 +19,8 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help="playbooks, load, cost, game, isolation, growth, and targets, which takes 20 minutes; "
+        help="playbooks, load, cost, frontdoor, game, isolation, growth, and targets, "
+        "which takes 20 minutes; "
         "the first two unless named",
     )
     parser.add_argument(
@@ -31,6 +32,7 @@ def main() -> None:
         "playbooks": lambda: playbooks.measure(rounds, deploys),
         "cost": lambda: cost.measure(2 * rounds),
         "load": lambda: load.measure(bursts),
+        "frontdoor": lambda: frontdoor.measure(1 if arguments.quick else rounds),
         "game": lambda: game.measure(*(2, 50) if arguments.quick else (3, 500)),
         "isolation": lambda: isolation.measure(*((4, 1) if arguments.quick else (16, 5))),
         "growth": lambda: growth.measure(1 if arguments.quick else 3),

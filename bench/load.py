@@ -33,7 +33,7 @@ server {{
 """
 # Prints the processor time that nginx and the workers have used so far, in nanoseconds, and that of
 # the whole machine in hundredths of a second: idle, and all.
-_STATE = (
+STATE = (
     "for process in $(pgrep -x nginx) $(pgrep -u tornado); do cat /proc/$process/schedstat; done"
     """ | awk '{ used += $1 } END { printf "used %.0f\\n", used }'"""
     "; awk '/^cpu / { for (n = 2; n <= 9; n++) all += $n;"
@@ -121,16 +121,31 @@ def burst(host: Host, port: int, seconds: int, connections: int = CONNECTIONS) -
         BenchError: a request was not answered with 200.
     """
     output = host.shell(
-        f"{_STATE}; wrk --threads 1 --connections {connections} --duration {seconds}s"
-        f" http://127.0.0.1:{port}/api/ping; {_STATE}"
+        f"{STATE}; wrk --threads 1 --connections {connections} --duration {seconds}s"
+        f" http://127.0.0.1:{port}/api/ping; {STATE}"
     )
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     count = re.search(r"([1-9]\d*) requests in", output)
-    state = [int(number) for number in re.findall(r"^used (\d+)$", output, re.MULTILINE)]
-    if rate is None or count is None or len(state) != 6 or "Non-2xx" in output:
+    if rate is None or count is None or "Non-2xx" in output:
         raise BenchError(f"Not every request to port {port} was answered with 200:\n{output}")
+    used, elsewhere = spent(output)
+    return Load(float(rate[1]), used / int(count[1]), elsewhere)
+
+
+def spent(output: str) -> tuple[float, float]:
+    """Return what passed between the two `STATE` in the output of a command.
+
+    Returns:
+        Microseconds of processor time that nginx and the workers took, and the share of the
+        machine's time that went to anything else.
+
+    Raises:
+        BenchError: the output has not two of them.
+    """
+    state = [int(number) for number in re.findall(r"^used (\d+)$", output, re.MULTILINE)]
+    if len(state) != 6:
+        raise BenchError(f"There should be the processors' clocks before and after:\n{output}")
     used, idle, all_time = (
         after - before for before, after in zip(state[:3], state[3:], strict=True)
     )
-    elsewhere = 1 - (idle + used / 1e7) / all_time
-    return Load(float(rate[1]), used / 1000 / int(count[1]), elsewhere)
+    return used / 1000, 1 - (idle + used / 1e7) / all_time

@@ -14,7 +14,7 @@ FIGURES = CHECKOUT / "docs" / "benchmarks.json"
 # Around the table of each part; what is around them is written by hand.
 BEGIN, END = "<!-- measured: {} -->\n", "<!-- /measured -->\n"
 # In the order in which they are kept.
-PARTS = ("playbooks", "load", "cost", "game", "isolation", "growth", "targets")
+PARTS = ("playbooks", "load", "cost", "frontdoor", "game", "isolation", "growth", "targets")
 
 
 def load(path: Path = FIGURES) -> dict[str, Part]:
