@@ -5,6 +5,7 @@ import gc
 import os
 import time
 
+from tornado import netutil
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler, stream_request_body
@@ -50,6 +51,13 @@ class Collected(RequestHandler):
 
     def get(self) -> None:
         self.write(str(len(gc.get_objects())))
+
+
+class CheckedAddresses(RequestHandler):
+    """Returns how often the address of a visitor was known already."""
+
+    def get(self) -> None:
+        self.write(f"{netutil.is_valid_ip.cache_info().hits} remembered")
 
 
 class Answers(RequestHandler):
@@ -155,6 +163,7 @@ def make_app() -> Application:
             ("/blocking", Blocking),
             ("/blocks-afterwards", BlocksAfterwards),
             ("/collected", Collected),
+            ("/checked-addresses", CheckedAddresses),
             ("/answers/([0-9]+)", Answers),
             ("/fails", Fails),
             ("/cuts-short", CutsShort),

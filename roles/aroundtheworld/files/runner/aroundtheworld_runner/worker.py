@@ -16,7 +16,15 @@ from typing import TypeVar, cast
 
 from tornado.httpserver import HTTPServer
 
-from aroundtheworld_runner import blocking, heartbeat, loading, logs, measuring, systemd
+from aroundtheworld_runner import (
+    blocking,
+    heartbeat,
+    loading,
+    logs,
+    measuring,
+    remembered,
+    systemd,
+)
 from aroundtheworld_runner.control import Endpoints, Response, control_socket
 from aroundtheworld_runner.descriptors import PatientListener
 from aroundtheworld_runner.drain import Drain
@@ -104,6 +112,7 @@ class Worker:
             stop = asyncio.Event()
             self._signals = EndSignals(stop.set)
             measuring.measure_handlers(self._routes)
+            remembered.remember()
             self._heartbeat.start()  # again: while the import blocked the loop, nobody waited
             self._watch.start()
             if self._settings.private_app:
