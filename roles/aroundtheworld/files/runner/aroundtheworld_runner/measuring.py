@@ -12,8 +12,8 @@ from typing import Any
 
 from tornado.web import OutputTransform, RequestHandler
 
+from aroundtheworld_runner.responses import CountedResponse
 from aroundtheworld_runner.routes import BLOCK, Route, Routes
-from aroundtheworld_runner.server import CountedResponse
 
 _clock = time.monotonic
 
