@@ -37,7 +37,7 @@ HOST: dict[str, Any] = {
     "python": {},
     "packages_missing": [],
     "python3_apt": True,
-    "acme": {"certificate": "", "key": "", "is_own": False, "is_foreign": False},
+    "acme": {"certificate": "", "key": "", "waiting": [], "is_own": False, "is_foreign": False},
     "current": "",
     "hsts": 0,
     "tls": {"certificate": "", "problems": []},

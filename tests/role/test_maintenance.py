@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance import streams, toggle
 from ansible.module_utils.aroundtheworld.maintenance import switch as switches
@@ -26,6 +27,7 @@ from aroundtheworld_controller.maintenance import (
     way_in,
 )
 from aroundtheworld_controller.variables import BadInputError
+from tests import certificates
 from tests.render import find_plugins, render, variables_for
 from tests.role.refusals import case, problems_with
 from tests.role_files import ROLE, load_python, load_yaml
@@ -232,6 +234,7 @@ class Host:
             "page": "page",
             "json": "{}",
             "who": "ada",
+            "name": "shop.example",
         }
         parameters = usual | changes
         return toggle.close_site(self.layout, self.systemd, parameters, check_mode=check)
@@ -371,6 +374,17 @@ def test_another_closing_keeps_since_when_and_the_secret_link(host):
     assert len(list((host.switch.directory / "switches").iterdir())) == 1
 
 
+def test_the_secret_link_is_over_https_where_nginx_has_a_certificate_for_its_name(host):
+    assert host.close()["https"] is False
+    lineage = Lineage("shop", host.layout.root)
+    for directory in (lineage.renewal.parent, lineage.certificate.parent):
+        directory.mkdir(parents=True)
+    lineage.renewal.write_text(f"renew_hook = {lineage.hook}\n")
+    lineage.certificate.write_text(certificates.root().issue("shop.example")[0])
+    assert host.close()["https"] is True
+    assert host.close(name="new.shop.example")["https"] is False
+
+
 def test_answers_that_somebody_removed_are_put_back(host):
     host.close(scope="admin")
     (switch,) = (host.switch.directory / "switches").iterdir()
@@ -495,7 +509,7 @@ def act(monkeypatch):
         "aroundtheworld_server_names": ["shop.example", "www.shop.example"],
     }
 
-    def act(state="closed", *, check=False, **changes):
+    def act(state="closed", *, check=False, https=True, **changes):
         action = plugin.ActionModule.__new__(plugin.ActionModule)
         action._task = SimpleNamespace(args={"state": state}, check_mode=check)
         action._templar = Templar(DataLoader(), {})
@@ -503,7 +517,7 @@ def act(monkeypatch):
 
         def module(name, given, task_vars):
             arguments.update(given)
-            token = {"token": "0a" * 16} if given["state"] == "closed" else {}
+            token = {"token": "0a" * 16, "https": https} if given["state"] == "closed" else {}
             return {"changed": True, "notes": ["A note."], **token}
 
         action.module = module
@@ -529,6 +543,9 @@ def test_the_task_prints_the_secret_link_and_nothing_else_has_it(act):
     assert "New &lt;disks&gt;" in arguments["page"]
     more = {"tls": "host", "https_port": 8443, "canonical_name": "www.shop.example"}
     assert "https://www.shop.example:8443/.aroundtheworld/enter/" in act(**more)[1]
+    arguments, output = act(https=False, **more)
+    assert "http://www.shop.example/.aroundtheworld/enter/" in output
+    assert arguments["name"] == "www.shop.example"
     assert "http://web1/.aroundtheworld/enter/" in act(server_names=["_"])[1]
 
 

@@ -31,7 +31,7 @@ HOST = {
     },
     "packages_missing": [],
     "python3_apt": True,
-    "acme": {"certificate": "", "key": "", "is_own": False, "is_foreign": False},
+    "acme": {"certificate": "", "key": "", "waiting": [], "is_own": False, "is_foreign": False},
     "ipv6": True,
     "hsts": 0,
     "tls": {"certificate": "", "problems": []},

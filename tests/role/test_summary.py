@@ -13,6 +13,7 @@ CLAIM = {"site": "shop", "server_names": ["shop.example.org"], "http_port": 80}
 PLAN = {
     "claim": CLAIM,
     "tls": {"certificate": ""},
+    "redirected": ["shop.example.org"],
     "current": "ba9876543210",
     "release": {"id": "0123456789ab"},
     "workers": [{"port": 10001}, {"port": 10004}],
@@ -61,6 +62,17 @@ def test_it_says_that_a_browser_does_not_know_the_controllers_ca():
         "tls": {"certificate": "", "source": {"ca": "/home/ada/.cache/aroundtheworld/ca/ca.pem"}},
     }
     assert "a certificate of /home/ada/.cache/aroundtheworld/ca/ca.pem" in summary(plan, "w", None)
+
+
+def test_a_name_that_waits_for_its_certificate_is_there_over_http():
+    plan = {
+        **PLAN,
+        "claim": {**CLAIM, "https_port": 443},
+        "tls": {"certificate": "/etc/letsencrypt/live/shop/fullchain.pem"},
+    }
+    assert "shop at https://shop.example.org/ runs" in summary(plan, "web1", None)
+    plan["redirected"] = ["www.shop.example.org"]
+    assert "shop at http://shop.example.org/ runs" in summary(plan, "web1", None)
 
 
 def test_a_run_knows_for_how_long_it_has_been_going_on():

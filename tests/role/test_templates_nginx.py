@@ -40,7 +40,7 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 rates = [f"zone={name}_{pool['name']}_rate", "burst=20", "nodelay"]
                 assert block.all("limit_req") == ([rates] if pool["rate"] else [])
                 strangers = block.all("if")[:1] if pool["allow"] else []
-                assert strangers == [[f"${name}_stranger_{pool['ports'][0]}"]] * bool(pool["allow"])
+                assert strangers == [[f"$w10001_stranger_{pool['ports'][0]}"]] * bool(pool["allow"])
                 closes = block.all("if")[len(strangers) :]
                 assert len(closes) == (1 if pool["open_in_maintenance"] else 2)
 
@@ -179,6 +179,47 @@ def test_a_ca_finds_its_challenges_over_http_and_where_a_balancer_redirects_it(
     for server in servers:
         challenges = server.location("^~", "/.well-known/acme-challenge/")
         assert challenges.all("root") == [["/var/lib/tornado/aroundtheworld/acme"]]
+
+
+WWW, APEX = "www.example.org", "example.org"
+CANONICAL = {"aroundtheworld_canonical_name": APEX}
+OF_A_POOL = {"aroundtheworld_pools": [PUBLIC, {**ADMIN, "server_names": [WWW]}]}
+TO_HTTPS, TO_CANONICAL, ITSELF = "https://$host$request_uri", f"https://{APEX}$request_uri", ""
+
+
+@pytest.mark.parametrize(
+    ("waiting", "variables", "over_http"),
+    [
+        ([], {}, {f"{WWW} {APEX}": TO_HTTPS}),
+        ([APEX], {}, {WWW: TO_HTTPS, APEX: ITSELF}),
+        ([WWW, APEX], {}, {f"{WWW} {APEX}": ITSELF}),
+        ([WWW], CANONICAL, {APEX: TO_HTTPS, WWW: TO_CANONICAL}),
+        ([APEX], CANONICAL, {WWW: TO_HTTPS, APEX: ITSELF}),
+        ([WWW, APEX], CANONICAL, {f"{WWW} {APEX}": ITSELF}),
+        ([WWW], OF_A_POOL, {APEX: TO_HTTPS, WWW: ITSELF}),
+    ],
+)
+def test_a_name_that_waits_for_its_certificate_is_served_over_http(
+    monkeypatch, waiting, variables, over_http
+):
+    """A browser would show visitors who are sent to HTTPS a page of warnings."""
+    certificate = "/etc/letsencrypt/live/shop/fullchain.pem"
+    variables = {**MODELS["acme"], **variables}
+    acme = {**HOST["acme"], "certificate": certificate, "waiting": waiting}
+    monkeypatch.setitem(HOST, "acme", acme)
+    plan, site, _ = site_of(variables)
+    found, over_https = {}, []
+    for server in site.servers():
+        names = " ".join(name for names in server.all("server_name") for name in names)
+        if server.all("ssl_certificate"):
+            over_https += names.split()
+        elif not names.endswith(".invalid"):
+            has_pools = ("~", "//") in server.blocks("location")
+            found[names] = ITSELF if has_pools else server.location("/").all("return")[-1][1]
+    assert (found, sorted(over_https)) == (over_http, sorted([WWW, APEX]))
+    # Once the CA has given it, the run goes on with this.
+    monkeypatch.setitem(HOST, "acme", {**acme, "waiting": []})
+    assert plan["certified"].items() <= site_of(variables)[0].items()
 
 
 @every_model

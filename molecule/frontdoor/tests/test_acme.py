@@ -135,13 +135,16 @@ def test_another_run_changes_nothing_and_does_not_reach_the_ca(host, deploy):
     assert host.check_output(count) == before
 
 
-def test_a_name_that_leads_elsewhere_is_named_and_the_rest_goes_on(deploy, visitors, shown):
+def test_a_name_that_leads_elsewhere_is_named_and_the_rest_goes_on(deploy, visitors, shown, get):
     before = shown()
     with visitors() as outcomes:
         run = deploy([NAME, ELSEWHERE])
     assert (run.returncode, set(outcomes)) == (0, {"200"})
     assert f"{ELSEWHERE} leads to 127.0.0.99, where something else answers" in warning(run)
     assert shown() == before
+    # Its visitors are not sent to where browsers would warn of a certificate for other names.
+    assert get("/", name=ELSEWHERE).status == 200
+    assert get("/").status == 301
 
 
 def test_a_name_that_is_added_is_in_the_next_certificate(
@@ -152,6 +155,7 @@ def test_a_name_that_is_added_is_in_the_next_certificate(
     assert (run.returncode, set(outcomes)) == (0, {"200"})
     until(shown, lambda after: names(after) == {NAME, SECOND})
     assert get("/", name=SECOND, port=443, tls=trusted).status == 200
+    assert get("/", name=SECOND).status == 301
     # Until the last third of two days.
     assert "renew_before_expiry = 15 hours" in host.file(RENEWAL).content_string or (
         host.check_output("certbot --version") >= "certbot 4"

@@ -6,6 +6,7 @@ secret link is printed and is in no result.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -59,6 +60,13 @@ class Variables(dict[str, Any]):
         return self[name]
 
 
+def _visit(variables: Variables) -> dict[str, Any]:
+    """Return how visitors come to the public side."""
+    pools = variables["aroundtheworld_pools"]
+    public = next((pool for pool in pools if "/" in pool["paths"]), pools[0])
+    return derive_health(variables, public)
+
+
 class ActionModule(RoleAction):
     """The task ``aroundtheworld_maintenance``."""
 
@@ -83,10 +91,9 @@ class ActionModule(RoleAction):
         if token and not (self._task.check_mode and result["changed"]):
             named = "ansible_host" in task_vars
             address = str(self.value("ansible_host", task_vars)) if named else host
-            pools = variables["aroundtheworld_pools"]
-            public = next((pool for pool in pools if "/" in pool["paths"]), pools[0])
-            health = derive_health(variables, public)
-            link = way_in(site, health, address, token)
+            if not result["https"]:  # a CA has given no certificate for it yet
+                variables["aroundtheworld_tls"] = "none"
+            link = way_in(site, _visit(variables), address, token)
             until = arguments["until"] and datetime.fromisoformat(arguments["until"]).astimezone()
             end = f" until {until:%Y-%m-%d %H:%M %Z}" if until else ""
             display.display(f"{host}: closed{end}; the way in until it opens: {link}")
@@ -112,6 +119,7 @@ class ActionModule(RoleAction):
             "page": self._page(page, task_vars),
             "json": json_body(reason, end),
             "who": who(),
+            "name": re.sub(r":\d+$", "", _visit(variables)["host"]),
         }
 
     def _page(self, maintenance: dict[str, str], task_vars: TaskVars) -> str:

@@ -46,12 +46,17 @@ RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
 certificate: {description: Path of the certificate or an empty text, type: str, returned: always}
 key: {description: Path of its private key or an empty text, type: str, returned: always}
-is_first: {description: Whether there was none before, type: bool, returned: always}
+is_wider:
+  description: Whether it is for all names, and there was none before or one without some of them.
+  type: bool
+  returned: always
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.acme.change import CertificateChange
+from ansible.module_utils.aroundtheworld.certificate import Certificate
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
@@ -84,7 +89,7 @@ def work(module: AnsibleModule) -> None:
     layout = SiteLayout(Path(module.params["home"]), module.params["site"])
     try:
         change = CertificateChange(module.run_command, layout, module.params)
-        steps, before = change.steps(), change.current
+        steps, before, names = change.steps(), change.current, module.params["names"]
         problem = change.carry_out() if steps and not module.check_mode else ""
     except (HostError, OSError) as failure:
         module.fail_json(msg=f"The site has no certificate, or not the right one: {failure}")
@@ -97,15 +102,20 @@ def work(module: AnsibleModule) -> None:
         )
     for warning in change.warnings():
         module.warn(f"{module.params['host']}: {warning}")
-    there = change.lineage.current() is not None
+    now = change.lineage.current()
     module.exit_json(
         changed=bool(steps),
         steps=steps,
-        certificate=str(change.lineage.certificate) if there else "",
-        key=str(change.lineage.key) if there else "",
-        is_first=there and before is None,
+        certificate=str(change.lineage.certificate) if now else "",
+        key=str(change.lineage.key) if now else "",
+        is_wider=is_complete(now, names) and not is_complete(before, names),
         diff={"prepared": "\n".join(steps)} if steps else {},
     )
+
+
+def is_complete(certificate: Certificate | None, names: Sequence[str]) -> bool:
+    """Tell whether there is a certificate for all names."""
+    return certificate is not None and not certificate.lacks(names)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ nginx:
 acme:
   description: >-
     Paths of the C(certificate) and C(key) that nginx can have with C(acme) at once, empty texts
-    when there are none, and whether what certbot has under the site's name is the role's,
+    when there are none, the site's names that are C(waiting), which that certificate is not for,
+    and whether what certbot has under the site's name is the role's,
     C(is_own), or C(is_foreign).
   type: dict
   returned: always

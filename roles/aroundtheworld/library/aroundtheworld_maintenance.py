@@ -27,6 +27,7 @@ options:
   page: {description: What people see., type: str, default: ""}
   json: {description: What programs see., type: str, default: ""}
   who: {description: Who closes it., type: str, default: ""}
+  name: {description: The host name of the way in., type: str, default: ""}
 author: The Around The World authors
 """
 
@@ -40,6 +41,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 notes: {description: "What else is to be said, each a sentence", type: list, returned: always}
+https: {description: Whether nginx has a certificate for that name, type: bool,
+        returned: when O(state=closed)}
 token: {description: "What makes the way in secret; the action plugin takes it out", type: str,
         returned: when O(state=closed)}
 """
@@ -69,7 +72,9 @@ def main() -> None:
             "scope": {"type": "str", "default": "public"},
             "pools": {"type": "list", "elements": "dict", "default": []},
             "allow": {"type": "list", "elements": "str", "default": []},
-            **dict.fromkeys(("reason", "until", "retry_after", "page", "json", "who"), text),
+            **dict.fromkeys(
+                ("reason", "until", "retry_after", "page", "json", "who", "name"), text
+            ),
         },
         supports_check_mode=True,
     )

@@ -130,7 +130,8 @@ def test_the_first_time_the_ca_is_asked_and_the_second_time_not(host):
     ]
     assert host.commands == []
     assert change.carry_out() == ""
-    assert host.lineage.describe() == {
+    assert host.lineage.describe(["www.example.org", "Example.org"]) == {
+        "waiting": ["Example.org"],
         "certificate": str(host.lineage.certificate),
         "key": str(host.lineage.key),
         "is_own": True,
@@ -282,20 +283,26 @@ def test_the_module_warns_and_does_not_fail_when_the_ca_does(host, run_module, m
         "names": ["www.example.org"], "directory": CA,
     }  # fmt: skip
     check = run_module(module, check=True, **arguments)
-    assert (check["changed"], check["is_first"], host.commands) == (True, False, [])
+    assert (check["changed"], check["is_wider"], host.commands) == (True, False, [])
     host.fails = [(1, GONE, "")]
     failed = run_module(module, **arguments)
     assert warnings == [
         f"www1: no certificate from {CA}: ValueError: Requesting localhost/dir: Connection "
         "refused. The site goes on as it is; the next run asks again."
     ]
-    assert (failed["is_first"], failed["certificate"]) == (False, "")
+    assert (failed["is_wider"], failed["certificate"]) == (False, "")
     host.fails = [lambda: (124, "", "")]  # while the hook ran, after the certificate was there
     done = run_module(module, **arguments)
-    assert (done["changed"], done["is_first"]) == (True, True)
+    assert (done["changed"], done["is_wider"]) == (True, True)
     again = run_module(module, **arguments)
-    assert (again["changed"], again["is_first"]) == (False, False)
+    assert (again["changed"], again["is_wider"]) == (False, False)
     assert again["certificate"] == str(host.lineage.certificate)
+    arguments["names"] = ["www.example.org", "example.org"]
+    host.fails = [(1, GONE, "")]
+    wider = [run_module(module, **arguments)["is_wider"] for _ in range(3)]
+    assert wider == [False, True, False]
+    arguments["names"] = ["example.org"]
+    assert run_module(module, **arguments)["is_wider"] is False
 
 
 def test_until_there_is_a_first_one_nginx_goes_on_with_the_certificate_that_it_has(host):
@@ -310,6 +317,11 @@ def test_until_there_is_a_first_one_nginx_goes_on_with_the_certificate_that_it_h
         path.touch()
     described = host.lineage.describe()
     assert {name: described[name] for name in paths} == {name: str(paths[name]) for name in paths}
+    # Whatever nginx can read of it, it is not for fewer names than before.
+    assert described["waiting"] == []
+    paths["certificate"].write_text(make(["*.example.org"])[0])
+    names = ["www.example.org", "example.org", "a.b.example.org"]
+    assert host.lineage.describe(names)["waiting"] == names[1:]
     host.issue(["www.example.org"], CA)
     assert host.lineage.describe()["certificate"] == str(host.lineage.certificate)
 

@@ -21,7 +21,7 @@ from aroundtheworld_controller.pools import (
 from aroundtheworld_controller.proxies import derive_proxies
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
-from aroundtheworld_controller.servers import derive_leading, derive_servers
+from aroundtheworld_controller.servers import derive_shape
 from aroundtheworld_controller.static import derive_media, derive_static
 from aroundtheworld_controller.tls import derive_listen, derive_tls, hsts_sent
 from aroundtheworld_controller.unit_directives import sandbox_lines
@@ -85,8 +85,9 @@ def make_plan(
         "tls": tls,
         "listen": derive_listen(site.variables, host),
         "client_cas": derive_client_cas(site.variables),
-        "servers": derive_servers(site.variables, site.pools),
-        "leading": derive_leading(site.variables),
+        **derive_shape(site.variables, site.pools, tls["waiting"]),
+        # As it is once a CA has given a certificate for all names.
+        "certified": derive_shape(site.variables, site.pools),
         "up": derive_up(site.pools),
         "release": release,
         "environment": environment,

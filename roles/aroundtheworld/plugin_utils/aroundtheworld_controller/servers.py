@@ -69,15 +69,39 @@ def _port_problems(
             yield f"{where}: {port} is not allowed; it is {name}, where the other pools are."
 
 
+def derive_shape(
+    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]], waiting: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return which servers nginx has for which names of the site.
+
+    That is its `servers`, the `leading` names that are sent to the canonical one, with those of
+    them that are sent there over HTTP alone, `leading_plain`, and the names that are `redirected`
+    to HTTPS.
+
+    Args:
+        variables: The site's variables.
+        pools: Its pools.
+        waiting: Names that the certificate lacks, until the CA has given one that has them. They
+            are served over HTTP. Over HTTPS they have the certificate that there is, as before.
+    """
+    leading = derive_leading(variables, waiting)
+    return {
+        "servers": derive_servers(variables, pools, waiting),
+        "leading": leading,
+        "leading_plain": [name for name in leading if name in waiting],
+        "redirected": [name for name in variables[NAMES] if name not in waiting],
+    }
+
+
 def derive_servers(
-    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+    variables: Mapping[str, Any], pools: Sequence[Mapping[str, Any]], waiting: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Return nginx's servers for the site: `names`, names of `pools`, and the path of `client_ca`.
 
     The first is that of all pools without names of their own; where there is a canonical name, it
-    has that alone.
+    has that alone. What is `plain` has no HTTPS whatever the site has.
     """
-    leading = derive_leading(variables)
+    leading = derive_leading(variables, waiting)
     shared = [name for name in variables[NAMES] if name not in {*leading, *own_names(variables)}]
     # Each by its port, 0 for the site's own, and its names.
     groups: dict[tuple[int, tuple[str, ...]], list[Mapping[str, Any]]] = {(0, tuple(shared)): []}
@@ -85,7 +109,7 @@ def derive_servers(
         own = [name for name in variables[NAMES] if name in pool["server_names"]]
         names = own or (["_"] if pool["http_port"] else shared)
         groups.setdefault((pool["http_port"], tuple(names)), []).append(pool)
-    servers = [
+    servers: list[dict[str, Any]] = [
         {
             "names": list(names),
             "port": port,
@@ -94,17 +118,21 @@ def derive_servers(
         }
         for (port, names), group in groups.items()
     ]
-    if not variables["aroundtheworld_proxy_protocol_port"]:
-        return servers
-    # nginx takes a visitor's address from one place for each server.
-    return servers + [
-        {**server, "proxy_protocol": True} for server in servers if not server["port"]
-    ]
+    shared_ports = [server for server in servers if not server["port"]]
+    for server in shared_ports:
+        if names := [name for name in server["names"] if name in waiting]:
+            servers.append({**server, "names": names, "plain": True})
+    if variables["aroundtheworld_proxy_protocol_port"]:
+        # nginx takes a visitor's address from one place for each server.
+        servers += [{**server, "proxy_protocol": True} for server in shared_ports]
+    return servers
 
 
-def derive_leading(variables: Mapping[str, Any]) -> list[str]:
-    """Return the site's names that only lead to its canonical one."""
+def derive_leading(variables: Mapping[str, Any], waiting: Sequence[str] = ()) -> list[str]:
+    """Return the site's names that only lead to its canonical one; none do while that waits."""
     canonical = variables["aroundtheworld_canonical_name"]
+    if canonical in waiting:
+        return []
     others = {canonical, *own_names(variables)}
     return [name for name in variables[NAMES] if canonical and name not in others]
 

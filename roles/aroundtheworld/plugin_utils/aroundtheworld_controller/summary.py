@@ -43,7 +43,8 @@ def summary(
     if ca := plan["tls"].get("source", {}).get("ca"):
         parts.append(f"with a certificate of {ca}, which browsers do not know")
     verb = "would run" if check_mode else "runs"
-    where = address(plan["claim"], host, https=bool(plan["tls"]["certificate"]))
+    https = plan["tls"]["certificate"] and plan["claim"]["server_names"][0] in plan["redirected"]
+    where = address(plan["claim"], host, https=bool(https))
     return f"{plan['claim']['site']} at {where} {verb} {', '.join(parts)}"
 
 

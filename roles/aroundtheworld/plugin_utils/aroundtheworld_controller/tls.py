@@ -207,6 +207,8 @@ def derive_tls(
         "certificate": files.get("certificate", ""),
         "key": files.get("key", ""),
         "names": variables["aroundtheworld_server_names"],
+        # Any other certificate is refused when it lacks a name.
+        "waiting": host["acme"]["waiting"] if mode == "acme" else [],
         "by_address": any(map(is_address, variables["aroundtheworld_server_names"])),
         "port": port,
         "origin": origin("$host", https=port),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,20 @@ class Lineage:
                 return read_pem(read_exactly(self.certificate))
         return None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, names: Sequence[str] = ()) -> dict[str, Any]:
         """Return what a plan has to know.
 
         That is which certificate nginx can have now, with its ``key``: this one, or until it is
-        there the one that nginx has, of whichever kind.
+        there the one that nginx has, of whichever kind. Of the site's `names`, those are
+        ``waiting`` that it is not for.
         """
         paths = (self.certificate, self.key) if self.current() else self.in_use()
+        waiting: list[str] = []
+        if paths:
+            with contextlib.suppress(ValueError):
+                waiting = read_pem(read_exactly(paths[0])).lacks(names)
         return {
+            "waiting": waiting,
             "certificate": str(paths[0]) if paths else "",
             "key": str(paths[1]) if paths else "",
             "is_own": self.is_own,

@@ -80,7 +80,7 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "tls": describe_certificate(parameters["tls"]),
         "hsts": claims.get(layout.name, {}).get("hsts", 0),
         "nginx": nginx,
-        "acme": Lineage(layout.name).describe(),
+        "acme": Lineage(layout.name).describe(claim["server_names"]),
     }
 
 

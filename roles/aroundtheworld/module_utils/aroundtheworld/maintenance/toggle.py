@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.clock import now
 from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
@@ -61,8 +62,16 @@ def close_site(
         "changed": changed,
         "notes": notes,
         "token": switch.token(),
+        "https": _has_https(layout, parameters["name"]),
         "diff": {"before": _text(before), "after": _text(after) if changed else _text(before)},
     }
+
+
+def _has_https(layout: SiteLayout, name: str) -> bool:
+    """Tell whether nginx has a certificate for a name; one of a CA may still be to come."""
+    lineage = Lineage(layout.name, layout.root)
+    found = lineage.describe([name])
+    return bool(found["certificate"]) and not (lineage.is_own and found["waiting"])
 
 
 def open_site(
