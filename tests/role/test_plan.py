@@ -9,6 +9,7 @@ from ansible.template import Templar, trust_as_template
 
 from aroundtheworld_controller.variables import BadInputError
 from tests.render import APP
+from tests.role.refusals import pools
 from tests.role_files import load_python, load_yaml
 
 plugin = load_python("action_plugins/aroundtheworld_plan.py")
@@ -138,6 +139,24 @@ def test_what_is_not_in_a_new_release_is_told_once(
     monkeypatch.setattr(plugin.display, "display", said.append)
     plan(arguments, host, changes, check=True)
     assert [line.endswith("by aroundtheworld_app_exclude: tests") for line in said] == [True] * told
+
+
+ACME = {"aroundtheworld_tls": "acme", "aroundtheworld_server_names": ["shop.example"]}
+PROXIES = {"aroundtheworld_trusted_proxies": ["192.0.2.1"]}
+
+
+@pytest.mark.parametrize(("changes", "are_plain"), [({}, True), (ACME, False), (PROXIES, False)])
+def test_passwords_that_everybody_can_read_are_told_in_the_run_and_the_status(
+    plan, changes, are_plain
+):
+    asks = pools(admin={"basic_auth": ["ada"]}) | {"aroundtheworld_passwords": {"ada": "x"}}
+    found = plan(DEPLOY, changes=asks | changes)
+    told = [line for line in found.get("warnings", []) if ".basic_auth: everybody on" in line]
+    assert [line.partition(".basic")[0] for line in told] == [
+        "web1: aroundtheworld_pools[1]"
+    ] * are_plain
+    access = {pool["name"]: pool["access"] for pool in found["pools"]}
+    assert access["admin"] == "by password of ada" + ", which is not encrypted" * are_plain
 
 
 def test_an_error_page_that_cannot_be_rendered_is_refused_before_the_host_is_asked(plan):

@@ -37,6 +37,7 @@ from aroundtheworld_controller.lockfile import environment_for
 from aroundtheworld_controller.own_packages import BUILD, build_problems, with_own
 from aroundtheworld_controller.own_wheels import WHEELS, chosen, host_tags, own_wheels
 from aroundtheworld_controller.ownership import become_problem, with_site
+from aroundtheworld_controller.passwords import password_warnings
 from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
 from aroundtheworld_controller.pool_rules import limit_problems
 from aroundtheworld_controller.project import is_own
@@ -135,7 +136,8 @@ class ActionModule(RoleAction):
             refuse(hsts_problems(site.variables, result["tls"], host))
             if certificate:
                 result["tls"]["source"] = certificate.source
-            if warnings := [*host["nginx"]["warnings"], *http2_warnings(result["tls"], host)]:
+            warnings = [*host["nginx"]["warnings"], *http2_warnings(result["tls"], host)]
+            if warnings := [*warnings, *password_warnings(site.variables)]:
                 result["warnings"] = [f"{name}: {line}" for line in warnings]
             return result
 

@@ -46,6 +46,26 @@ def password_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
+def are_plain(variables: Mapping[str, Any]) -> bool:
+    """Tell whether passwords travel unencrypted: neither the site nor a proxy has HTTPS."""
+    return (
+        variables["aroundtheworld_tls"] == "none"
+        and not (variables["aroundtheworld_trusted_proxies"])
+    )
+
+
+def password_warnings(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield which pools ask for passwords that everybody on the way can read."""
+    for index, pool in enumerate(variables["aroundtheworld_pools"]):
+        if pool["basic_auth"] and are_plain(variables):
+            yield (
+                f"aroundtheworld_pools[{index}].basic_auth: everybody on the way can read the "
+                f"passwords for pool {pool['name']!r}, because there is no HTTPS; set "
+                "aroundtheworld_tls, or put the proxy that has HTTPS into "
+                "aroundtheworld_trusted_proxies."
+            )
+
+
 def password_files(
     site: str, pools: Sequence[Mapping[str, Any]], passwords: Mapping[str, str]
 ) -> dict[str, str]:

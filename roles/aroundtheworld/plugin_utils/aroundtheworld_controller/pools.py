@@ -10,6 +10,7 @@ from typing import Any
 from aroundtheworld_controller.client_certificates import client_ca_path
 from aroundtheworld_controller.commands import manager_words, unit_text
 from aroundtheworld_controller.origin import origin
+from aroundtheworld_controller.passwords import are_plain
 from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
 
@@ -50,7 +51,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "paths": paths,
                 "health": derive_health(variables, pool),
                 "client_ca": client_ca_path(site, pool["client_ca"]),
-                "access": access_text(pool),
+                "access": access_text(pool, are_plain(variables)),
                 "retry_after": derive_retry_after(pool["rate"]),
                 "exec": unit_text(pool["command"]),
                 "directives": directive_lines(pool["unit"]),
@@ -95,13 +96,14 @@ def derive_health(variables: Mapping[str, Any], pool: Mapping[str, Any]) -> dict
     }
 
 
-def access_text(pool: Mapping[str, Any]) -> str:
+def access_text(pool: Mapping[str, Any], plain: bool) -> str:
     """Return who may ask a pool for what, as the status shows it; empty for everybody."""
+    people = _listed(pool["basic_auth"])
     parts = {
         "on port": str(pool["http_port"] or ""),
         "under": _listed(pool["server_names"]),
         "from": _listed(pool["allow"]),
-        "by password of": _listed(pool["basic_auth"]),
+        "by password of": f"{people}, which is not encrypted" if people and plain else people,
         "by certificate": "of its CA" if pool["client_ca"] else "",
         "at": f"{pool['rate']} an address" if pool["rate"] else "",
     }
