@@ -34,7 +34,9 @@ ON_HOST = {
 
 VARIABLES = [
     case("mode", {"aroundtheworld_tls": "on"}, "aroundtheworld_tls: 'on' ", "none, files, host"),
-    case("off", {"aroundtheworld_tls": False}, "aroundtheworld_tls: False ", "must be a text"),
+    case(
+        "off", {"aroundtheworld_tls": False}, "aroundtheworld_tls: False ", "allowed: none, files"
+    ),
     case("port", {"aroundtheworld_https_port": 0}, "aroundtheworld_https_port: 0 ", A_PORT),
     case(
         "port of HTTP",

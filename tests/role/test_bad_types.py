@@ -18,24 +18,29 @@ NOT_OF_TYPE = {
 }
 
 
+def what_fits(option):
+    """Returns how a message ends: with the choices, if there are some, or in words for the type."""
+    if "choices" in option:
+        return f"allowed: {', '.join(map(str, option['choices']))}."
+    return f"it must be {TYPES[option['type']].words}."
+
+
 @pytest.mark.parametrize("name", load_options())
 def test_a_wrong_type_is_named_shown_and_answered(name):
     option = load_options()[name]
     for value in NOT_OF_TYPE[option["type"]]:
         (problem,) = problems_with({name: value})
         shown = f"a value of type {type(value).__name__}" if option.get("no_log") else repr(value)
-        assert problem == (
-            f"{name}: {shown} is not allowed; it must be {TYPES[option['type']].words}."
-        )
+        assert problem == f"{name}: {shown} is not allowed; {what_fits(option)}"
 
 
 @pytest.mark.parametrize("key", load_options()["aroundtheworld_pools"]["options"])
 def test_a_wrong_type_in_a_pool_is_named_shown_and_answered(key):
-    kind = load_options()["aroundtheworld_pools"]["options"][key]["type"]
-    for value in NOT_OF_TYPE[kind]:
+    option = load_options()["aroundtheworld_pools"]["options"][key]
+    for value in NOT_OF_TYPE[option["type"]]:
         (problem,) = problems_with(pools(admin={key: value}))
-        must = f"it must be {TYPES[kind].words}."
-        assert problem == f"aroundtheworld_pools[1].{key}: {value!r} is not allowed; {must}"
+        where = f"aroundtheworld_pools[1].{key}"
+        assert problem == f"{where}: {value!r} is not allowed; {what_fits(option)}"
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,11 @@ ONE_PROBLEM = [
         )
     ),
     case(
+        "the same server name",
+        {"aroundtheworld_server_names": ["shop.example", "Shop.example"]},
+        "aroundtheworld_server_names[1]: 'Shop.example' is not allowed; it is there twice.",
+    ),
+    case(
         "no server names",
         {"aroundtheworld_server_names": []},
         "aroundtheworld_server_names: [] ",

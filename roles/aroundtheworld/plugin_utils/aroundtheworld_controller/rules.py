@@ -231,6 +231,9 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
                 "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
                 "every name."
             )
+        elif name.lower() in {each.lower() for each in names[:index]}:
+            where = f"aroundtheworld_server_names[{index}]"
+            yield f"{where}: {name!r} is not allowed; it is there twice."
     yield from size_problems(
         variables["aroundtheworld_max_body_size"], "aroundtheworld_max_body_size"
     )

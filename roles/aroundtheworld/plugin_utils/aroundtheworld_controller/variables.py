@@ -114,6 +114,7 @@ def convert(value: object, option: Mapping[str, Any], name: str, problems: list[
     Looks into lists and mappings. A value that does not fit is returned as it is.
     """
     accepted, converter, words = TYPES[option["type"]]
+    choices = ", ".join(map(str, option.get("choices", ())))
     try:
         if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
             raise TypeError
@@ -121,11 +122,12 @@ def convert(value: object, option: Mapping[str, Any], name: str, problems: list[
     except (TypeError, ValueError, ArithmeticError):
         secret = f"a value of type {type(value).__name__}"
         text = secret if option.get("no_log") else shown(repr(value))
-        problems.append(f"{name}: {text} is not allowed; it must be {words}.")
+        # YAML makes a boolean of a bare "off" and of its like.
+        fits = f"allowed: {choices}" if choices else f"it must be {words}"
+        problems.append(f"{name}: {text} is not allowed; {fits}.")
         return value
-    if "choices" in option and result not in option["choices"]:
-        allowed = ", ".join(map(str, option["choices"]))
-        problems.append(f"{name}: {result!r} is not allowed; allowed: {allowed}.")
+    if choices and result not in option["choices"]:
+        problems.append(f"{name}: {result!r} is not allowed; allowed: {choices}.")
     if isinstance(result, list):
         element = {**option, "type": option["elements"]}
         return [
