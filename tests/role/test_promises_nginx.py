@@ -111,8 +111,9 @@ SERVER = {
     # Responses.
     "a visitor who reads nothing is cut off after a minute": "send_timeout 60s;",
     "a visitor's connection is kept for the next request": """
-        keepalive_timeout 65s; keepalive_requests 1000; keepalive_time 1h;
+        keepalive_timeout 65s; keepalive_requests 1000;
     """,
+    "no connection keeps a former configuration for long": "keepalive_time 60s;",
     "the end of a response is not lost when the connection is closed": """
         lingering_close on; reset_timedout_connection off;
     """,
