@@ -111,6 +111,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_trusted_proxies": ["192.0.2.10", "2001:db8::/32"],
         "aroundtheworld_proxy_protocol_port": 8443,
     },
+    "sticky": {
+        "aroundtheworld_pools": [{**PUBLIC, "sticky": "cookie"}, {**ADMIN, "path": "raw"}],
+    },
     "media": {
         "aroundtheworld_media": [
             {"url": "/uploads/", "directory": "uploads"},

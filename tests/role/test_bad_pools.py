@@ -158,6 +158,24 @@ ONE_PROBLEM = [
         "pools[1].compress: true is not allowed in pool 'admin', whose stream is true",
     ),
     case(
+        "sticky pool that gives up too soon",
+        pools(public={"sticky": "cookie", "read_timeout": 30}),
+        "pools[0].read_timeout: 30 is not allowed in pool 'public'",
+        "sticky and whose drain_timeout is 30",
+    ),
+    case(
+        "blocking sticky pool",
+        pools(admin={"sticky": "cookie"}),
+        "pools[1].read_timeout: 300 is not allowed in pool 'admin'",
+        "sticky and whose drain_timeout is 300",
+    ),
+    case(
+        "no way to be sticky",
+        pools(public={"sticky": "hash"}),
+        "pools[0].sticky: 'hash' is not allowed",
+        "none, cookie",
+    ),
+    case(
         "replay of a blocking pool",
         pools(admin={"replay": True}),
         "pools[1].replay: true is not allowed in pool 'admin'",

@@ -188,6 +188,7 @@ def test_blocking_workers_are_replaced_first():
                 "statuses": ["2xx", "3xx"],
             },
             "start_timeout": 60 if pool == "admin" else 30,
+            "sticky": False,
         }
         for pool, ports in (
             ("admin", [10004]),

@@ -37,8 +37,8 @@ options:
   workers:
     description:
       - In the order in which they are replaced, each with C(port), C(pool), C(blocking), C(kind),
-        C(start_timeout), and C(health), the health check - the request (C(path), C(host),
-        C(scheme)) and which responses are right (C(statuses)).
+        C(start_timeout), C(sticky), and C(health), the health check - the request (C(path),
+        C(host), C(scheme)) and which responses are right (C(statuses)).
     type: list
     elements: dict
     required: true
@@ -96,6 +96,7 @@ EXAMPLES = r"""
         kind: runner
         health: {path: /, host: shop.example.org, scheme: http, statuses: [2xx, 3xx]}
         start_timeout: 30
+        sticky: false
 """
 
 RETURN = r"""

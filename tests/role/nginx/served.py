@@ -118,6 +118,7 @@ class Site:
         public: Mapping[str, Any] | None = None,
         admin: Mapping[str, Any] | None = None,
         pools: Iterable[Mapping[str, Any]] = (),
+        siblings: Iterable[int] = (),
         variables: Mapping[str, Any] | None = None,
         tls: Mapping[str, Any] | None = None,
     ) -> None:
@@ -133,6 +134,7 @@ class Site:
             public: More settings of the pool that serves ``/``.
             admin: More settings of the pool that serves ``/admin``.
             pools: More pools.
+            siblings: The ports of more workers of the pool that serves ``/``.
             variables: More variables of the role; in directives for nginx, ``$site_`` stands for
                 what the names of the site's variables begin with.
             tls: With HTTPS, by a certificate of `certificates.root`, the variables that are set.
@@ -150,7 +152,12 @@ class Site:
             "aroundtheworld_http_port": self.port,
             "aroundtheworld_server_names": list(names),
             "aroundtheworld_pools": [
-                {"name": "public", "ports": [ports["public"]], "paths": ["/"], **(public or {})},
+                {
+                    "name": "public",
+                    "ports": [ports["public"], *siblings],
+                    "paths": ["/"],
+                    **(public or {}),
+                },
                 {
                     "name": "admin",
                     "ports": [ports["admin"]],

@@ -92,6 +92,7 @@ class Host:
         self.statuses: dict[str, int] = {}
         # Which release was checked, and how.
         self.checks: list[tuple[str, HealthCheck]] = []
+        self.accepted: list[str] = []  # services that were let take connections
         self.crippled: set[str] = set()  # releases that block their event loop when they are ready
         for release in (FIRST, SECOND):
             (self.home / "releases" / release).mkdir(parents=True)
@@ -177,6 +178,7 @@ class Host:
 
     def accept(self, control: Path) -> str:
         """Let a worker take connections."""
+        self.accepted.append(self._behind(control))
         self.running[self._behind(control)][0]["state"] = "ready"
         return ""
 
@@ -334,6 +336,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "runner": {},
     "takes": {"command": "serve"},
     "binds": {"command": "serve {port}", "binds": True},
+    "sticky": {"sticky": "cookie"},
+    "sticky command": {"sticky": "cookie", "command": "serve", "read_timeout": 400},
 }
 
 

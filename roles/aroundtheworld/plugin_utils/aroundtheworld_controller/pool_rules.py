@@ -116,6 +116,12 @@ def contradictions(pool: Mapping[str, Any], where: str) -> Iterator[str]:
             f"{where}.compress: true is not allowed in pool {name!r}, whose stream is true; nginx "
             "would keep parts of a stream back to compress them. Leave one of both out."
         )
+    if pool["sticky"] == "cookie" and pool["read_timeout"] <= pool["drain_timeout"]:
+        yield (
+            f"{where}.read_timeout: {pool['read_timeout']} is not allowed in pool {name!r}, which "
+            f"is sticky and whose drain_timeout is {pool['drain_timeout']}; its visitors wait "
+            "while a worker finishes its requests. Give more."
+        )
     if not pool["blocking"]:
         return
     if pool["replay"]:

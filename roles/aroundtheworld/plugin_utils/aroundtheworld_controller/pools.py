@@ -15,13 +15,14 @@ from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
 
 # Where a pool is of two kinds, the default of the later one counts.
-KINDS = ("blocking", "websocket", "stream", "command")
+KINDS = ("sticky", "blocking", "websocket", "stream", "command")
+NOT_SET = (False, "", "none")
 SHOWN = 10  # of a list of who may ask a pool for what
 
 
 def pool_with_defaults(pool: Mapping[str, Any]) -> dict[str, Any]:
     """Return a pool with every setting, those that it does not set by the defaults of its kind."""
-    kinds = ["default", *(kind for kind in KINDS if pool.get(kind))]
+    kinds = ["default", *(kind for kind in KINDS if pool.get(kind, False) not in NOT_SET)]
     defaults = {
         name: setting[kind]
         for kind in kinds
@@ -35,6 +36,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pools with what units and nginx need of each.
 
     Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``,
+    `worker_cookie`, the name of the cookie by which a sticky pool knows a visitor's worker,
     `health`, how its processes prove themselves, `retry_after`, the seconds until an address may
     send a further request, and as a unit has them its own command, `exec`, and its own
     `directives`.
@@ -57,6 +59,7 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "directives": directive_lines(pool["unit"]),
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
+                "worker_cookie": f"{site}_{pool['name']}_worker",
             }
         )
     return pools
@@ -167,6 +170,7 @@ def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "kind": ("binds" if pool["binds"] else "takes") if pool["command"] else "runner",
             "health": pool["health"],
             "start_timeout": pool["start_timeout"],
+            "sticky": pool["sticky"] == "cookie",
         }
         # Blocking pools first: only their operators notice when the release is bad.
         for pool in sorted(pools, key=lambda pool: not pool["blocking"])

@@ -76,6 +76,7 @@ def read_expected(site: SiteLayout, options: Mapping[str, Any], *, make_key: boo
             kind=entry["kind"],
             health_check=HealthCheck(**check, timeout=options["health_timeout"]),
             start_timeout=entry["start_timeout"],
+            sticky=entry.get("sticky", False),
         )
         settings = settings_id([files[path] for path in worker.unit_files], watched, key)
         files[worker.drop_in] = files[worker.drop_in].replace(CONFIG, settings)

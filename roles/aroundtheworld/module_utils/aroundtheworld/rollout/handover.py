@@ -25,6 +25,10 @@ class Handover:
     """Replaces one worker, or several that do the same at the same time.
 
     Several at once, because most of a handover is waiting for processes.
+
+    The stand-in of a sticky worker proves itself and takes no connection: sessions that began in it
+    would end with it, soon after they had ended with the worker before. So visitors wait in the
+    socket until the worker is back.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class Handover:
             self._host.systemd.call("kill", "--signal=KILL", "--", *stand_ins, check=False)
             raise
         for worker in runners:
+            if worker.sticky:
+                continue
             control = self._host.site.private(worker.stand_in, "control")
             if problem := self._host.sockets.accept(control):
                 raise self._gate.failure(worker, worker.stand_in, problem)

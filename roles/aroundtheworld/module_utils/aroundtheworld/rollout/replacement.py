@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ansible.module_utils.aroundtheworld.rollout.gate import Gate
 from ansible.module_utils.aroundtheworld.rollout.handover import Handover, stand_in_text
@@ -71,17 +71,29 @@ class Replacement:
         for worker, text in drop_ins.items():
             listens = sockets[worker.socket].get("ActiveState") == "active"
             if worker.kind == "binds" or worker.listen not in self._addresses or not listens:
+                self._restart(worker, text, sockets=[worker.socket])
+            elif (
+                worker.sticky and worker.kind == "takes"
+            ):  # its stand-in could not hold itself back
                 self._restart(worker, text)
             else:
                 sheltered[worker] = text
         if sheltered:
             Handover(self._host, self._files, self._gate, sheltered, self.restarted).run()
 
-    def _restart(self, worker: Worker, text: str) -> None:
-        """Restart a worker for which nothing can stand in: no socket, or another than it had."""
-        sockets = [] if worker.kind == "binds" else [worker.socket]
+    def _restart(self, worker: Worker, text: str, sockets: Sequence[str] = ()) -> None:
+        """Restart a worker for which nothing can stand in.
+
+        Args:
+            worker: The worker.
+            text: The text of its drop-in.
+            sockets: Its socket, where it has none any more, or another than it had; otherwise that
+                stays, and connections wait in it.
+        """
         self.restarted.add(worker.service)
-        self._host.systemd.call("stop", "--", worker.service, worker.socket)
+        self._host.systemd.call("stop", "--", worker.service, *sockets)
+        if worker.kind == "binds":
+            sockets = ()
         self._files.write({worker.drop_in: text})
         self._files.reload()
         context = "it was restarted"

@@ -22,6 +22,7 @@ class Worker:
         kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket or
             C(binds) its port itself.
         health_check: How a process has to prove itself before it gets a visitor.
+        sticky: Its visitors come back to it, because it keeps their sessions in its process.
     """
 
     site: SiteLayout = field(repr=False)
@@ -34,6 +35,7 @@ class Worker:
     kind: str = "runner"
     health_check: HealthCheck = field(default_factory=HealthCheck)
     start_timeout: float = 30.0
+    sticky: bool = False
 
     @property
     def service(self) -> str:
