@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from aroundtheworld.db.engine import POSTGRESQL
+
 MINIMUM_SECRET_LENGTH = 32
 
 
@@ -18,14 +20,49 @@ class ConfigError(Exception):
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the SQLAlchemy URL of the database, from `DATABASE_URL`."""
+    """Return the SQLAlchemy URL of the database, from `DATABASE_URL`.
+
+    Raises `ConfigError` without the URL, which may have a password in it.
+    """
     url = environ.get("DATABASE_URL", "")
     if not url:
         raise ConfigError(
             "DATABASE_URL is not set. It is the URL of the database,"
             " for example sqlite:////var/lib/game/game.db"
         )
+    try:
+        parsed = sa.make_url(url)
+        if "@" in (parsed.host or ""):
+            raise ValueError  # the rest of a password
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigError(
+            "DATABASE_URL cannot be read as postgresql://user:password@host:port/name or"
+            " sqlite:////path. In a password, @ is written as %40 and / as %2F"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend not in (*POSTGRESQL, "sqlite"):
+        raise ConfigError(
+            f"DATABASE_URL begins with {backend!r}. It must be the URL of a PostgreSQL database,"
+            " postgresql://…, or of a SQLite file, sqlite:////…"
+        )
+    unknown = [name for name in parsed.query if backend != "sqlite" and not _is_known(name)]
+    if unknown:
+        raise ConfigError(
+            f"DATABASE_URL has the option {unknown[0]!r}, which PostgreSQL's own client does not"
+            " know. Leave it out: a pooler is used like the database itself"
+        )
     return url
+
+
+def _is_known(option: str) -> bool:
+    """Tell whether a URL of PostgreSQL may have an option."""
+    import psycopg.conninfo  # only where such a database is used
+
+    try:
+        psycopg.conninfo.make_conninfo("", **{option: ""})
+    except psycopg.ProgrammingError:
+        return False
+    return True
 
 
 def cookie_secret(environ: Mapping[str, str] = os.environ) -> str:

@@ -12,6 +12,14 @@ GOOD = {"DATABASE_URL": "sqlite:////nowhere/game.db", "COOKIE_SECRET": "s" * 32}
     ("change", "sentence"),
     [
         ({"DATABASE_URL": ""}, "DATABASE_URL is not set"),
+        ({"DATABASE_URL": "game.db"}, "DATABASE_URL cannot be read as postgresql://"),
+        (
+            {"DATABASE_URL": "postgres://u:48@1@h/x"},
+            "DATABASE_URL cannot be .* @ is written as %40",
+        ),
+        ({"DATABASE_URL": "postgres://u:p@h:48a/x"}, "DATABASE_URL cannot be read"),
+        ({"DATABASE_URL": "mysql://u:4815@h/x"}, "DATABASE_URL begins with 'mysql'. It must be"),
+        ({"DATABASE_URL": "postgres://h/x?pgbouncer=4815"}, "the option 'pgbouncer', which Post"),
         ({"COOKIE_SECRET": ""}, "Neither COOKIE_SECRET_FILE nor COOKIE_SECRET is set"),
         ({"COOKIE_SECRET": "short"}, "has 5 characters; at least 32"),
         ({"COOKIE_SECRET_FILE": "/nowhere/secret"}, "COOKIE_SECRET_FILE cannot be read"),
@@ -23,8 +31,22 @@ GOOD = {"DATABASE_URL": "sqlite:////nowhere/game.db", "COOKIE_SECRET": "s" * 32}
     ],
 )
 def test_what_is_missing_is_said(change, sentence):
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(ConfigError, match=sentence) as caught:
         Config.from_environment(GOOD | change)
+    assert "48" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://ada:love@db.example/game?sslmode=require&channel_binding=require",
+        "postgresql+psycopg://ada@/game?host=/run/postgresql&application_name=game",
+        "postgresql:///game?host=a&host=b&target_session_attrs=read-write",
+        "sqlite:///game.db?timeout=3",
+    ],
+)
+def test_a_database_is_named_as_its_provider_does(url):
+    assert Config.from_environment(GOOD | {"DATABASE_URL": url}).database_url == url
 
 
 def test_the_secret_comes_from_a_file_before_the_environment(tmp_path):

@@ -57,6 +57,22 @@ def test_migrations_go_down_to_nothing_and_up_again(own_url):
     engine.dispose()
 
 
+def test_a_pooler_between_the_game_and_postgresql_is_not_noticed(postgres):
+    """A pooler gives each transaction another connection, and refuses options of one."""
+    with postgres.database("migrated") as url:
+        engine = create_engine(url.replace("postgresql:", "postgres:"))
+        with engine.connect() as connection:
+            for number in range(20):
+                connection.execute(sa.text("SELECT :number"), {"number": number})
+            assert connection.exec_driver_sql("SELECT * FROM pg_prepared_statements").all() == []
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "5s"
+        driver = engine.raw_connection()
+        with driver.cursor() as cursor:
+            assert cursor.execute("SHOW lock_timeout").fetchone() == ("0",)
+        driver.close()
+        engine.dispose()
+
+
 def test_migrating_again_changes_nothing(own_url):
     assert "0 rows of the world" in migrate(own_url)
 

@@ -18,6 +18,8 @@ T = TypeVar("T")
 # How long to wait for somebody else's write, and for a server, before giving up.
 BUSY_TIMEOUT_SECONDS: float = 5
 CONNECT_TIMEOUT_SECONDS = 5
+# What a URL of PostgreSQL begins with; the short one is what most hosting providers write.
+POSTGRESQL = ("postgresql", "postgres")
 
 
 def create_engine(url: str) -> sa.Engine:
@@ -27,22 +29,31 @@ def create_engine(url: str) -> sa.Engine:
     start at once. (SQLite's write-ahead log is a property of the file; `migrate` sets it.)
     """
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(
+    if parsed.get_backend_name() in POSTGRESQL:
+        engine = sa.create_engine(
             # This driver is installed, whichever SQLAlchemy would take by default.
             parsed.set(drivername="postgresql+psycopg"),
             # A server that was restarted meanwhile costs a reconnection, not an error.
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "options": f"-c lock_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}",
+                # A pooler such as PgBouncer gives each transaction another connection, to which a
+                # statement that was prepared on this one is unknown.
+                "prepare_threshold": None,
             },
         )
+        sa.event.listen(engine, "begin", _begin_postgresql)
+        return engine
     engine = sa.create_engine(parsed)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _begin_postgresql(connection: sa.Connection) -> None:
+    # Not an option of the connection, which poolers refuse and share with others.
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}")
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
