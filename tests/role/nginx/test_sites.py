@@ -7,7 +7,7 @@ import pytest
 from ansible.module_utils.aroundtheworld.nginx.change import ALONE
 
 from tests import certificates
-from tests.render import ADMIN, MODELS, PUBLIC, render, variables_for
+from tests.render import ADMIN, HOST, MODELS, PUBLIC, render, variables_for
 from tests.role.nginx.process import NGINX, needs_nginx
 
 pytestmark = needs_nginx
@@ -57,6 +57,18 @@ def test_nginx_accepts_the_site(tmp_path, model):
 @pytest.mark.parametrize("model", ["own_names", "static_files", "https"])
 def test_nginx_accepts_two_sites(tmp_path, model):
     assert verdict(tmp_path, "own_names", model) == ""
+
+
+@pytest.mark.parametrize("waiting", [["www.example.org"], ["www.example.org", "example.org"]])
+def test_nginx_accepts_a_site_whose_names_wait_for_their_certificate(
+    tmp_path, monkeypatch, waiting
+):
+    files = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/shop.key", "waiting": waiting}
+    monkeypatch.setitem(HOST, "acme", {**HOST["acme"], **files})
+    canonical = {"aroundtheworld_canonical_name": "example.org"}
+    waits = MODELS["acme"] | MODELS["behind_proxies"] | MODELS["own_directives"] | canonical
+    monkeypatch.setitem(MODELS, "waits", waits)
+    assert verdict(tmp_path, "waits") == ""
 
 
 def test_nginx_would_not_accept_one_name_for_two_zones(tmp_path, monkeypatch):
