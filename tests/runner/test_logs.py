@@ -1,14 +1,18 @@
 """Each line of a worker's log names its request, and visitors' addresses as far as they may be."""
 
 import asyncio
+import logging
 import re
 import sys
+from unittest.mock import Mock
 
 import harness
 import pytest
 from tornado.httpclient import HTTPRequest
+from tornado.web import Application
 from tornado.websocket import websocket_connect
 
+from aroundtheworld_runner import logs
 from tests.waiting import until
 
 APP = "logged:make_app"
@@ -154,3 +158,24 @@ def test_what_tornado_logs_has_as_much_of_an_address_as_it_may(start, listening,
     worker.wait_logged("Malformed HTTP message from ")
     address = re.search("Malformed HTTP message from (.*?): ", worker.stderr())[1]
     assert how == "full" or address in ("127.0.0.0", "-", ipv4)
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "settings", "written"),
+    [
+        (200, logging.WARNING, {}, 0),
+        (404, logging.WARNING, {}, 1),
+        (500, logging.WARNING, {}, 1),
+        (200, logging.INFO, {}, 1),
+        (200, logging.WARNING, {"log_function": lambda handler: handler._request_summary()}, 1),
+    ],
+)
+def test_tornados_line_about_a_response_is_written_for_who_gets_it(
+    status, level, settings, written, monkeypatch, caplog
+):
+    monkeypatch.setattr(Application, "log_request", Application.log_request)
+    logs._write_no_line_that_is_not_kept()
+    caplog.set_level(level, "tornado.access")
+    handler = Mock(get_status=lambda: status, request=Mock(request_time=lambda: 0.1))
+    Application(**settings).log_request(handler)
+    assert handler._request_summary.call_count == written

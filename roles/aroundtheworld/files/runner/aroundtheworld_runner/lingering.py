@@ -25,10 +25,12 @@ class LingeringStream(IOStream):
     Attributes:
         unread: How many bytes of the request may still be in the socket or on their way.
         on_closed: Called when it has closed for good.
+        waiting_since: When it began to wait for the headers of a request (monotonic), or 0.
         is_too_many: Whether the process has no room for it, so that its request is refused.
     """
 
     unread = 0
+    waiting_since = 0.0
     on_closed: Callable[["LingeringStream"], None] | None = None
     is_too_many = False
 

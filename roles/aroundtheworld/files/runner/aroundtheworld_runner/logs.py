@@ -13,14 +13,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any
 
 from tornado.httpserver import _HTTPRequestContext
 from tornado.httputil import HTTPServerRequest
-from tornado.web import RequestHandler
+from tornado.log import access_log
+from tornado.web import Application, RequestHandler
 
 HEADER = "X-Request-ID"
 NONE = "-"  # in place of an id or an address
+LOG_OWN = "log_function"  # Tornado's setting: the application's own way to log a response
 ID_LENGTH = 64  # the longest id that is logged; nginx's have 32 characters
 ADDRESSES = ("full", "truncated", "none")
 # How much of an address is left when it is truncated, by the version of IP.
@@ -113,6 +116,7 @@ def configure() -> None:
     # this handler do not see what an application's own handlers write.
     logging.setLogRecordFactory(_record)
     _log_responses_as_their_own()
+    _write_no_line_that_is_not_kept()
 
 
 def _record(*args: object, **kwargs: object) -> logging.LogRecord:
@@ -137,6 +141,19 @@ def _log_responses_as_their_own() -> None:
                 log_response(self)
 
     RequestHandler._log = log_own  # type: ignore[method-assign]
+
+
+def _write_no_line_that_is_not_kept() -> None:
+    """Have Tornado's line about a response not be written when nobody gets it."""
+    log_request = Application.log_request
+
+    def log_kept(self: Application, handler: RequestHandler) -> None:
+        good = handler.get_status() < HTTPStatus.BAD_REQUEST
+        if good and not access_log.isEnabledFor(logging.INFO) and LOG_OWN not in self.settings:
+            return
+        log_request(self, handler)
+
+    Application.log_request = log_kept  # type: ignore[method-assign]
 
 
 def _stderr_is_journal() -> bool:

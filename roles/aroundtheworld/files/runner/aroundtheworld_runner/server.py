@@ -8,6 +8,7 @@ to wait for the next request on the connection or gives the connection up.
 import asyncio
 import functools
 import logging
+import math
 import os
 import socket
 import time
@@ -34,6 +35,7 @@ from aroundtheworld_runner.responses import CountedResponse
 from aroundtheworld_runner.statistics import ResponseStatistics
 
 MANY = 10  # streams and WebSockets for whose ends the whole time is taken
+IDLE_LOOK = 60.0  # seconds between two looks for idle connections
 GOING_AWAY = 1001  # RFC 6455: the server is going down
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,11 @@ class WorkerServer(HTTPServer):
         # Those whose end is set.
         self._ending: weakref.WeakSet[WebSocketHandler | TrackedRequest] = weakref.WeakSet()
         self.every_response_streams = False
+        # Tornado would set a timer for each request that it waits for, which takes longer than all
+        # that is counted here. `close_idle` does it for all connections at once.
+        self._idle_limit = self.conn_params.header_timeout or math.inf
+        self.conn_params.header_timeout = None
+        self._looked_for_idle = 0.0
 
     @property
     def connections(self) -> int:
@@ -113,6 +120,21 @@ class WorkerServer(HTTPServer):
             loop.call_later(seconds * number / max(len(new), MANY), ends[each])
         return len(websockets), len(streams)
 
+    def close_idle(self, now: float) -> None:
+        """Close connections that have waited for a request for an hour, as Tornado does.
+
+        nginx closes its own after a second; others could keep theirs for ever.
+
+        Args:
+            now: The time (monotonic). Called more often than once a minute, nothing is done.
+        """
+        if now - self._looked_for_idle < IDLE_LOOK:
+            return
+        self._looked_for_idle = now
+        for stream in list(self._streams):
+            if stream.waiting_since and now - stream.waiting_since > self._idle_limit:
+                stream.close()
+
     def count_websockets(self) -> None:
         """Count the WebSockets that are open: Tornado does not have a hook for one that closes."""
         self.websockets = len(self.open_websockets())
@@ -143,6 +165,7 @@ class WorkerServer(HTTPServer):
         response = CountedResponse(
             request_conn, self.statistics, self._release, streams=self.every_response_streams
         )
+        response.transport.waiting_since = time.monotonic()
         delegate: HTTPMessageDelegate
         if response.transport.is_too_many:
             response.close_afterwards()
@@ -239,6 +262,7 @@ class TrackedRequest(HTTPMessageDelegate):
         self.response.started = time.monotonic()
         self.response.request_id = request_id = logs.valid_id(headers.get(logs.HEADER, ""))
         self.response.transport.unread = body_size(headers)
+        self.response.transport.waiting_since = 0.0
         # The handler's coroutine is started from here, with a copy of what is set.
         logs.current_request.set(request_id)
         self._server.request_began(self._server_conn, self)

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -217,6 +218,7 @@ class Worker:
     def _on_beat(self, lag: float) -> None:
         if self._server:
             self._server.count_websockets()
+            self._server.close_idle(time.monotonic())
         if self._signals:
             self._signals.take()
         self._watch.beat(lag)
