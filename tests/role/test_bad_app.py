@@ -54,9 +54,12 @@ def test_a_lock_file_that_is_missing(app):
     [
         ("requirements.txt", "did you mean requirements.txt?"),
         ("pylock.toml", "did you mean pylock.toml?"),
-        ("uv.lock", "there is uv.lock, from which `uv export --output-file requirements.txt` make"),
+        (
+            "uv.lock",
+            "there is uv.lock, from which `uv export --no-dev --output-file requirements.txt` ",
+        ),
         ("poetry.lock", "`poetry export --output requirements.txt`"),
-        ("pdm.lock", "`pdm export --output requirements.txt`"),
+        ("pdm.lock", "`pdm export --prod --output requirements.txt`"),
         ("Pipfile.lock", "`pipenv requirements --hash > requirements.txt`"),
         ("requirements.in", "`uv pip compile --universal --generate-hashes requirements.in --outp"),
         ("pyproject.toml", "`uv pip compile --universal --generate-hashes pyproject.toml --outp"),
@@ -66,6 +69,14 @@ def test_what_to_type_follows_from_what_is_there(app, there, answer):
     (app / "requirements.txt").rename(app / there)
     (problem,) = release_problems(app, aroundtheworld_requirements="requirement.lock")
     assert answer in problem
+
+
+def test_the_usual_lockfile_is_named_before_others(app):
+    for name in ("pylock.dev.toml", "pylock.toml", "dev-requirements.txt"):
+        (app / name).touch()
+    (app / "requirements.txt").unlink()
+    (problem,) = release_problems(app, aroundtheworld_requirements="x.lock")
+    assert problem.endswith("did you mean pylock.toml?")
 
 
 @pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pyproject.toml", "requirements.in"])

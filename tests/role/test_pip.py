@@ -207,6 +207,16 @@ def test_uvs_index_is_pips_where_it_has_none(monkeypatch):
     assert pip.environment()["PIP_INDEX_URL"] == "https://other/simple"
 
 
+def test_an_index_of_uvs_may_have_a_name(monkeypatch):
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UV_INDEX", "our-own=https://a/simple https://b/simple?x=https://c")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "main=https://d/simple")
+    found = pip.environment()
+    assert found["PIP_EXTRA_INDEX_URL"] == "https://a/simple https://b/simple?x=https://c"
+    assert found["PIP_INDEX_URL"] == "https://d/simple"
+
+
 def test_an_index_that_cannot_be_reached_is_not_called_a_missing_wheel(monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "https://ada:love%2Flace@index/simple")
     printed = (
@@ -222,3 +232,14 @@ def test_an_index_that_cannot_be_reached_is_not_called_a_missing_wheel(monkeypat
     assert wheel.startswith(
         "Every requirement needs a wheel for it, with the hash in the lockfile."
     )
+
+
+def test_a_lock_for_another_python_is_said_to_be_one():
+    printed = (
+        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have\n"
+        "    cffi==2.1.1 from https://index/cffi-2.1.1-cp313-cp313-any.whl (from -r x (line 1)):\n"
+        "        Expected sha256 00\n             Got        11\n"
+    )
+    message = wheels.explain(printed, ["pip"])
+    assert message.startswith("The index has cffi 2.1.1 for it, but no hash of that is in the lock")
+    assert "Expected sha256 00" in message

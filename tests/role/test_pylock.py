@@ -96,6 +96,15 @@ def test_markers_are_decided_for_the_default_of_the_lockfile(read, marker, taken
     assert bool(lock_for(lock.requirements, markers("3.11"))) is taken
 
 
+def test_a_lockfile_for_other_machines_is_refused(read):
+    lock = read(package(), top="environments = [\"sys_platform == 'linux'\", \"os_name == 'nt'\"]")
+    assert list(lock.problems_for(markers("3.11"))) == []
+    lock = read(package(), top="environments = [\"python_version >= '3.12'\"]")
+    assert list(lock.problems_for(markers("3.13"))) == []
+    (problem,) = lock.problems_for(markers("3.11"))
+    assert 'pylock.toml is for python_version >= "3.12", and the host has Python 3.11.2' in problem
+
+
 def test_the_app_itself_is_no_requirement(read):
     own = package('directory = {path = ".", editable = true}', name="shop", wheels="", version="")
     assert [each["name"] for each in read(own + package()).requirements] == ["a"]

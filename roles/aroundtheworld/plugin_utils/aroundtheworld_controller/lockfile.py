@@ -32,6 +32,7 @@ class Lockfile:
         links: Addresses of wheels, likewise.
         places: Files and directories on the controller among them.
         files: The lockfile, and those that it names.
+        environments: Markers, one of which must be true on a host, if there are any.
         pythons: What says for which Pythons the app is, and the version specifier there.
     """
 
@@ -42,10 +43,19 @@ class Lockfile:
     links: Sequence[str] = ()
     places: Sequence[Path] = ()
     files: Sequence[Path] = ()
+    environments: Sequence[str] = ()
     pythons: Sequence[tuple[str, str]] = ()
 
     def problems_for(self, environment: Mapping[str, str]) -> Iterator[str]:
         """Yield what is wrong for a Python with this PEP 508 `environment`."""
+        if self.environments and not any(
+            applies(marker, environment) for marker in self.environments
+        ):
+            yield (
+                f"{REQUIREMENTS}: {self.files[0].name} is for {' or '.join(self.environments)}, "
+                f"and the host has Python {environment['python_full_version']} on "
+                f"{environment['sys_platform']}; lock for that too."
+            )
         for marker, problem in self.refused:
             if applies(marker, environment):
                 yield problem

@@ -43,6 +43,7 @@ QUIETLY = {"PIP_NO_INPUT": "1", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_
 UV_INDEXES = {
     "UV_DEFAULT_INDEX": "PIP_INDEX_URL",
     "UV_INDEX_URL": "PIP_INDEX_URL",
+    "UV_INDEX": "PIP_EXTRA_INDEX_URL",
     "UV_EXTRA_INDEX_URL": "PIP_EXTRA_INDEX_URL",
     "UV_FIND_LINKS": "PIP_FIND_LINKS",
 }
@@ -70,7 +71,10 @@ def environment() -> dict[str, str]:
     found = {name: value for name, value in os.environ.items() if name not in CONFUSING}
     for theirs, ours in UV_INDEXES.items():
         if theirs in found:
-            found.setdefault(ours, found[theirs].replace(",", " "))
+            words = found[theirs].replace(",", " ").split()
+            # An index may have a name: ours=https://index.example.org/simple
+            addresses = [re.sub(r"^[\w-]+=(?=\w+:)", "", word) for word in words]
+            found.setdefault(ours, " ".join(addresses))
     return found | QUIETLY
 
 

@@ -63,6 +63,7 @@ def read_pylock(path: Path, root: Path) -> Lockfile:
         reader.links,
         reader.places,
         [path],
+        reader.environments,
         list(reader.pythons()),
     )
 
@@ -79,12 +80,14 @@ class _Reader:
         self.indexes: list[str] = []
         self.links: list[str] = []
         self.places: list[Path] = []
+        self.environments: list[str] = []
 
     def read(self) -> None:
         """Take all packages."""
         version = str(self.content["lock-version"])
         if not version.startswith("1."):
             raise ValueError(f"its lock-version is {version!r}, and not 1.0")
+        self.environments = [self.marker(str(m)) for m in self.content.get("environments", [])]
         for package in self.content["packages"]:
             self.package(package)
 

@@ -11,11 +11,12 @@ from aroundtheworld_controller.pylock import is_pylock, read_pylock
 from aroundtheworld_controller.requirements_file import read_requirements
 from aroundtheworld_controller.variables import BadInputError
 
+USUAL = ("requirements.txt", "pylock.toml")
 # What makes a lockfile of another program's, or of what the app asks for.
 MAKE = {
-    "uv.lock": "uv export --output-file requirements.txt",
+    "uv.lock": "uv export --no-dev --output-file requirements.txt",
     "poetry.lock": "poetry export --output requirements.txt",
-    "pdm.lock": "pdm export --output requirements.txt",
+    "pdm.lock": "pdm export --prod --output requirements.txt",
     "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
     "requirements.in": (
         "uv pip compile --universal --generate-hashes requirements.in --output-file "
@@ -51,8 +52,9 @@ def read_lock(path: Path, root: Path) -> Lockfile:
 
 def _instead(path: Path, root: Path) -> str:
     """Return what to do where there is no lockfile at `path`."""
-    near = difflib.get_close_matches(path.name, _lockfiles(path.parent), n=1)
-    if near or (near := sorted(_lockfiles(path.parent))):
+    there = sorted(_lockfiles(path.parent), key=lambda name: (name not in USUAL, name))
+    near = difflib.get_close_matches(path.name, there, n=1) or there
+    if near:
         return f"did you mean {near[0]}?"
     for name, make in MAKE.items():
         if (root / name).is_file():

@@ -48,6 +48,8 @@ UNREACHABLE = re.compile(
     r"connection|timed? ?out|name resolution|proxy|certificate|SSL|HTTP error|\b(401|403|5\d\d) ",
     re.IGNORECASE,
 )
+# What it prints of a wheel that is none of the locked ones.
+UNLOCKED = re.compile(r"DO NOT MATCH THE HASHES.*\n\s+(?P<name>[^\s=]+)==(?P<version>\S+) from ")
 # What it prints when there is no wheel that it may take.
 MISSING = re.compile(r"No matching distribution found")
 
@@ -278,4 +280,10 @@ def explain(printed: str, pip: Sequence[str], addresses: Sequence[str] = ()) -> 
         if UNREACHABLE.search(printed)
         else "Every requirement needs a wheel for it, with the hash in the lockfile."
     )
+    if found := UNLOCKED.search(printed):
+        cause = (
+            f"The index has {found['name']} {found['version']} for it, but no hash of that is in "
+            "the lockfile. If it was made for another Python or machine, as `pip lock` does, make "
+            "it for all: `uv pip compile --universal --generate-hashes …`."
+        )
     return f"{cause} {last_lines(printed, pip, addresses)}"
