@@ -24,6 +24,7 @@ BLOCKING = {
 LAG = "aroundtheworld_worker_loop_lag_seconds_bucket"
 TOOK = "aroundtheworld_worker_request_duration_seconds_bucket"
 CODES = "aroundtheworld_worker_requests_total"
+CONNECTIONS = "aroundtheworld_nginx_connections"
 
 
 def buckets(name, labels, fast, all_of_them, bound):
@@ -121,6 +122,18 @@ CASES = {
         {f"aroundtheworld_nginx_up{{{BASE}}}": "0x60"},
         2,
         {f"aroundtheworld_nginx_up{{{BASE}}}": "1x60"},
+    ),
+    "NginxFull": (
+        {
+            f"{CONNECTIONS}_accepted_total{{{BASE}}}": "500+100x60",
+            f"{CONNECTIONS}_handled_total{{{BASE}}}": "400+97x60",
+        },
+        6,
+        # It was full before, and is asked between counting and having room; then it restarts.
+        {
+            f"{CONNECTIONS}_accepted_total{{{BASE}}}": "500+100x30 0+100x29",
+            f"{CONNECTIONS}_handled_total{{{BASE}}}": "400+100x20 2495+100x9 0+100x29",
+        },
     ),
     "HttpsDown": (
         {f"aroundtheworld_https_up{{{BASE}}}": "0x60"},
