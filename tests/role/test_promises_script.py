@@ -130,6 +130,13 @@ def test_the_words_of_a_command_arrive_as_they_were(script, words):
     assert script.done.returncode == 7
 
 
+def test_what_systemd_cannot_pass_on_is_refused_in_a_sentence(script):
+    script.called.unlink(missing_ok=True)
+    assert script.run("python", b"caf\xe9.txt") == ([], [])
+    assert (script.done.returncode, script.done.stdout) == (2, "")
+    assert script.done.stderr.startswith("aroundtheworld-run: an argument is not UTF-8")
+
+
 def test_a_terminal_is_the_commands(script):
     options, _ = script.run(program=["script", "-qec", f"{script.path} sh", "/dev/null"])
     assert "--pty" in options

@@ -113,6 +113,24 @@ def test_a_worker_may_have_as_many_files_as_the_host_allows(deployed, host, unit
     assert soft in (OPEN_FILES, int(limits(1)[1]))
 
 
+MANY = 1100
+CONNECT = f"""
+import resource, socket
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+opened = []
+for _ in range({MANY}):
+    opened.append(socket.create_connection(("127.0.0.1", 10001)))
+    opened[-1].sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+    assert opened[-1].recv(1000).startswith(b"HTTP/1.1 200 ")
+print(len(opened))
+"""
+
+
+def test_a_worker_has_more_connections_than_systemd_usually_lets_it(deployed, host):
+    assert host.check_output("python3 -c %s", CONNECT) == str(MANY)
+
+
 def test_a_command_gets_its_arguments_as_they_were_given(deployed, host):
     script = "import json, sys; print(json.dumps(sys.argv[1:]))"
     words = shlex.join(["python", "-c", script, *NASTY])
