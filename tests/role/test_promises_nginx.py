@@ -286,7 +286,7 @@ def files(pool, *, closes=True, rate=False):
         "the file of this content, of any release, then the current release's, then one of any "
         "release that has the name, then the app's response": f"""
             root {HOME}/assets;
-            try_files /versions/$w10001_version$uri /current$uri /names$uri
+            try_files $w10001_files$uri /current$uri /names$uri
                 /.aroundtheworld/app$uri;
         """,
         "a file is sent as it was compressed when it was deployed": "gzip_static on;",
@@ -634,7 +634,10 @@ MAPS = {
     },
     **{
         (f"${text}", f"$w10001_log_{name}"): {
-            "the log is UTF-8": (rf'default ${text}; "~^(?=({UTF8}))(\1)[\x80-\xff]" "{CUT}";')
+            "the log is UTF-8, and where all is ASCII that is all that is looked at": (
+                rf'default ${text}; "~^(?=[\x00-\x7f]*[\x80-\xff])'
+                rf'(?=({UTF8}))(\1)[\x80-\xff]" "{CUT}";'
+            )
         }
         for name, text in (
             ("uri", "request_uri"),
@@ -670,10 +673,10 @@ MAPS = {
             default 90; "~~([A-Za-z0-9 ,:]+)$" $1;
         """,
     },
-    ("$arg_v", "$w10001_version"): {
+    ("$arg_v", "$w10001_files"): {
         "only a checksum finds a file by its content": """
-            default none;
-            "~^([0-9a-f]{128})$" $1;
+            default /current;
+            "~^([0-9a-f]{128})$" /versions/$1;
         """,
     },
     ("$uri", "$w10001_cache"): {
