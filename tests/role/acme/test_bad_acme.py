@@ -40,7 +40,13 @@ ONE_PROBLEM = [
             {"aroundtheworld_acme_directory": url},
             f"aroundtheworld_acme_directory: {url!r} is not allowed; it must be the URL of a CA's ",
         )
-        for url in ("", "http://ca.example.org/directory", "https://ca.example.org/a b")
+        for url in (
+            "",
+            "http://ca.example.org/directory",
+            "https://ca.example.org/a b",
+            "https:///directory",
+            "https://ca.example.org/directory\n",
+        )
     ),
     *(
         case(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aroundtheworld_controller.certificates import is_address
 
+DIRECTORY = re.compile(r"https://[A-Za-z0-9\[][!-.0-~]*(/[!-~]*)?")
 HTTP_PORT = 80  # a CA asks there, whatever the site's ports are
 
 
@@ -27,8 +29,7 @@ def acme_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             f"must be {HTTP_PORT}, where the CA looks whether the names lead to the host."
         )
     directory = variables["aroundtheworld_acme_directory"]
-    if not directory.startswith("https://") or any(not each.isprintable() or each.isspace()
-                                                   for each in directory):  # fmt: skip
+    if not DIRECTORY.fullmatch(directory):
         yield (
             f"aroundtheworld_acme_directory: {directory!r} is not allowed; it must be the URL of a "
             "CA's directory, as in 'https://acme-v02.api.letsencrypt.org/directory'."
