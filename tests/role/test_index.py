@@ -163,6 +163,17 @@ def test_other_content_than_the_lock_has_is_refused(tmp_path):
         fetch(there, "tiny", "1.1", [f"sha256:{DIGEST}"], tmp_path / "into")
 
 
+def test_a_file_that_an_index_names_and_does_not_have_is_a_sentence(web, tmp_path):
+    web.pages["https://index/simple/tiny/"] = ("text/html", HTML)
+    with pytest.raises(BuildFailure) as failed:
+        fetch(Indexes(["https://index/simple"]), "tiny", "1.0", [f"sha256:{DIGEST}"], tmp_path)
+    assert str(failed.value) == (
+        "its source archive cannot be fetched: https://index/files/tiny-1.0.tar.gz is not there"
+    )
+    (tmp_path / "simple" / "tiny").mkdir(parents=True)
+    assert list(Indexes([(tmp_path / "simple").as_uri()]).files("tiny")) == []
+
+
 def test_what_an_index_calls_other_content_is_not_fetched(web, tmp_path):
     web.pages["https://index/simple/tiny/"] = ("text/html", HTML)
     with pytest.raises(BuildFailure, match="the lock has no hash of its source archive"):

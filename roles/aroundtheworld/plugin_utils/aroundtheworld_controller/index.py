@@ -41,6 +41,10 @@ class IndexFailure(Exception):  # noqa: N818 - an index that does not answer is 
     """An index cannot be read; the message says which and why, without passwords."""
 
 
+class NotThereFailure(IndexFailure):
+    """An index has no such page or file."""
+
+
 @dataclass(frozen=True)
 class File:
     """A file of a package, as an index links to it.
@@ -97,15 +101,15 @@ class Indexes:
     def _page(self, address: str, root: str) -> Iterator[File]:
         local = _local(address)
         if local and local.is_dir():
-            address = (local / "index.html").as_uri()
-        elif local and not local.exists():
-            return
+            local = local / "index.html"
+        if local:
+            address = local.as_uri()
         try:
             with self._open(address, ACCEPT) as response:
                 text = response.read(MOST_PAGE).decode("utf-8", "replace")
                 base = response.geturl() or address
                 kind = str(response.headers.get("Content-Type") or "")
-        except FileNotFoundError:
+        except NotThereFailure:
             return
         links = _json_links(text) if kind.startswith(JSON) else _html_links(text)
         for link, name, hashes, python in links:
@@ -117,7 +121,9 @@ class Indexes:
 
     def _open(self, address: str, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - a response
         try:
-            if _local(address):
+            if local := _local(address):
+                if not local.is_file():
+                    raise NotThereFailure(f"{local} is not there")
                 return urllib.request.urlopen(address)  # noqa: S310 - a file
             checks = urllib.parse.urlsplit(address).hostname not in self.trusted
             return urls.open_url(
@@ -127,7 +133,7 @@ class Indexes:
         except urllib.error.HTTPError as error:
             error.close()  # it holds the server's answer
             if error.code in (404, 410):
-                raise FileNotFoundError(shown(address)) from None
+                raise NotThereFailure(f"{shown(address)} is not there") from None
             raise IndexFailure(f"{shown(address)} answers {error.code}") from None
         except (OSError, http.client.HTTPException, urls.ConnectionError, ValueError) as error:
             why = shown_with(address, str(error))
