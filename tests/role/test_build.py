@@ -145,6 +145,14 @@ def test_a_package_that_says_nothing_is_built_by_setuptools():
     assert build_system({"build-system": {"requires": ["x"]}}).requires == ["x"]
 
 
+@pytest.mark.parametrize("backend", ["poetry.masonry.api", "poetry.core.masonry.api"])
+def test_poetrys_own_backend_is_poetry_cores(backend):
+    table = {"requires": ["poetry>=0.12", "poetry-core"], "build-backend": backend}
+    system = build_system({"build-system": table})
+    assert system.backend == "poetry.core.masonry.api"
+    assert system.requires == ["poetry-core>=0.12", "poetry-core"]
+
+
 def test_what_is_no_package_is_refused(tmp_path):
     with pytest.raises(BuildFailure, match=r"there is neither a pyproject\.toml nor a setup\.py"):
         build(tmp_path, tmp_path, toolbox(tmp_path / "tools"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ LINES = 15  # of what a failed build printed
 
 # For packages that say nothing (PEP 517).
 LEGACY = {"requires": ["setuptools", "wheel"], "build-backend": "setuptools.build_meta:__legacy__"}
+
+# Poetry's own backend is another name for that of poetry-core, which needs none of Poetry.
+POETRY = ("poetry.masonry.api", "poetry.core.masonry.api")
 
 # All that a build finds in its environment besides a home, a place for temporary files and a path.
 SURROUNDINGS = {
@@ -70,6 +74,9 @@ def build_system(pyproject: Mapping[str, Any]) -> System:
             raise TypeError
     except (AttributeError, TypeError):
         raise BuildFailure("its pyproject.toml has no build-system as PEP 518 has it") from None
+    if backend in POETRY:
+        backend = POETRY[-1]
+        requires = [re.sub(r"^poetry\b(?!-)", "poetry-core", text) for text in requires]
     return System(requires, backend, path)
 
 
