@@ -27,7 +27,8 @@ def build_wheel(into, config=None, metadata=None):
     seen = {"environment": dict(os.environ), "stdin": sys.stdin.read(), "tools": [
         tool for tool in ("tinybuild", "other_tool", "pip", "ansible")
         if importlib.util.find_spec(tool)], "git": subprocess.run(
-            ["git", "describe", "--tags", "--dirty"], capture_output=True, text=True).stdout}
+            ["git", "describe", "--tags", "--dirty"], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True).stdout}
     files = {"%s.py" % name: "", "seen.json": json.dumps(seen),
              f"{about}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n",
              f"{about}/WHEEL": "Wheel-Version: 1.0\\nGenerator: tiny\\nRoot-Is-Purelib: true\\n",

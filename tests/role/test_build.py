@@ -35,6 +35,11 @@ def found(tmp_path_factory):
         for name, value in SECRETS.items():
             patch.setenv(name, value)
         patch.setenv("HOME", str(directory))
+        # A home that is a git repository.
+        (directory / ".git").mkdir()
+        (directory / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+        for name in ("objects", "refs"):
+            (directory / ".git" / name).mkdir()
         wheel = build(source, into, toolbox(directory / "tools"))
     assert wheel == into / "tiny-1.0-py3-none-any.whl"
     only_for_all(wheel, "Tiny", "1.0.0")
@@ -43,7 +48,7 @@ def found(tmp_path_factory):
 
 def test_nothing_of_the_operators_environment_is_in_a_build(found):
     environment = found["environment"]
-    own = {"PATH", "HOME", "TMPDIR", "LC_ALL", "TZ", "SOURCE_DATE_EPOCH", *building.SURROUNDINGS}
+    own = {"PATH", "HOME", "TMPDIR", "GIT_CEILING_DIRECTORIES", *building.SURROUNDINGS}
     assert set(environment) <= own | {"LC_CTYPE", "PWD", "SHLVL", "_"}
     assert "lovelace" not in str(environment)
     assert environment["PIP_NO_INDEX"] == "1"
@@ -54,6 +59,10 @@ def test_a_build_has_a_home_of_its_own_that_goes_with_it(found):
     home = Path(found["environment"]["HOME"])
     assert home.name == "home"
     assert not home.exists()
+
+
+def test_a_build_sees_no_repository_that_it_happens_to_be_in(found):
+    assert found["git"] == "fatal: not a git repository (or any of the parent directories): .git\n"
 
 
 def test_a_build_has_the_tools_that_the_package_asks_for_and_no_other(found):
@@ -115,17 +124,11 @@ def test_a_build_that_hangs_is_ended_with_all_that_it_started(tmp_path, monkeypa
         build(source, tmp_path, toolbox(tmp_path / "tools"))
 
 
-def bare(bench, work, source, system, more):
+def bare(bench, work, source, system, top):
     """Make a bench whose Python is a program that hangs, which needs no time to be made."""
-    bench.work, bench.source, bench.system, bench.more, bench.others = (
-        work,
-        source,
-        system,
-        more,
-        [],
-    )
-    (work / "python" / "bin").mkdir(parents=True)
-    (work / "python" / "lib" / "python3" / "site-packages").mkdir(parents=True)
+    vars(bench).update(work=work, source=source, system=system, top=top, others=[])
+    for place in ("bin", "lib/python3/site-packages"):
+        (work / "python" / place).mkdir(parents=True)
     (work / "python" / "bin" / "python").write_text("#!/bin/sh\n/bin/sleep 600 & wait\n")
     (work / "python" / "bin" / "python").chmod(0o755)
 

@@ -90,14 +90,14 @@ def read_pyproject(directory: Path) -> dict[str, Any]:
         raise BuildFailure(f"its pyproject.toml cannot be read: {error}") from None
 
 
-def build(source: Path, into: Path, tools: Toolbox, more: Mapping[str, str] | None = None) -> Path:
+def build(source: Path, into: Path, tools: Toolbox, top: Path | None = None) -> Path:
     """Return the wheel, in the directory `into`, that the package in `source` is built into.
 
     Args:
         source: The package's files; the build may write there.
         into: An empty directory.
         tools: Where its tools come from.
-        more: Variables of the build beside `SURROUNDINGS`.
+        top: The top of a git repository that `source` is in; none that is further up is seen.
 
     Raises:
         BuildFailure: It cannot be built, or is not for every platform.
@@ -106,7 +106,7 @@ def build(source: Path, into: Path, tools: Toolbox, more: Mapping[str, str] | No
         raise BuildFailure("there is neither a pyproject.toml nor a setup.py in it")
     system = build_system(read_pyproject(source))
     with tempfile.TemporaryDirectory(prefix="aroundtheworld-build-") as work:
-        bench = _Bench(Path(work), source, system, more or {})
+        bench = _Bench(Path(work), source, system, top or source)
         bench.equip(_complete(tools, system.requires))
         more_tools = bench.call("get_requires_for_build_wheel")
         if not isinstance(more_tools, (list, type(None))):
@@ -147,14 +147,13 @@ def _complete(tools: Toolbox, requires: Sequence[str]) -> Choice:
 class _Bench:
     """A Python with nothing but chosen tools, in which the hooks of one package are called."""
 
-    def __init__(self, work: Path, source: Path, system: System, more: Mapping[str, str]) -> None:
-        self.work, self.source, self.system = work, source, system
+    def __init__(self, work: Path, source: Path, system: System, top: Path) -> None:
+        self.work, self.source, self.system, self.top = work, source, system, top
         self.others: list[str] = []
         # Without pip: what a package wants to install by itself, it cannot.
         self._run([sys.executable, "-I", "-m", "venv", "--without-pip", str(work / "python")])
         for name in ("home", "tmp"):
             (work / name).mkdir()
-        self.more = more
 
     def equip(self, choice: Choice) -> None:
         """Let the Python import these tools, and no others."""
@@ -172,12 +171,12 @@ class _Bench:
         python = self.work / "python" / "bin"
         path = [str(python), *self.programs, "/usr/local/bin", "/usr/bin", "/bin"]
         places = {"HOME": self.work / "home", "TMPDIR": self.work / "tmp"}
+        places["GIT_CEILING_DIRECTORIES"] = self.top.resolve().parent
         self._run(
             # -P: the script's directory is not where modules come from.
             [str(python / "python"), "-P", str(HOOK), self.system.backend,
              json.dumps(self.system.backend_path), hook, str(reply), *arguments],
             PATH=os.pathsep.join(path), **{name: str(place) for name, place in places.items()},
-            **self.more,
         )  # fmt: skip
         return json.loads(reply.read_text())
 

@@ -97,7 +97,7 @@ def _built(release: Mapping[str, Any], cache: Path) -> Path:
             if revision:
                 revision.copy(top)
             try:
-                wheel = build(source, wheels, toolbox(cache))
+                wheel = build(source, wheels, toolbox(cache), top)
             except BuildFailure as failure:
                 hint = NO_COMMIT if release["versioned"] and not revision else ""
                 raise BuildFailure(f"{failure}{hint}") from None
