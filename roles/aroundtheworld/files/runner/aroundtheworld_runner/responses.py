@@ -87,6 +87,9 @@ class CountedResponse(HTTPConnection):
             if self.is_stream:
                 # Or nginx keeps events back until it has some kilobytes of them.
                 headers.setdefault("X-Accel-Buffering", "no")
+                # Or nginx keeps the connection when the stream has ended, and has the client come
+                # again on it, to a worker that leaves.
+                self.close_afterwards()
         if self._code == HTTPStatus.SWITCHING_PROTOCOLS:
             # While draining, Tornado closes a connection after its response, also when that makes
             # it a WebSocket, which then could not get a code and a reason.
@@ -94,7 +97,7 @@ class CountedResponse(HTTPConnection):
         elif self.transport.unread:
             # Rather than read a body that nobody waits for. Tornado says so in the response only if
             # it knows now; a client that does not know might use the connection once more.
-            self._connection._disconnect_on_finish = True
+            self.close_afterwards()
         if self._release:
             headers[RELEASE_HEADER] = self._release
         return self._written(self._connection.write_headers(start_line, headers, chunk))
