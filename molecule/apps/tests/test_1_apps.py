@@ -14,7 +14,7 @@ from testinfra.host import Host
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,41 @@ def test_jupyter_keeps_notebooks_for_who_has_the_token(
     body = {"type": "notebook", "content": notebook}
     jupyter.put("/api/contents/kept.ipynb", json=body).raise_for_status()
     assert jupyter.get("/api/contents/kept.ipynb").json()["content"]["nbformat"] == 4
+
+
+def test_a_notebooks_kernel_computes(urls: dict[str, str], jupyter: httpx.Client) -> None:
+    response = jupyter.post("/api/kernels", json={"name": "python3"})
+    response.raise_for_status()
+    path = f"/api/kernels/{response.json()['id']}/channels"
+    # By Jupyter's protocol; what may be empty is.
+    request = {
+        "channel": "shell",
+        "header": {
+            **{"msg_id": "1", "msg_type": "execute_request", "version": "5.3"},
+            **{"session": "s", "username": "", "date": ""},
+        },
+        "content": {"code": "1 + 1", "silent": False, "user_expressions": {}},
+        **{"parent_header": {}, "metadata": {}, "buffers": []},
+    }
+
+    async def compute() -> str:
+        socket = await websocket_connect(
+            HTTPRequest(
+                urls["jupyter"].replace("http", "ws") + path,
+                headers={
+                    "Authorization": jupyter.headers["Authorization"],
+                    "Origin": urls["jupyter"],
+                },
+            )
+        )
+        await socket.write_message(json.dumps(request))
+        while (received := json.loads(await message(socket)))["msg_type"] != "execute_result":
+            pass
+        await hang_up(socket)
+        return str(received["content"]["data"]["text/plain"])
+
+    assert asyncio.run(compute()) == "2"
+    jupyter.delete(path.removesuffix("/channels")).raise_for_status()
 
 
 def test_jupyters_terminal_is_a_websocket(urls: dict[str, str], jupyter: httpx.Client) -> None:
