@@ -89,7 +89,7 @@ def test_the_page_that_closes_a_site_is_one_file(layout):
     assert f"alias {page};" in site
     switch = Switch(layout.home)
     assert f"root {switch.link};" in site
-    assert f"(-f {switch.keys}/$shop_key)" in site
+    assert f"(-f {switch.keys}/$w10001_key)" in site
     assert closable(site) == ["admin", "public"]
 
 

@@ -15,7 +15,16 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
     name = MODELS[model].get("aroundtheworld_site", "aroundtheworld")
     plan, site, _ = site_of(MODELS[model])
     upstreams = site.blocks("upstream")
-    assert upstreams.keys() == {(pool["upstream"],) for pool in plan["pools"]}
+    of_workers = {
+        f"{pool['upstream']}_{port}"
+        for pool in plan["pools"]
+        if pool["sticky"] == "cookie"
+        for port in pool["ports"]
+    }
+    assert upstreams.keys() == {
+        *((pool["upstream"],) for pool in plan["pools"]),
+        *((upstream,) for upstream in of_workers),
+    }
     servers = {
         pool: block
         for server, block in zip(plan["servers"], serving(site), strict=True)
@@ -28,7 +37,10 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
             for match in [["/"]] if path == "/" else [["=", path], [f"{path}/"]]:
                 block = servers[pool["name"]].location(*match)
                 passed_on = "$request_uri" if pool["path"] == "raw" else match[-1]
-                assert block.all("proxy_pass") == [[f"http://{pool['upstream']}{passed_on}"]]
+                target = f"{pool['upstream']}{passed_on}"
+                if pool["sticky"] == "cookie":
+                    target = f"$w10001_{pool['name']}_workers"
+                assert block.all("proxy_pass") == [[f"http://{target}"]]
                 assert block.all("proxy_read_timeout") == [[f"{pool['read_timeout']}s"]]
                 replays = ["error", "timeout"] if pool["replay"] else ["off"]
                 assert block.all("proxy_next_upstream") == [replays]
