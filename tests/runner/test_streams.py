@@ -6,12 +6,14 @@ import http.client
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import harness
 import pytest
 from tornado.websocket import websocket_connect
 from waits import wait_in_flight
 
+from aroundtheworld_runner.drain import Drain
 from tests.role.nginx.process import needs_nginx
 from tests.role.nginx.served import Site
 
@@ -79,6 +81,7 @@ def test_streams_and_websockets_end_spread_over_the_stream_timeout(start, listen
     there = asyncio.Semaphore(0)
     asyncio.run(asyncio.wait_for(visit(), 20))
     assert worker.wait() == 0
+    assert "cut at the end" not in worker.stderr()
     # Not all at once: the last of twelve has eleven twelfths of the time.
     drained = re.search(r"drained in ([0-9.]+) s", worker.stderr())
     assert drained is not None
@@ -119,6 +122,15 @@ def test_a_stream_whose_client_takes_nothing_is_cut(start, listening):
         assert worker.wait() == 0
     assert "cut at the end of the stream timeout: GET /floods" in worker.stderr()
     assert "the client has left" in worker.stderr()
+
+
+def test_a_request_whose_connection_closes_at_the_end_is_not_called_cut(caplog):
+    transport = SimpleNamespace(closed=lambda: True)
+    response = SimpleNamespace(is_stream=True, transport=transport, request_id="-")
+    request = SimpleNamespace(response=response, cut=lambda: None)
+    server = SimpleNamespace(connections=0, requests_in_flight={0: request})
+    asyncio.run(Drain(server, drain_timeout=9, stream_timeout=9, linger=9).run())  # type: ignore[arg-type]
+    assert "cut at the end" not in caplog.text
 
 
 @needs_nginx

@@ -57,6 +57,8 @@ class Drain:
             unanswered = self._unanswered() or self._server.requests_total != seen
             self._quiet = 0.0 if unanswered else self._quiet + TICK
         for request in self._in_flight():
+            if request.response.transport.closed():  # at this moment
+                continue
             which = "stream" if request.response.is_stream else "drain"
             with logs.about(request.response.request_id):
                 log.error("cut at the end of the %s timeout: %s", which, request)
