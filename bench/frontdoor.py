@@ -126,15 +126,12 @@ def measure(rounds: int) -> Part:
                 # Who comes first in a turn comes second in the next.
                 for way in WAYS if (number + turn) % 2 else reversed(WAYS):
                     turns[way.name].append(burst(host, way))
-            for name, loads in turns.items():
-                rate, cost = (median(values) for values in zip(*map(_values, loads), strict=True))
-                found[name].append(Load(rate, cost))
-                say(f"{name}: {rate:.0f} requests/s, {cost:.1f} µs")
+            for way in WAYS:
+                rate = median(load.rate for load in turns[way.name])
+                cost = median(load.cost for load in turns[way.name])
+                found[way.name].append(Load(rate, cost))
+                say(f"{way.name}: {rate:.0f} requests/s, {cost:.1f} µs")
     return Part(figures(found))
-
-
-def _values(load: Load) -> tuple[float, float]:
-    return load.rate, load.cost
 
 
 def _app() -> Path:
