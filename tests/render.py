@@ -16,8 +16,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
+from aroundtheworld_controller.nginx.tls import nginx_ports
 from aroundtheworld_controller.plan import describe_site, make_plan
-from aroundtheworld_controller.tls import nginx_ports
 from aroundtheworld_controller.variables import PREFIX, plain
 from tests.role_files import CHECKOUT, ROLE
 

@@ -1,5 +1,7 @@
 """docs/architecture.md is complete: a newcomer finds every room and every file of tasks there."""
 
+import pytest
+
 from tests.role_files import CHECKOUT, ROLE
 
 ARCHITECTURE = (CHECKOUT / "docs" / "architecture.md").read_text()
@@ -11,9 +13,11 @@ def test_each_file_of_tasks_is_in_the_way_of_a_run():
     assert [name for name in files if f"`{name}`" not in ARCHITECTURE] == []
 
 
-def test_each_room_on_the_host_is_in_the_table():
-    library = ROLE / "module_utils" / "aroundtheworld"
-    rooms = [path.parent.name for path in library.glob("*/__init__.py")]
+@pytest.mark.parametrize(
+    "library", ["module_utils/aroundtheworld", "plugin_utils/aroundtheworld_controller"]
+)
+def test_each_room_is_in_the_table(library):
+    rooms = [path.parent.name for path in (ROLE / library).glob("*/__init__.py")]
     assert rooms
-    named = "`module_utils/aroundtheworld/{}/`".format
+    named = f"`{library}/{{}}/`".format
     assert [room for room in rooms if named(room) not in ARCHITECTURE] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aroundtheworld_controller.pip import WHEEL_DIRECTORIES
+from aroundtheworld_controller.packages.pip import WHEEL_DIRECTORIES
 
 # Python's own directory, or Debian's, whose Python has none of its own.
 PIP_WHEELS = next(directory for directory in WHEEL_DIRECTORIES if any(directory.glob("pip-*.whl")))

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from aroundtheworld_controller.build_tools import Toolbox
+from aroundtheworld_controller.packages.build_tools import Toolbox
 
 # A build backend (PEP 517): its wheel has the package's module, and what the build found around it.
 BACKEND = """

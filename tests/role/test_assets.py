@@ -12,9 +12,9 @@ from ansible.module_utils.aroundtheworld.assets import Assets
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from tornado.web import StaticFileHandler
 
-from aroundtheworld_controller.content import compressed_problems
-from aroundtheworld_controller.release import describe_release
-from aroundtheworld_controller.static import media_problems, static_problems
+from aroundtheworld_controller.app.content import compressed_problems
+from aroundtheworld_controller.app.release import describe_release
+from aroundtheworld_controller.nginx.static import media_problems, static_problems
 from aroundtheworld_controller.variables import PREFIX, BadInputError
 from tests.render import variables_for
 

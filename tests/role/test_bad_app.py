@@ -2,7 +2,7 @@
 
 import pytest
 
-from aroundtheworld_controller.release import describe_release
+from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.refusals import DEFAULTS
 

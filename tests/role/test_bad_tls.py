@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from aroundtheworld_controller import tls
+from aroundtheworld_controller.nginx import tls
 from tests import certificates
 from tests.render import HOST, variables_for
 from tests.role.refusals import A_PORT, DEFAULTS, case, problems_with

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from aroundtheworld_controller import build as building
-from aroundtheworld_controller import build_tools
-from aroundtheworld_controller.build import build, build_system, only_for_all
-from aroundtheworld_controller.build_tools import BuildFailure
+from aroundtheworld_controller.packages import build as building
+from aroundtheworld_controller.packages import build_tools
+from aroundtheworld_controller.packages.build import build, build_system, only_for_all
+from aroundtheworld_controller.packages.build_tools import BuildFailure
 from tests.hostile_wheel import make_wheel
 from tests.role.packages import package, seen, toolbox
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from aroundtheworld_controller import content as content_room
-from aroundtheworld_controller.content import (
+from aroundtheworld_controller.app import content as content_room
+from aroundtheworld_controller.app.content import (
     RUNNER,
     app_files,
     content_id,
     release_name,
 )
-from aroundtheworld_controller.release import describe_release
+from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.variables import BadInputError
 from tests.role_files import CHECKOUT, load_python
 

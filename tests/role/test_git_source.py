@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from aroundtheworld_controller import git as git_source
-from aroundtheworld_controller.content import app_files, content_id
+from aroundtheworld_controller.app import git as git_source
+from aroundtheworld_controller.app.content import app_files, content_id
 from tests.role.repositories import commit, from_git, refusal, source
 
 ODD = {

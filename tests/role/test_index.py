@@ -8,10 +8,10 @@ import zipfile
 
 import pytest
 
-from aroundtheworld_controller import index as index_room
-from aroundtheworld_controller.build_tools import BuildFailure
-from aroundtheworld_controller.index import Indexes, IndexFailure, indexes
-from aroundtheworld_controller.source_archives import fetch, unpack_source
+from aroundtheworld_controller.packages import index as index_room
+from aroundtheworld_controller.packages.build_tools import BuildFailure
+from aroundtheworld_controller.packages.index import Indexes, IndexFailure, indexes
+from aroundtheworld_controller.packages.source_archives import fetch, unpack_source
 from tests.role.packages import source_archive
 
 DIGEST = "0" * 64

@@ -2,8 +2,8 @@
 
 import pytest
 
-from aroundtheworld_controller.content import app_files, survey
-from aroundtheworld_controller.left_out import sentence
+from aroundtheworld_controller.app.content import app_files, survey
+from aroundtheworld_controller.app.left_out import sentence
 from tests.role.refusals import DEFAULTS
 
 EXCLUDE = DEFAULTS["aroundtheworld_app_exclude"]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aroundtheworld_controller.certificates import certificate_problems, key_problems
-from aroundtheworld_controller.local_ca import ca_files, local_certificate
+from aroundtheworld_controller.nginx.certificates import certificate_problems, key_problems
+from aroundtheworld_controller.nginx.local_ca import ca_files, local_certificate
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 

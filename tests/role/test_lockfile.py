@@ -2,8 +2,8 @@
 
 import pytest
 
-from aroundtheworld_controller.lockfile import environment_for, lock_for
-from aroundtheworld_controller.read_lock import read_lock
+from aroundtheworld_controller.packages.lockfile import environment_for, lock_for
+from aroundtheworld_controller.packages.read_lock import read_lock
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.host_python import HASHES, PYTHON, markers
 

@@ -18,7 +18,7 @@ from ansible.module_utils.aroundtheworld.maintenance.switch import Switch
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from aroundtheworld_controller.maintenance import (
+from aroundtheworld_controller.nginx.maintenance import (
     closed_pools,
     end_of,
     json_body,

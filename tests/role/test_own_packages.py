@@ -7,12 +7,12 @@ import zipfile
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from aroundtheworld_controller import own_packages, wheels
-from aroundtheworld_controller.index import Indexes
-from aroundtheworld_controller.own_packages import build_problems, with_own
-from aroundtheworld_controller.own_wheels import chosen, host_tags, own_wheels
+from aroundtheworld_controller.packages import own_packages, wheels
+from aroundtheworld_controller.packages.index import Indexes
+from aroundtheworld_controller.packages.own_packages import build_problems, with_own
+from aroundtheworld_controller.packages.own_wheels import chosen, host_tags, own_wheels
+from aroundtheworld_controller.packages.wheels import fetch_wheels, host_lock, platforms, without
 from aroundtheworld_controller.variables import BadInputError
-from aroundtheworld_controller.wheels import fetch_wheels, host_lock, platforms, without
 from tests.role.host_python import HASHES, PYTHON
 from tests.role.packages import PYPROJECT, source_archive, toolbox
 

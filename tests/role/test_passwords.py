@@ -2,7 +2,7 @@
 
 import pytest
 
-from aroundtheworld_controller.passwords import hashed, password_files, sha512_crypt
+from aroundtheworld_controller.nginx.passwords import hashed, password_files, sha512_crypt
 from tests.role.refusals import pools, problems_with
 
 

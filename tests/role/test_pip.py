@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from aroundtheworld_controller import pip, wheels
-from aroundtheworld_controller.lockfile import environment_for
-from aroundtheworld_controller.read_lock import read_lock
+from aroundtheworld_controller.packages import pip, wheels
+from aroundtheworld_controller.packages.lockfile import environment_for
+from aroundtheworld_controller.packages.read_lock import read_lock
 from tests.hostile_wheel import make_wheel
 from tests.matrix import in_turn
 from tests.role.host_python import PIP_WHEELS, PYTHON
@@ -21,7 +21,7 @@ from tests.role_files import ROLE
 FIND = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from aroundtheworld_controller import pip
+from aroundtheworld_controller.packages import pip
 pip.WHEEL_DIRECTORIES = [pathlib.Path(path) for path in json.loads(sys.argv[2])]
 try:
     print(json.dumps(pip.find_pip()))

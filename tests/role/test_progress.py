@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aroundtheworld_controller import progress
+from aroundtheworld_controller.output import progress
 
 
 class Connection:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from aroundtheworld_controller import project_wheel
-from aroundtheworld_controller.build_tools import BuildFailure
-from aroundtheworld_controller.project import read_project
-from aroundtheworld_controller.project_wheel import BUILT, with_project
-from aroundtheworld_controller.release import describe_release
-from aroundtheworld_controller.revision import Revision, revision_in_cache, revision_of
+from aroundtheworld_controller.app import project_wheel
+from aroundtheworld_controller.app.project import read_project
+from aroundtheworld_controller.app.project_wheel import BUILT, with_project
+from aroundtheworld_controller.app.release import describe_release
+from aroundtheworld_controller.app.revision import Revision, revision_in_cache, revision_of
+from aroundtheworld_controller.packages.build_tools import BuildFailure
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.packages import PYPROJECT, toolbox
 from tests.role.repositories import commit, from_git, write
@@ -205,7 +205,7 @@ def test_the_id_stands_for_content_and_tools_and_not_for_the_wheel(app, monkeypa
     assert plain["id"] != release["id"]
     app.rename(tmp_path / "elsewhere")
     assert describe(tmp_path / "elsewhere", **BUILD)["id"] == release["id"]
-    monkeypatch.setattr("aroundtheworld_controller.project.tools_id", lambda: "others")
+    monkeypatch.setattr("aroundtheworld_controller.app.project.tools_id", lambda: "others")
     assert describe(tmp_path / "elsewhere", **BUILD)["id"] != release["id"]
 
 

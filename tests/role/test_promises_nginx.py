@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from aroundtheworld_controller.visitor_headers import CLEARED, OF_A_BODY, SET, spellings
+from aroundtheworld_controller.nginx.visitor_headers import CLEARED, OF_A_BODY, SET, spellings
 from tests.render import ADMIN, MODELS, PUBLIC, render, variables_for
 from tests.role.rendered import parse_nginx, site_of
 from tests.role_files import load_yaml

@@ -5,9 +5,9 @@ import zipfile
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from aroundtheworld_controller import wheels
-from aroundtheworld_controller.index import File, Indexes
-from aroundtheworld_controller.python_versions import (
+from aroundtheworld_controller.packages import wheels
+from aroundtheworld_controller.packages.index import File, Indexes
+from aroundtheworld_controller.packages.python_versions import (
     fits,
     printed_problem,
     project_pythons,

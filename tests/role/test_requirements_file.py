@@ -2,9 +2,9 @@
 
 import pytest
 
-from aroundtheworld_controller.lockfile import lock_for
-from aroundtheworld_controller.own_wheels import with_brought
-from aroundtheworld_controller.read_lock import read_lock
+from aroundtheworld_controller.packages.lockfile import lock_for
+from aroundtheworld_controller.packages.own_wheels import with_brought
+from aroundtheworld_controller.packages.read_lock import read_lock
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.host_python import HASHES, markers
 

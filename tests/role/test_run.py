@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from aroundtheworld_controller import ownership, run
+from aroundtheworld_controller.runs import ownership, run
 from aroundtheworld_controller.variables import BadInputError
 
 

@@ -14,7 +14,7 @@ from ansible.module_utils.aroundtheworld.maintenance.toggle import closable
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-from aroundtheworld_controller import progress
+from aroundtheworld_controller.output import progress
 from aroundtheworld_metrics.families import Families
 from aroundtheworld_metrics.site import Paths, Site, _add_release
 from tests.render import render, variables_for

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from aroundtheworld_controller import git as git_source
-from aroundtheworld_controller.content import app_files, content_id
-from aroundtheworld_controller.release import describe_release
-from aroundtheworld_controller.run import this_run
+from aroundtheworld_controller.app import git as git_source
+from aroundtheworld_controller.app.content import app_files, content_id
+from aroundtheworld_controller.app.release import describe_release
+from aroundtheworld_controller.runs.run import this_run
 from aroundtheworld_controller.variables import BadInputError
 from tests.role.repositories import FILES, commit, contents, from_git, refusal, source
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aroundtheworld_controller import archive, source_tree
-from aroundtheworld_controller.archive import unpack
-from aroundtheworld_controller.source_tree import BadSourceError, SourceTree
+from aroundtheworld_controller.app import archive, source_tree
+from aroundtheworld_controller.app.archive import unpack
+from aroundtheworld_controller.app.source_tree import BadSourceError, SourceTree
 
 LINK, HARD = tarfile.SYMTYPE, tarfile.LNKTYPE
 

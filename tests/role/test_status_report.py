@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from aroundtheworld_controller.status_report import duration, json_line, report
+from aroundtheworld_controller.output.status_report import duration, json_line, report
 
 WORKER = {
     "port": 10001,

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from aroundtheworld_controller import run
-from aroundtheworld_controller.summary import address, replacements, summary
+from aroundtheworld_controller.output.summary import address, replacements, summary
+from aroundtheworld_controller.runs import run
 
 CLAIM = {"site": "shop", "server_names": ["shop.example.org"], "http_port": 80}
 PLAN = {

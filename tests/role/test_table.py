@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aroundtheworld_controller import table as module
-from aroundtheworld_controller.table import UNLIMITED, table, terminal_width
+from aroundtheworld_controller.output import table as module
+from aroundtheworld_controller.output.table import UNLIMITED, table, terminal_width
 
 HEADINGS = ["worker", "requests", "what"]
 NUMBERS = ["worker", "requests"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleActionFail
 
-from aroundtheworld_controller import wheels
-from aroundtheworld_controller.lockfile import Lockfile
+from aroundtheworld_controller.packages import wheels
+from aroundtheworld_controller.packages.lockfile import Lockfile
 from tests.role.host_python import ENVIRONMENT, PYTHON
 from tests.role_files import load_python
 

@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.table import table
+from aroundtheworld_controller.output.table import table
 from aroundtheworld_controller.variables import checked
 
 TITLE = "For how long one request of each route held the event loop, on {}:"

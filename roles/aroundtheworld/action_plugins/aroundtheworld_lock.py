@@ -16,8 +16,8 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone
-from aroundtheworld_controller.fleet import Fleet
-from aroundtheworld_controller.run import is_here, is_over, owner
+from aroundtheworld_controller.runs.fleet import Fleet
+from aroundtheworld_controller.runs.run import is_here, is_over, owner
 from aroundtheworld_controller.variables import BadInputError
 
 display = Display()

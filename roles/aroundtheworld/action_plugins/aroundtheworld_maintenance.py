@@ -20,7 +20,7 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.maintenance import (
+from aroundtheworld_controller.nginx.maintenance import (
     REASON,
     SCOPE,
     UNTIL,
@@ -33,7 +33,7 @@ from aroundtheworld_controller.maintenance import (
 )
 from aroundtheworld_controller.pools import derive_health, pool_with_defaults
 from aroundtheworld_controller.rules import maintenance_problems
-from aroundtheworld_controller.run import who
+from aroundtheworld_controller.runs.run import who
 from aroundtheworld_controller.variables import (
     PREFIX,
     BadInputError,

@@ -9,7 +9,7 @@ from pathlib import Path
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.passwords import VARIABLE, password_files
+from aroundtheworld_controller.nginx.passwords import VARIABLE, password_files
 
 
 class ActionModule(RoleAction):

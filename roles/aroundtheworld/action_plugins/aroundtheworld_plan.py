@@ -25,30 +25,18 @@ from ansible.utils.display import Display
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
-from aroundtheworld_controller.acme import lineage_problems
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone, is_first
-from aroundtheworld_controller.build_tools import BuildFailure
+from aroundtheworld_controller.app.left_out import sentence
+from aroundtheworld_controller.app.project import is_own
+from aroundtheworld_controller.app.project_wheel import with_project
+from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.fleet import Fleet
-from aroundtheworld_controller.headers import decided_headers
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
-from aroundtheworld_controller.left_out import sentence
-from aroundtheworld_controller.lockfile import environment_for
-from aroundtheworld_controller.own_packages import BUILD, build_problems, with_own
-from aroundtheworld_controller.own_wheels import WHEELS, chosen, host_tags, own_wheels
-from aroundtheworld_controller.ownership import become_problem, with_site
-from aroundtheworld_controller.passwords import password_warnings
-from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
-from aroundtheworld_controller.pool_rules import limit_problems
-from aroundtheworld_controller.project import is_own
-from aroundtheworld_controller.project_wheel import with_project
-from aroundtheworld_controller.proxies import decided_proxies
-from aroundtheworld_controller.python_versions import python_problems
-from aroundtheworld_controller.release import describe_release
-from aroundtheworld_controller.room import room_problems
-from aroundtheworld_controller.rules import hook_problems
-from aroundtheworld_controller.run import owner
-from aroundtheworld_controller.tls import (
+from aroundtheworld_controller.nginx.acme import lineage_problems
+from aroundtheworld_controller.nginx.headers import decided_headers
+from aroundtheworld_controller.nginx.passwords import password_warnings
+from aroundtheworld_controller.nginx.proxies import decided_proxies
+from aroundtheworld_controller.nginx.tls import (
     Certificate,
     brought_certificate,
     given_problems,
@@ -57,8 +45,20 @@ from aroundtheworld_controller.tls import (
     hsts_problems,
     http2_warnings,
 )
+from aroundtheworld_controller.packages.build_tools import BuildFailure
+from aroundtheworld_controller.packages.lockfile import environment_for
+from aroundtheworld_controller.packages.own_packages import BUILD, build_problems, with_own
+from aroundtheworld_controller.packages.own_wheels import WHEELS, chosen, host_tags, own_wheels
+from aroundtheworld_controller.packages.python_versions import python_problems
+from aroundtheworld_controller.packages.wheels import fetch_wheels, platforms
+from aroundtheworld_controller.plan import Site, describe_site, make_plan, room_needed
+from aroundtheworld_controller.pool_rules import limit_problems
+from aroundtheworld_controller.room import room_problems
+from aroundtheworld_controller.rules import hook_problems
+from aroundtheworld_controller.runs.fleet import Fleet
+from aroundtheworld_controller.runs.ownership import become_problem, with_site
+from aroundtheworld_controller.runs.run import owner
 from aroundtheworld_controller.variables import PREFIX, BadInputError, refuse
-from aroundtheworld_controller.wheels import fetch_wheels, platforms
 
 display = Display()
 

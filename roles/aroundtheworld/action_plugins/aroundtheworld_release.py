@@ -23,10 +23,10 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
+from aroundtheworld_controller.app.content import executable, is_same
+from aroundtheworld_controller.app.project_wheel import source_trees
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.content import executable, is_same
-from aroundtheworld_controller.project_wheel import source_trees
-from aroundtheworld_controller.wheels import fetch_wheels, host_lock
+from aroundtheworld_controller.packages.wheels import fetch_wheels, host_lock
 
 display = Display()
 

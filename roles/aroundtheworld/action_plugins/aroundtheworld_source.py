@@ -15,11 +15,11 @@ from typing import Any
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.archive import ARCHIVE, from_archive
+from aroundtheworld_controller.app.archive import ARCHIVE, from_archive
+from aroundtheworld_controller.app.git import GIT, from_git
+from aroundtheworld_controller.app.revision import revision_in_cache
+from aroundtheworld_controller.app.source_tree import BadSourceError
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.git import GIT, from_git
-from aroundtheworld_controller.revision import revision_in_cache
-from aroundtheworld_controller.source_tree import BadSourceError
 from aroundtheworld_controller.variables import checked
 
 

@@ -10,8 +10,8 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.run import seconds_of_run
-from aroundtheworld_controller.summary import summary
+from aroundtheworld_controller.output.summary import summary
+from aroundtheworld_controller.runs.run import seconds_of_run
 
 display = Display()
 

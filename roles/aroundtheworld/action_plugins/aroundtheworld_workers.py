@@ -10,10 +10,10 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone
-from aroundtheworld_controller.fleet import Fleet
-from aroundtheworld_controller.progress import shown
-from aroundtheworld_controller.summary import replacements
-from aroundtheworld_controller.turns import failed_before, roll_out_in_turn
+from aroundtheworld_controller.output.progress import shown
+from aroundtheworld_controller.output.summary import replacements
+from aroundtheworld_controller.runs.fleet import Fleet
+from aroundtheworld_controller.runs.turns import failed_before, roll_out_in_turn
 
 display = Display()
 

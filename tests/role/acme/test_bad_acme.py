@@ -2,7 +2,7 @@
 
 import pytest
 
-from aroundtheworld_controller.acme import lineage_problems
+from aroundtheworld_controller.nginx.acme import lineage_problems
 from tests.role.refusals import case, problems_with
 
 GOOD = {

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.nginx.configuration import versions
 from ansible.module_utils.aroundtheworld.nginx.site import identified
 
-from aroundtheworld_controller.passwords import password_files
+from aroundtheworld_controller.nginx.passwords import password_files
 from tests import certificates
 from tests.render import RELEASE_ID, render, variables_for
 from tests.role.nginx.process import Host, free_port, placed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aroundtheworld_controller.nginx_text import block_problem
+from aroundtheworld_controller.nginx.nginx_text import block_problem
 from tests.render import render, variables_for
 from tests.role.nginx.process import needs_nginx
 from tests.role.nginx.test_sites import verdict

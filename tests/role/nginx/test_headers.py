@@ -7,7 +7,7 @@ from email.message import Message
 import httpx
 import pytest
 
-from aroundtheworld_controller.headers import DEFAULTS
+from aroundtheworld_controller.nginx.headers import DEFAULTS
 from tests.render import ADMIN, PUBLIC, render, variables_for
 from tests.role.nginx.process import Host, free_port, needs_nginx, placed
 from tests.role.nginx.served import Site

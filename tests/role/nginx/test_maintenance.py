@@ -9,7 +9,7 @@ import pytest
 from ansible.module_utils.aroundtheworld.maintenance import switch as switches
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 
-from aroundtheworld_controller.maintenance import json_body, retry_after
+from aroundtheworld_controller.nginx.maintenance import json_body, retry_after
 from tests.role.nginx import served
 from tests.role.nginx.process import needs_nginx
 from tests.role.nginx.served import Site

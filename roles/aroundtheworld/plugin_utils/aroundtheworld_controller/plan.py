@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aroundtheworld_controller.client_certificates import derive_client_cas
-from aroundtheworld_controller.header_sizes import derive_buffers
-from aroundtheworld_controller.headers import derive_headers
+from aroundtheworld_controller.nginx.client_certificates import derive_client_cas
+from aroundtheworld_controller.nginx.header_sizes import derive_buffers
+from aroundtheworld_controller.nginx.headers import derive_headers
+from aroundtheworld_controller.nginx.proxies import derive_proxies
+from aroundtheworld_controller.nginx.servers import derive_shape
+from aroundtheworld_controller.nginx.static import derive_media, derive_static
+from aroundtheworld_controller.nginx.tls import derive_listen, derive_tls, hsts_sent
+from aroundtheworld_controller.nginx.visitor_headers import clearing
 from aroundtheworld_controller.pools import (
     derive_addresses,
     derive_claim,
@@ -18,14 +23,9 @@ from aroundtheworld_controller.pools import (
     derive_up,
     restart_order,
 )
-from aroundtheworld_controller.proxies import derive_proxies
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
-from aroundtheworld_controller.servers import derive_shape
-from aroundtheworld_controller.static import derive_media, derive_static
-from aroundtheworld_controller.tls import derive_listen, derive_tls, hsts_sent
 from aroundtheworld_controller.unit_directives import sandbox_lines
-from aroundtheworld_controller.visitor_headers import clearing
 
 # What the other tasks need to know about the host.
 HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx", "acme")

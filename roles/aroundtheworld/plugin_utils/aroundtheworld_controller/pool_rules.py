@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aroundtheworld_controller.commands import command_problem
-from aroundtheworld_controller.networks import network_problems
+from aroundtheworld_controller.nginx.networks import network_problems
 from aroundtheworld_controller.unit_directives import directive_problems
 from aroundtheworld_controller.variables import load_pool_settings
 

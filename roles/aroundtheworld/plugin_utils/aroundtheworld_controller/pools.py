@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from aroundtheworld_controller.client_certificates import client_ca_path
 from aroundtheworld_controller.commands import manager_words, unit_text
-from aroundtheworld_controller.origin import origin
-from aroundtheworld_controller.passwords import are_plain
+from aroundtheworld_controller.nginx.client_certificates import client_ca_path
+from aroundtheworld_controller.nginx.origin import origin
+from aroundtheworld_controller.nginx.passwords import are_plain
 from aroundtheworld_controller.unit_directives import directive_lines
 from aroundtheworld_controller.variables import load_pool_settings
 

@@ -10,19 +10,23 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
-from aroundtheworld_controller.acme import acme_problems
-from aroundtheworld_controller.client_certificates import client_ca_problems
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.environment_rules import VARIABLE, environment_problems
-from aroundtheworld_controller.header_sizes import header_size_problems
-from aroundtheworld_controller.headers import header_problems
-from aroundtheworld_controller.maintenance import (
+from aroundtheworld_controller.nginx.acme import acme_problems
+from aroundtheworld_controller.nginx.client_certificates import client_ca_problems
+from aroundtheworld_controller.nginx.header_sizes import header_size_problems
+from aroundtheworld_controller.nginx.headers import header_problems
+from aroundtheworld_controller.nginx.maintenance import (
     reason_problems,
     scope_problems,
 )
-from aroundtheworld_controller.networks import network_problems
-from aroundtheworld_controller.nginx_text import block_problem
-from aroundtheworld_controller.passwords import password_problems
+from aroundtheworld_controller.nginx.networks import network_problems
+from aroundtheworld_controller.nginx.nginx_text import block_problem
+from aroundtheworld_controller.nginx.passwords import password_problems
+from aroundtheworld_controller.nginx.proxies import proxy_port_problems, proxy_problems
+from aroundtheworld_controller.nginx.servers import server_problems
+from aroundtheworld_controller.nginx.static import MEDIA, STATIC, media_problems, static_problems
+from aroundtheworld_controller.nginx.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.pool_rules import (
     NAME,
     PATH,
@@ -33,10 +37,6 @@ from aroundtheworld_controller.pool_rules import (
     size_problems,
 )
 from aroundtheworld_controller.pools import pool_with_defaults
-from aroundtheworld_controller.proxies import proxy_port_problems, proxy_problems
-from aroundtheworld_controller.servers import server_problems
-from aroundtheworld_controller.static import MEDIA, STATIC, media_problems, static_problems
-from aroundtheworld_controller.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
 HOST_NAME = re.compile(

@@ -1,0 +1,1 @@
+"""The app on the controller: where it comes from, and what of it a release is."""

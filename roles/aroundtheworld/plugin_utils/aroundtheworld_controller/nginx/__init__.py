@@ -1,0 +1,1 @@
+"""What nginx needs to know of a site, and what keeps it from serving the site."""

@@ -1,0 +1,140 @@
+"""The status of a site for people and for programs, from what its module returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aroundtheworld_controller.output.summary import address
+from aroundtheworld_controller.output.table import table
+
+Status = Mapping[str, Any]
+
+
+def json_line(host: str, site: str, status: Status) -> str:
+    """Return the status as one line of JSON, which a program can find among others."""
+    keys = (
+        "release",
+        "closed",
+        "maintenance",
+        "certificate",
+        "problems",
+        "workers",
+        "not_enforced",
+        "directives",
+        "access",
+        "locks",
+        "changes",
+    )
+    served = {"address": site_address(status, host)} if status["served"] else {}
+    known = {key: status[key] for key in keys}
+    return json.dumps({"host": host, "site": site, **served, **known})
+
+
+def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str]:
+    """Yield the lines of the report.
+
+    Args:
+        host: The host's name in the inventory.
+        site: The site's name.
+        status: What the module `aroundtheworld_status` returned.
+        width: How many characters a line may have; 0 means as many as the terminal has.
+    """
+    yield f"Site {site} on {host}"
+    if status["served"]:
+        yield f"  address: {site_address(status, host)}"
+    yield f"  current release: {status['release'] or 'none'}"
+    yield f"  maintenance: {maintenance_text(status['maintenance'])}"
+    if certificate := status["certificate"]:
+        yield f"  certificate: for {', '.join(certificate['names'])}, until {certificate['end']}"
+    for line in status["locks"]:
+        yield f"  {line}"
+    for pool, settings in status["not_enforced"].items():
+        yield f"  pool {pool}: this kernel does not enforce {', '.join(settings)}"
+    for pool, directives in status["directives"].items():
+        yield f"  pool {pool}: its units have {', '.join(directives)}"
+    for pool, access in status["access"].items():
+        yield f"  pool {pool}: is asked {access}"
+    for problem in status["problems"]:
+        yield f"  PROBLEM: {problem}"
+    if status["workers"]:
+        yield ""
+        yield from workers_table(status, width)
+    if status["changes"]:
+        yield ""
+        yield from changes_table(status, width)
+    yield ""
+
+
+def maintenance_text(maintenance: Mapping[str, Any]) -> str:
+    """Return whether the site is closed; what, since when, by whom, until when and why."""
+    if not maintenance:
+        return "open"
+    since, until = (
+        maintenance[key][:16].replace("T", " ") + " UTC" if maintenance[key] else ""
+        for key in ("since", "until")
+    )
+    scope, who, reason = (maintenance[key] for key in ("scope", "who", "reason"))
+    parts = [
+        "closed",
+        f"({scope})" if scope else "",
+        f"since {since}",
+        f"by {who}," if who else "",
+        f"until {until}" if until else "without an end",
+    ]
+    return " ".join(filter(None, parts)) + (f": {reason}" if reason else "")
+
+
+def site_address(status: Status, host: str) -> str:
+    """Return where visitors find the site, by the certificate that nginx shows."""
+    return address(status["served"], host, https=bool(status["certificate"]))
+
+
+def workers_table(status: Status, width: int = 0) -> list[str]:
+    """Return a table with a row for each worker."""
+    headings = ["port", "pool", "state", "release", "up", "requests", "in flight", "doing"]
+    rows = []
+    for worker in status["workers"]:
+        measured = bool(worker["state"])
+        rows.append(
+            [
+                worker["port"],
+                worker["pool"],
+                worker["state"] or worker["active"],
+                worker["release"],
+                duration(worker["uptime_seconds"]) if measured else "",
+                worker["requests_total"] if measured else "",
+                worker["requests_in_flight"] if measured else "",
+                worker["about"],
+            ]
+        )
+    return table(headings, rows, width, numbers=("port", "up", "requests", "in flight"))
+
+
+def changes_table(status: Status, width: int = 0) -> list[str]:
+    """Return a table with a row for each change, oldest first."""
+    headings = ["changed (UTC)", "verb", "by", "release", "seconds", "outcome"]
+    rows = []
+    for entry in status["changes"]:
+        seconds = sum(phase["seconds"] for phase in entry["phases"])
+        cause = entry["cause"].splitlines()[:1]
+        rows.append(
+            [
+                entry["time"][:16].replace("T", " "),
+                entry["verb"],
+                entry["who"],
+                entry["to"],
+                f"{seconds:.1f}",
+                ": ".join([entry["outcome"], *cause]),
+            ]
+        )
+    return table(headings, rows, width, numbers=("seconds",))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person would write it, in its largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
