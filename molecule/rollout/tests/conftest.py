@@ -247,8 +247,13 @@ def _descendants(process: int) -> list[int]:
 
 
 @pytest.fixture
-def play(name: str, inventory_path: Path, tmp_path: Path) -> Iterator[Callable[..., Play]]:
-    """Return a function that starts `ansible-playbook site.yml …` on the host under test."""
+def play(
+    name: str, inventory_path: Path, tmp_path: Path, site: Site
+) -> Iterator[Callable[..., Play]]:
+    """Return a function that starts `ansible-playbook site.yml …` on the host under test.
+
+    The next test finds nothing of it that still works on the host, where its controller is gone.
+    """
     plays: list[Play] = []
 
     def start(*arguments: str) -> Play:
@@ -260,6 +265,7 @@ def play(name: str, inventory_path: Path, tmp_path: Path) -> Iterator[Callable[.
     for started in plays:
         if started.running:
             started.kill()
+    site.wait_until_unlocked()
 
 
 @pytest.fixture
@@ -361,7 +367,7 @@ class Site:
 
     def wait_until_unlocked(self) -> None:
         """Return when nothing changes the site any more."""
-        give_up = time.monotonic() + 120
+        give_up = time.monotonic() + 300
         while self._python(LOCK_HOLDER):
             assert time.monotonic() < give_up
             time.sleep(0.2)
