@@ -42,7 +42,10 @@ class Sabotage:
 SABOTAGES = {
     # nginx shuts a worker out for ten seconds after an error, as it does by default.
     "max_fails": Sabotage(
-        "templates/nginx/upstreams.conf.j2", " max_fails=0;", ";", "killed_workers"
+        "templates/nginx/upstreams.conf.j2",
+        "{{ server }} max_fails=0;",
+        "{{ server }};",
+        "killed_workers",
     ),
     # The listening socket goes when its worker restarts, as a socket that the worker binds would.
     "socket": Sabotage(
