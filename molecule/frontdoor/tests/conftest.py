@@ -57,15 +57,20 @@ def get(published: Callable[[int], str]) -> Callable[..., Response]:
 
 
 @pytest.fixture(scope="module")
-def trusted(host: Host) -> ssl.SSLContext:
-    """Return a context that trusts the certificate authorities of the host, and nobody else."""
+def authorities(host: Host) -> str:
+    """Return the certificate authorities of the host, as PEM."""
     program = (
         "import urllib.request as r;"
         "print(*(r.urlopen(f'https://localhost:{port}/roots/0').read().decode()"
         " for port in (15000, 15001)), sep='')"
     )
-    roots = host.check_output("python3 -c %s", program)
-    return ssl.create_default_context(cadata=roots)
+    return host.check_output("python3 -c %s", program) + "\n"
+
+
+@pytest.fixture(scope="module")
+def trusted(authorities: str) -> ssl.SSLContext:
+    """Return a context that trusts these, and nobody else."""
+    return ssl.create_default_context(cadata=authorities)
 
 
 @pytest.fixture(scope="session")

@@ -20,21 +20,6 @@ HOME = "/var/lib/tornado/aroundtheworld"
 TIMER = "aroundtheworld-maintenance.timer"
 END = "2126-12-24T18:30+01:00"
 CLOSING = {"maintenance": "all", "maintenance_until": END, "maintenance_reason": "New <disks>"}
-# One play, because a toggle of its own would take most of its time to start Ansible.
-TOGGLES = """\
-- hosts: aroundtheworld
-  gather_facts: false
-  become: true
-  tasks:
-    - include_role:
-        name: aroundtheworld
-        tasks_from: "maintenance_{{ ['on', 'off'][toggle % 2] }}"
-      loop: "{{ range(40) | list }}"
-      loop_control:
-        loop_var: toggle
-      vars:
-        aroundtheworld_maintenance_page: maintenance.html.j2
-"""
 
 
 class Listener:
@@ -163,25 +148,6 @@ def test_a_host_that_was_down_at_the_end_opens_when_it_is_back(host, get, toggle
     assert toggle("off").changed == 1
     assert not host.run(f"ls /etc/systemd/system /var/lib/systemd/timers | grep {TIMER}").stdout
     assert toggle("off").changed == 0
-
-
-def test_no_request_is_lost_while_it_closes_and_opens(
-    host, http, visited, tmp_path, ansible_playbook
-):
-    playbook = tmp_path / "toggles.yml"
-    playbook.write_text(TOGGLES)
-    master = host.check_output("cat /run/nginx.pid")
-    names = {"Host": NAME}
-    with (
-        visited(http, "/", "/static/style.css", rate=20, headers=names) as pages,
-        # Seldom: sixteen that wait for the only administrators' worker are as many as it takes.
-        visited(http, "/.aroundtheworld/up", "/admin/login", rate=4, headers=names) as others,
-    ):
-        run = ansible_playbook(playbook=str(playbook))
-    assert (run.returncode, run.changed) == (0, 40)
-    assert pages.keys() == {"200", "503"}
-    assert others.keys() == {"200"}
-    assert host.check_output("cat /run/nginx.pid") == master
 
 
 def test_bad_input_changes_nothing(get, variables, ansible_playbook):
