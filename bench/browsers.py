@@ -1,10 +1,11 @@
 """Visitors who keep their connections as browsers do, and what became of each request.
 
 When a site is reloaded, it closes connections that are kept, and may do so just when the next
-request is on its way. A browser then repeats a GET, once and on a new connection, if
+request is on its way. A browser then repeats a GET
 
-- the connection had been used before, and not a byte of a response had come (RFC 9112 9.3.1), or
-- the site had said that it does not begin with the request (RFC 9113 8.7).
+- once and on a new connection, if the former had been used before, and not a byte of a response
+  had come (RFC 9112 9.3.1), or
+- twice at most, if the site had said that it does not begin with the request (RFC 9113 8.7).
 
 Anything else has failed. What is repeated is counted too.
 
@@ -31,6 +32,7 @@ from bench.kept import Answer, Connection, FailedError, Http1, RefusedError, Unt
 from bench.kept_http2 import Http2
 
 REDIRECTS = ("301", "308")
+REFUSALS = 2  # after which a browser still repeats, as Chrome does
 NOTICE = 0.5  # seconds until visitors notice that they may leave
 
 
@@ -154,22 +156,24 @@ class Browser:
         return answer
 
     async def _answer(self, path: str) -> Answer:
-        """Return the response, of the second try if a browser may make one."""
-        connection = await self._connected()
-        was_used = connection.used
-        try:
-            return await connection.get(path)
-        except UntouchedError:
-            if not was_used:
-                raise FailedError("a new connection was closed before the response") from None
-            why = "closed while it was kept"
-        except RefusedError:
-            why = "refused by GOAWAY or RST_STREAM"
-        self._tally.repeated[connection.protocol, why] += 1
-        try:
-            return await (await self._connected()).get(path)
-        except (UntouchedError, RefusedError):
-            raise FailedError("the repeated request got no response either") from None
+        """Return the response, of a further try if a browser may make one."""
+        for repeated in range(REFUSALS + 1):
+            connection = await self._connected()
+            was_used = connection.used
+            try:
+                return await connection.get(path)
+            except UntouchedError:
+                if repeated:
+                    raise FailedError("the repeated request got no response either") from None
+                if not was_used:
+                    raise FailedError("a new connection was closed before the response") from None
+                why = "closed while it was kept"
+            except RefusedError:
+                if repeated == REFUSALS:
+                    break
+                why = "refused by GOAWAY or RST_STREAM"
+            self._tally.repeated[connection.protocol, why] += 1
+        raise FailedError(f"refused {REFUSALS + 1} times")
 
     async def _connected(self) -> Connection:
         """Return a connection that takes a request."""

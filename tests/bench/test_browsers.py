@@ -421,6 +421,20 @@ def test_a_goaway_before_the_first_request_refuses_it(site, tls):
     assert (tally.repeated.total(), server.connections) == (1, 2)
 
 
+@pytest.mark.parametrize(("refusals", "outcome"), [(2, "200"), (3, "refused 3 times")])
+def test_what_is_refused_is_repeated_twice_and_not_for_ever(site, tls, refusals, outcome):
+    def serve(connection, number):
+        wire = Second(connection)
+        if number <= refusals:
+            wire.go_away(0)
+        wire.answer_all()
+
+    server = site(serve, tls)
+    tally = come(("/",), https=server, second=True)
+    assert (outcomes(tally), tally.repeated) == ({outcome: 1}, {("HTTP/2", REFUSED): 2})
+    assert server.connections == 3
+
+
 def reset_stream(error):
     def end(wire, streams):
         wire.h2.reset_stream(streams[0], error)
