@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from aroundtheworld_controller.cache import cache_directory
-from aroundtheworld_controller.local_ca import ca_files, local_certificate
+from aroundtheworld_controller.nginx.local_ca import ca_files, local_certificate
 from bench.browsers import Browsers, Site
 from tests.waiting import until
 

@@ -138,7 +138,8 @@ def room_for_2000(host, reload):
     reload()
 
 
+# Not bodies: slowhttptest sends those of all connections in the same moment, on the host itself.
 @pytest.mark.usefixtures("room_for_2000")
-@pytest.mark.parametrize("mode", chosen(list(MODES), 1))
+@pytest.mark.parametrize("mode", chosen(["headers", "reading"], 1))
 def test_2000_may_be_slow_where_nginx_has_room_for_them(judge, mode):
     judge(mode, 2000)
