@@ -6,7 +6,7 @@ import http.client
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ CHECKOUT = SCENARIO.parents[1]
 SITE = "site.example.org"
 NEIGHBOUR = "neighbour.example.org"
 HOME = "/var/lib/tornado/aroundtheworld"
+REMOVE = ("--tags", "remove", "-earoundtheworld_remove_data=true")
 # Files whose lines belong to several people; each line is compared.
 ACCOUNTS = {f"/etc/{name}" for name in ("passwd", "group", "shadow", "gshadow")}
 # What they were before their last change.
@@ -96,9 +97,15 @@ def ask(published: Callable[[int], str]) -> Callable[..., Answer]:
 
 
 @pytest.fixture(scope="module")
-def before(name: str, inventory_path: Path) -> Look:
+def before_file(name: str, inventory_path: Path) -> Path:
+    """Return where prepare.yml wrote what `look.py` found before the role came."""
+    return inventory_path.parent / f"before-{name}.json"
+
+
+@pytest.fixture(scope="module")
+def before(before_file: Path) -> Look:
     """Return what `look.py` found before the role came."""
-    looked: Look = json.loads((inventory_path.parent / f"before-{name}.json").read_text())
+    looked: Look = json.loads(before_file.read_text())
     return looked
 
 
@@ -139,19 +146,15 @@ def neighbours_are_well(
     difference: Callable[[Look], Difference],
     ask: Callable[..., Answer],
 ) -> Callable[..., None]:
-    """Return a function that asserts that everything else on the host is as before.
+    """Return a function that asserts that everything else on the host is as before."""
 
-    Units need not be the same processes after a reboot, so `restarted=True` compares less.
-    """
-
-    def check(*, restarted: bool = False) -> None:
+    def check() -> None:
         now = look()
         for file, lines in before["accounts"].items():
             assert [line for line in lines if line not in now["accounts"][file]] == [], file
-        left_out = {"InvocationID"} if restarted else set()
         for unit, properties in before["units"].items():
             here = now["units"][unit]
-            changed = {key for key in properties if here[key] != properties[key]} - left_out
+            changed = {key for key in properties if here[key] != properties[key]}
             assert (unit, changed) == (unit, set())
         assert now["firewall"] == before["firewall"]
         for path, text in before["nginx"].items():
@@ -164,6 +167,29 @@ def neighbours_are_well(
         assert ask("/", "unknown.example.org").text == "the neighbour answers /\n"
 
     return check
+
+
+@pytest.fixture(scope="module")
+def note_restarts(before: Look, before_file: Path, look: Callable[[], Look]) -> Callable[[], None]:
+    """Return a function for a test that has restarted others' units itself, as a reboot does.
+
+    From then on, each of them has to stay the process that it is now.
+    """
+
+    def note() -> None:
+        for unit, properties in look()["units"].items():
+            before["units"][unit]["InvocationID"] = properties["InvocationID"]
+        before_file.write_text(json.dumps(before))
+
+    return note
+
+
+@pytest.fixture(scope="module")
+def removed(ansible_playbook: Callable[..., Any]) -> Iterator[None]:
+    """Have a host without the site and its data; deploy the site again when the module ends."""
+    assert ansible_playbook(*REMOVE).returncode == 0
+    yield
+    assert ansible_playbook().returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -195,12 +221,12 @@ def restart_nginx(host: Host, ask: Callable[..., Answer]) -> Callable[[], None]:
     return restart
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[[str], str]:
+@pytest.fixture(scope="session")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Return a function that writes a playbook of the operator's own, and return its path."""
 
     def write(text: str) -> str:
-        path = tmp_path / "own.yml"
+        path = tmp_path_factory.mktemp("play") / "own.yml"
         path.write_text(text)
         return str(path)
 

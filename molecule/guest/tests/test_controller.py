@@ -1,6 +1,6 @@
 """A server deploys its own site: as somebody who is not root, with the Ansible of Debian 13.
 
-That controller has no pip of its own, and `ansible_connection: local` names no user.
+prepare.yml installs that. It has no pip of its own, and `ansible_connection: local` names no user.
 """
 
 import io
@@ -13,10 +13,6 @@ import pytest
 
 HOSTS = ("debian13",)
 DIRECTORIES = ("ansible.cfg", "site.yml", "playbooks", "roles", "molecule/rollout/app")
-INSTALL = (
-    "DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends"
-    " ansible"
-)
 ITSELF = {
     "ansible_connection": "local",
     "ansible_become_password": "{{ guest_password }}",
@@ -30,7 +26,6 @@ PIP = "[global]\nno-index = true\nfind-links = /home/grace/wheels\n"
 @pytest.fixture(scope="module")
 def project(host, name, inventory_path, checkout):
     """What the operator has at home: the project, an inventory, and where packages come from."""
-    host.check_output(INSTALL)
     variables = (checkout / "molecule/guest/group_vars/aroundtheworld.yml").read_bytes()
     wheels = Path.home().glob(".cache/aroundtheworld/wheels/*/tornado-*.whl")
     content = io.BytesIO()
@@ -50,6 +45,8 @@ def project(host, name, inventory_path, checkout):
     config = inventory_path.parent / "ssh_config"
     unpack = ["ssh", "-F", str(config), f"grace@{name}", "tar --extract --no-same-owner"]
     subprocess.run(unpack, input=content.getvalue(), check=True)
+    yield
+    host.check_output("cd /home/grace && rm -r project wheels inventory .config")
 
 
 def is_source(member):
@@ -57,7 +54,7 @@ def is_source(member):
 
 
 @pytest.fixture(scope="module")
-def deploy(project, name, inventory_path):
+def deploy(removed, project, name, inventory_path):
     """Return a function that deploys from somewhere else than the project, as Grace."""
 
     def deploy(*arguments):

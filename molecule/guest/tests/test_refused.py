@@ -30,13 +30,16 @@ OTHERS = {
 
 @pytest.mark.once
 @pytest.mark.parametrize("whose", OTHERS)
-def test_what_belongs_to_others_is_refused(whose, ansible_playbook, neighbours_are_well, sentences):
+def test_what_belongs_to_others_is_refused(
+    whose, ansible_playbook, neighbours_are_well, sentences, log_in
+):
     variables, reasons = OTHERS[whose]
     run = ansible_playbook(*(f"-earoundtheworld_{key}={text}" for key, text in variables.items()))
     assert (run.returncode, run.changed) == (2, 0)
     missing = [reason for reason in reasons if reason not in sentences(run.output)]
     assert missing == []
     neighbours_are_well()
+    assert log_in("deploy", "id --name --user") == "deploy\n"
 
 
 @pytest.mark.once
@@ -52,10 +55,6 @@ def test_a_play_that_is_not_root_learns_what_to_set(ansible_playbook, sentences)
     assert (run.returncode, run.changed) == (2, 0)
     assert "This needs root on" in sentences(run.output)
     assert "become: true" in sentences(run.output)
-
-
-def test_a_user_of_the_host_still_logs_in_after_a_refusal(log_in):
-    assert log_in("deploy", "id --name --user") == "deploy\n"
 
 
 # A second site, for which everything is right but its home.
