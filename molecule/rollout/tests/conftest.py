@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -41,6 +42,7 @@ for line in open("/proc/locks"):
 """
 
 
+RUN = secrets.token_hex(4)
 MEASURED = bool(os.environ.get("MEASURE"))
 
 
@@ -273,7 +275,7 @@ def app(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., str]:
     """Return a function that makes an app like `app/`, with changes, and how to deploy it.
 
     `app({"old": "new"})` returns the argument for `ansible-playbook`. Without changes it is a good
-    release that no other test makes.
+    release that no other test makes, nor this test on hosts that have stayed since a former run.
     """
     numbers = itertools.count()
 
@@ -281,7 +283,7 @@ def app(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., str]:
         number = next(numbers)
         directory = tmp_path / f"app-{number}"
         shutil.copytree(SCENARIO / "app", directory, ignore=shutil.ignore_patterns("__pycache__"))
-        edition = {'"first"': f'"{request.node.name} {number}"'}
+        edition = {'"first"': f'"{request.node.name} {number} {RUN}"'}
         for name, changed in (
             ("static/edition.css", edition),
             ("atlas.py", edition | (changes or {})),

@@ -1,13 +1,18 @@
 """Rollouts that are cut off, and what else befalls a host; visitors are served all the while."""
 
+import json
 import re
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.matrix import chosen
 
 HOME = "/var/lib/tornado/aroundtheworld"
+# For a run that a test ends, so that it is not done before, however slow the machine is.
+LONG_WATCH = "-earoundtheworld_canary_seconds=60"
 
 
 def activity(unit, *states):
@@ -45,15 +50,40 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     site.runs(site.last_change["to"])
 
 
+# A release whose workers wait for a file to go, so that a run takes as long as a test likes.
+HOLD = f"{HOME}/shared/hold"
+FACTORY = "async def make_app() -> Application:\n"
+WAITS = f"    while os.path.exists({HOLD!r}):\n        await asyncio.sleep(0.05)\n"
+VARIABLES = Path(__file__).parents[1] / "group_vars" / "aroundtheworld.yml"
+
+
+@pytest.fixture
+def held(host, app):
+    """Return arguments that deploy such a release, whose workers wait until the test lets go."""
+    pools = yaml.safe_load(VARIABLES.read_text())["aroundtheworld_pools"]
+    patient = [{**pool, "start_timeout": 300} for pool in pools]
+    variables = {"aroundtheworld_pools": patient, "aroundtheworld_canary_seconds": 1}
+    host.check_output(f"touch {HOLD}")
+    yield [app({FACTORY: FACTORY + WAITS}), f"-e{json.dumps(variables)}"]
+    host.check_output(f"rm -f {HOLD}")
+
+
+@pytest.fixture
+def let_go(host):
+    """Return a function that lets the workers of `held` start."""
+    return lambda: host.check_output(f"rm {HOLD}")
+
+
 def test_a_run_whose_controller_died_goes_on_and_holds_its_lock(
-    load, app, play, ansible_playbook, site
+    load, held, let_go, play, ansible_playbook, site
 ):
-    deploy = [app(), "-earoundtheworld_canary_seconds=1"]
+    deploy = held
     with load() as ledger:
         headless = play(*deploy)
         site.wait_until(PHASES["the first stand-in starts"], headless)
         headless.kill()
         second = ansible_playbook(*deploy)
+        let_go()
         site.wait_until_unlocked()
         again = ansible_playbook(*deploy)
         after = ansible_playbook(*deploy)
@@ -66,17 +96,18 @@ def test_a_run_whose_controller_died_goes_on_and_holds_its_lock(
 
 
 @pytest.mark.measures
-def test_of_two_runs_at_once_one_stops(load, app, play, ansible_playbook, site, at_most, tmp_path):
+def test_of_two_runs_at_once_one_stops(
+    load, app, held, let_go, play, ansible_playbook, site, at_most, tmp_path
+):
     with load() as ledger:
-        first = play(app(), "--diff", "-earoundtheworld_canary_seconds=6")
+        first = play(*held, "--diff")
         site.wait_until(PHASES["the first stand-in starts"], first)
         begun = time.monotonic()
         second = ansible_playbook(app())
         took = time.monotonic() - begun
         startup = _startup(ansible_playbook, tmp_path)
-        still_running = first.running
+        let_go()
         returncode, output = first.wait()
-    assert still_running, "else what was timed was not beside the first run"
     assert second.returncode != 0
     assert second.changed == 0
     _names_the_lock(second.output)
@@ -117,7 +148,7 @@ def test_a_host_that_reboots_in_the_middle_comes_back_and_is_completed(
     load, app, play, ansible_playbook, site, reboot
 ):
     deploy = [app(), "-earoundtheworld_canary_seconds=1"]
-    cut_off = play(*deploy)
+    cut_off = play(*deploy, LONG_WATCH)
     site.wait_until(PHASES["the canary is watched"], cut_off)
     reboot()
     cut_off.kill()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.matrix import chosen
 
-from .test_disturbed import PHASES
+from .test_disturbed import LONG_WATCH, PHASES
 
 UNITS = "/etc/systemd/system"
 
@@ -34,7 +34,7 @@ def test_a_module_that_is_asked_to_end_reverts(
     former = site.current
     deploy = [app(), "-earoundtheworld_canary_seconds=2"]
     with load() as ledger:
-        ended = play(*deploy)
+        ended = play(*deploy, LONG_WATCH)
         site.wait_until(PHASES[phase], ended)
         site.kill_module(f"SIG{sent}")
         returncode, output = ended.wait()
