@@ -165,6 +165,13 @@ def administrator(host: Host, http: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def as_converged(ansible_playbook: Callable[..., Any]) -> Iterator[None]:
+    """Have the host as the inventory says again, whatever the test deploys."""
+    yield
+    assert ansible_playbook().returncode == 0
+
+
+@pytest.fixture
 def changed_app(tmp_path: Path) -> Path:
     """Return a copy of the app, to be changed and deployed."""
     ignored = shutil.ignore_patterns("__pycache__", "tests", ".*")

@@ -25,6 +25,13 @@ class Response:
     body: bytes
 
 
+@pytest.fixture(scope="module", autouse=True)
+def names_lead_here(host: Host) -> None:
+    """Have the site's names lead to the host, where a reboot has taken what `prepare.yml` wrote."""
+    line = f"127.0.0.1 {NAME} {NAME.removeprefix('www.')}"
+    host.check_output(f"grep -qF '{line}' /etc/hosts || echo '{line}' >>/etc/hosts")
+
+
 @pytest.fixture(scope="module")
 def get(published: Callable[[int], str]) -> Callable[..., Response]:
     """Return a function that requests a path of the site, exactly as it is.

@@ -38,6 +38,28 @@ def limits(variables):
     return variables(pools=POOLS, server_names=names, passwords={"ada": PASSWORD})
 
 
+@pytest.fixture(scope="module")
+def unlimited_afterwards(host, ansible_playbook):
+    """Have the site without limits again, whatever the tests do."""
+    yield
+    if host.file(FILE).exists:
+        assert ansible_playbook().returncode == 0
+
+
+@pytest.fixture
+def limited(host, ansible_playbook, limits, unlimited_afterwards):
+    """Have the site with these limits."""
+    if not host.file(FILE).exists:
+        assert ansible_playbook(limits).returncode == 0
+
+
+@pytest.fixture
+def unlimited(host, ansible_playbook, unlimited_afterwards):
+    """Have the site without limits."""
+    if host.file(FILE).exists:
+        assert ansible_playbook().returncode == 0
+
+
 # Requests paths on the host itself, from an address and with a password of the test's choice.
 ASK = """
 import base64, http.client, json, sys
@@ -70,7 +92,7 @@ LOGIN, STYLE = "/admin/login", "/admin/static/style.css"
 
 
 def test_limits_come_without_a_lost_request_and_without_a_password_on_the_host(
-    host, ansible_playbook, visited, http, limits
+    host, ansible_playbook, visited, http, limits, unlimited
 ):
     with visited(http, "/", headers={"Host": "www.example.org"}) as outcomes:
         run = ansible_playbook(limits, "--diff", "-v")
@@ -87,7 +109,7 @@ def test_limits_come_without_a_lost_request_and_without_a_password_on_the_host(
     assert file.content_string.startswith("ada:$6$rounds=")
 
 
-def test_the_admin_side_is_on_its_own_name_for_its_own_people(get, on_the_host):
+def test_the_admin_side_is_on_its_own_name_for_its_own_people(limited, get, on_the_host):
     for headers in ({}, {"X-Forwarded-For": "127.0.0.1"}):
         for path in (LOGIN, STYLE):
             assert get(path, name=OFFICE, headers=headers).status == 403
@@ -98,19 +120,19 @@ def test_the_admin_side_is_on_its_own_name_for_its_own_people(get, on_the_host):
     assert on_the_host("/", name="www.example.org") == [200]
 
 
-def test_who_guesses_passwords_is_slowed_down(on_the_host):
+def test_who_guesses_passwords_is_slowed_down(limited, on_the_host):
     found = on_the_host(*[LOGIN] * 12, source="127.0.0.7", person="ada:guessed")
     assert found == [401] * 10 + [429] * 2
     assert on_the_host(LOGIN, source="127.0.0.8", person=ADA) == [200]
 
 
-def test_a_body_of_the_public_side_is_as_large_as_that_allows(get):
+def test_a_body_of_the_public_side_is_as_large_as_that_allows(limited, get):
     credentials = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
     headers = {"Content-Length": "1025", "Authorization": f"Basic {credentials}"}
     assert get("/login", method="POST", headers=headers).status == 413
 
 
-def test_limits_go_without_a_lost_request(host, ansible_playbook, visited, http, get):
+def test_limits_go_without_a_lost_request(limited, host, ansible_playbook, visited, http, get):
     with visited(http, "/", headers={"Host": "www.example.org"}) as outcomes:
         run = ansible_playbook()
     assert (run.returncode, set(outcomes)) == (0, {"200"})

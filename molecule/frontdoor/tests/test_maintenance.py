@@ -1,7 +1,4 @@
-"""A site is closed for maintenance, and opens by itself; an operator comes in meanwhile.
-
-The tests of this module build on each other, in this order.
-"""
+"""A site is closed for maintenance, and opens by itself; an operator comes in meanwhile."""
 
 import asyncio
 import json
@@ -53,14 +50,29 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def toggle(ansible_playbook, variables):
-    """Return a function that closes or opens the site."""
+    """Return a function that closes or opens the site; it is open at the end."""
 
     def toggle(verb, **values):
         run = ansible_playbook("--tags", f"maintenance_{verb}", variables(**values))
         assert run.returncode == 0
         return run
 
-    return toggle
+    yield toggle
+    toggle("off")
+
+
+@pytest.fixture
+def opened(get, toggle):
+    """Have the site open."""
+    if get("/").status != 200:
+        toggle("off")
+
+
+@pytest.fixture
+def closed(get, toggle):
+    """Have the site closed, with an end and a reason."""
+    if get("/").status != 503:
+        toggle("on", **CLOSING)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +94,7 @@ def end_in(host):
 
 
 def test_closing_says_until_when_and_why_and_ends_websockets(
-    host, get, http, toggle, ansible_playbook
+    opened, host, get, http, toggle, ansible_playbook
 ):
     listeners = [Listener(http) for _ in range(4)]
     run = toggle("on", **CLOSING)
@@ -122,14 +134,14 @@ def test_closing_says_until_when_and_why_and_ends_websockets(
     assert {listener.end() for listener in listeners} == {1001}
 
 
-def test_a_run_leaves_it_closed_and_its_end(host, get, ansible_playbook):
+def test_a_run_leaves_it_closed_and_its_end(closed, host, get, ansible_playbook):
     run = ansible_playbook("--check", "--diff")
     assert (run.returncode, run.changed) == (0, 0)
     assert get("/").status == 503
     assert host.check_output(f"systemctl is-enabled {TIMER}") == "enabled"
 
 
-def test_it_opens_by_itself(host, get, end_in):
+def test_it_opens_by_itself(closed, host, get, end_in):
     end_in(2)
     until(lambda: get("/").status, (200).__eq__, 20)
     assert get("/.aroundtheworld/state").body == b"open\n"
@@ -137,7 +149,9 @@ def test_it_opens_by_itself(host, get, end_in):
     assert host.check_output("systemctl --failed --no-legend") == ""
 
 
-def test_a_host_that_was_down_at_the_end_opens_when_it_is_back(host, get, toggle, end_in, reboot):
+def test_a_host_that_was_down_at_the_end_opens_when_it_is_back(
+    opened, host, get, toggle, end_in, reboot
+):
     assert toggle("on", **CLOSING).changed == 1
     end_in(1, down=True)
     time.sleep(1)
@@ -150,7 +164,7 @@ def test_a_host_that_was_down_at_the_end_opens_when_it_is_back(host, get, toggle
     assert toggle("off").changed == 0
 
 
-def test_bad_input_changes_nothing(get, variables, ansible_playbook):
+def test_bad_input_changes_nothing(opened, get, variables, ansible_playbook):
     for values, part in (
         ({"maintenance_until": 1110}, "Write it in quotes"),
         ({"maintenance_untill": "18:30"}, "did you mean aroundtheworld_maintenance_until?"),

@@ -58,12 +58,21 @@ def visitor(http: str) -> Visitor:
 
 
 @pytest.fixture(scope="module")
+def present() -> list[Any]:
+    """What is on the host by the runs of the module; nothing where that is not known."""
+    return []
+
+
+@pytest.fixture(scope="module")
 def deploy(
-    ansible_playbook: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+    ansible_playbook: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    present: list[Any],
 ) -> Callable[..., Any]:
     """Return what deploys an example, with variables over it, of another release if so wished."""
 
     def deploy(example: str, *arguments: str, release: str = "", **variables: object) -> Any:
+        what = (example, release, dict(variables))
         inventory = INVENTORIES / f"guestbook-{example}"
         more = ["-e", f"@{inventory / 'group_vars' / 'aroundtheworld.yml'}"]
         if release:
@@ -72,9 +81,24 @@ def deploy(
             (app / "guestbook" / "release.txt").write_text(release)
             variables["app_dir"] = str(app)
         extra = {f"aroundtheworld_{name}": value for name, value in variables.items()}
-        return ansible_playbook(*more, "-e", json.dumps(extra), *arguments)
+        run = ansible_playbook(*more, "-e", json.dumps(extra), *arguments)
+        if "--tags" not in arguments and (run.returncode == 0 or run.changed):
+            present[:] = [what] if run.returncode == 0 else []
+        return run
 
     return deploy
+
+
+@pytest.fixture(scope="module")
+def have(deploy: Callable[..., Any], present: list[Any]) -> Callable[..., None]:
+    """Return what deploys an example like `deploy`, but only where the host has something else."""
+
+    def have(example: str, **variables: object) -> None:
+        if present != [(example, "", variables)]:
+            run = deploy(example, **variables)
+            assert run.returncode == 0, run.output
+
+    return have
 
 
 class Units:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.waiting import until
@@ -14,6 +15,12 @@ VARIABLES = CHECKOUT / "inventory" / "guestbook-flask" / "group_vars" / "aroundt
 def forged(cookie):
     """Return the cookie with another last digit, which belongs to its signature."""
     return cookie[:-1] + ("1" if cookie.endswith("0") else "0")
+
+
+@pytest.fixture(autouse=True)
+def flask(have):
+    """Have the example on the host as it is."""
+    have("flask")
 
 
 def test_the_session_and_the_database_are_shared(visitor):

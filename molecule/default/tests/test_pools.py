@@ -62,34 +62,32 @@ def expected_traces(ports):
     }
 
 
-@pytest.mark.parametrize(
-    "ports", [FIVE, THREE, DEFAULT], ids=["five workers", "three workers", "four workers"]
-)
-def test_changing_the_number_of_workers(
+@pytest.mark.usefixtures("as_converged")
+@pytest.mark.parametrize("ports", [FIVE, THREE], ids=["five workers", "three workers"])
+def test_changing_the_number_of_workers_and_back(
     host, http, site, ansible_playbook, variables, visited, ports
 ):
-    before = site.pids()
-    arguments = () if ports is DEFAULT else (variables(pools=pools(ports)),)
-    with visited(http, "/api/ping") as outcomes:
-        run = ansible_playbook(*arguments)
-        assert run.returncode == 0
-    assert outcomes.keys() == {"200"}
-    assert outcomes.total() > 20
+    for there in (ports, DEFAULT):
+        before = site.pids()
+        arguments = () if there is DEFAULT else (variables(pools=pools(there)),)
+        with visited(http, "/api/ping") as outcomes:
+            run = ansible_playbook(*arguments)
+            assert run.returncode == 0
+        assert outcomes.keys() == {"200"}
+        assert outcomes.total() > 20
 
-    assert traces(host) == expected_traces(ports)
-    assert {port for _, port, _ in site.listeners()} == {22, 80, 9145, 9146} | set().union(
-        *ports.values()
-    )
-    for name, path in PATHS.items():
-        assert site.ports(path) == set(ports.get(name, ports["public"])), path
-    stayed = {port: pid for port, pid in before.items() if port in site.pids()}
-    assert stayed.items() <= site.pids().items(), "a worker was restarted that nothing concerns"
-
-
-def test_nothing_is_left_to_do_then(ansible_playbook):
+        assert traces(host) == expected_traces(there)
+        assert {port for _, port, _ in site.listeners()} == {22, 80, 9145, 9146} | set().union(
+            *there.values()
+        )
+        for name, path in PATHS.items():
+            assert site.ports(path) == set(there.get(name, there["public"])), path
+        stayed = {port: pid for port, pid in before.items() if port in site.pids()}
+        assert stayed.items() <= site.pids().items(), "a worker was restarted that nothing concerns"
     assert ansible_playbook().changed == 0
 
 
+@pytest.mark.usefixtures("as_converged")
 def test_a_changed_limit_is_the_kernels(host, site, ansible_playbook, variables):
     before = site.pids()
     limited = [
@@ -105,6 +103,7 @@ def test_a_changed_limit_is_the_kernels(host, site, ansible_playbook, variables)
     assert {port for port, pid in site.pids().items() if pid != before[port]} == {10004}
 
 
+@pytest.mark.usefixtures("as_converged")
 def test_another_address(site, ansible_playbook, variables):
     for arguments, address in (
         ((variables(listen_address="127.0.0.2"),), "127.0.0.2"),

@@ -78,6 +78,7 @@ def test_releases_of_one_environment_have_scripts_of_their_own(
     script.write_text(script.read_text().replace('"shop"', '"new shop"', 1))
     repository("commit", "--quiet", "--all", "--message", "Another script")
     repository("tag", "v1.3")
+    deploy_tag("v1.2")
     deploy_tag("v1.3")
     assert visitor.json("/")["version"] == "1.3"
     assert host.check_output("aroundtheworld-run shop-admin") == "new shop 1.3"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def new_release(tmp_path: Path) -> Callable[[str], str]:
     def make(site: str) -> str:
         app = tmp_path / site
         shutil.copytree(APPS / site, app)
-        (app / "edition.txt").write_text("another\n")
+        (app / "edition.txt").write_text(secrets.token_hex())
         return f"-earoundtheworld_app_dir={app}"
 
     return make
@@ -62,10 +63,20 @@ def test_luigid_is_stopped_and_started_and_knows_its_tasks_again(
     assert changed(before, processes()) == {"luigi"}
 
 
+@pytest.fixture
+def jupyter_afterwards(urls: dict[str, str], play: Callable[..., Any]) -> Iterator[None]:
+    """Have Jupyter on the host again, whatever the test removes."""
+    yield
+    assert play("jupyter").returncode == 0
+    assert httpx.get(urls["jupyter"], timeout=20).status_code < 400
+
+
+@pytest.mark.usefixtures("jupyter_afterwards")
 def test_a_site_is_removed_and_its_data_only_when_asked(
     host: Host, urls: dict[str, str], play: Callable[..., Any], processes: Processes
 ) -> None:
     home = "/var/lib/tornado/jupyter"
+    host.check_output(f"setpriv --reuid=jupyter --clear-groups touch {home}/shared/kept.ipynb")
 
     def left() -> set[str]:
         places = (

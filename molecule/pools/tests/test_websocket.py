@@ -38,11 +38,10 @@ class Listener:
         self.thread.join(10)
 
 
-@pytest.fixture(scope="module")
-def websocket(deploy):
+@pytest.fixture
+def websocket(have):
     """Have the example on the host."""
-    run = deploy("websocket", health_path="/", canary_seconds=0)
-    assert run.returncode == 0, run.output
+    have("websocket", health_path="/", canary_seconds=0)
 
 
 @pytest.mark.usefixtures("websocket")

@@ -1,7 +1,10 @@
 """A command that binds its port itself, which has no socket of systemd's."""
 
+import pytest
 
-def test_it_replaces_another_pool_and_leaves_nothing_of_it(host, deploy, units, visitor):
+
+def test_it_replaces_another_pool_and_leaves_nothing_of_it(have, deploy, units, visitor):
+    have("flask")
     assert deploy("command").returncode == 0
     assert visitor.ask("/static/book.css")[0] == 200
     assert visitor.ask("/desk")[0] == 404
@@ -11,6 +14,13 @@ def test_it_replaces_another_pool_and_leaves_nothing_of_it(host, deploy, units, 
     assert deploy("command").changed == 0
 
 
+@pytest.fixture
+def command(have):
+    """Have the example on the host as it is."""
+    have("command")
+
+
+@pytest.mark.usefixtures("command")
 def test_a_worker_after_the_other_is_restarted_while_visitors_come(http, deploy, units, visited):
     before = units.pids()
     with visited(http, "/", "/static/book.css", "/static/book.css") as outcomes:
@@ -20,6 +30,7 @@ def test_a_worker_after_the_other_is_restarted_while_visitors_come(http, deploy,
     assert not set(before.values()) & set(units.pids().values())
 
 
+@pytest.mark.usefixtures("command")
 def test_a_pool_goes_from_the_port_to_the_socket_and_back(host, http, deploy, units, visited):
     takes = [
         {"name": "public", "ports": [10001, 10002], "paths": ["/"]},

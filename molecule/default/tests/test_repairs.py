@@ -2,6 +2,8 @@
 
 import secrets
 
+import pytest
+
 from tests.waiting import until
 
 HOME = "/var/lib/tornado/aroundtheworld"
@@ -21,6 +23,7 @@ def test_a_worker_that_was_killed_comes_back_by_itself(host, site):
     assert site.ports("/", requests=60) == {10001, 10002, 10003}
 
 
+@pytest.mark.usefixtures("as_converged")
 def test_what_was_edited_removed_or_stopped_is_mended(host, site, ansible_playbook):
     before, release = site.pids(), site.release()
     dropin = "/etc/systemd/system/aroundtheworld@10003.service.d/pool.conf"

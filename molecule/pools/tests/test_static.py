@@ -1,9 +1,15 @@
 """Files that nginx serves itself."""
 
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def static(have):
+    """Have the example on the host as it is."""
+    have("static", canary_seconds=0)
+
 
 def test_they_are_nginxs_also_while_no_worker_runs(host, deploy, visitor, units):
-    run = deploy("static", canary_seconds=0)
-    assert run.returncode == 0, run.output
     services = sorted(name for name in units.names() if name.endswith(".service"))
     assert services == ["aroundtheworld@10001.service", "aroundtheworld@10002.service"]
     host.check_output("systemctl stop 'aroundtheworld@*.socket' 'aroundtheworld@*.service'")

@@ -2,7 +2,7 @@
 
 Each page is looked at for what axe finds, sideways scrolling, errors in the console, answers that
 should not have come, and requests to anywhere else; and a picture of it is kept in
-`.cache/screenshots`. The tests build on each other, in this order. A single host is enough.
+`.cache/screenshots`. A single host is enough.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LOOKS = {
 PASSWORD = secrets.token_urlsafe()
 # Hosts may stay while tests are written, and what a former run made stays with them.
 RUN = secrets.token_hex(3)
-PLAYER, QUESTION, CAPTION = f"amelia-{RUN}", f"Which answer is right in {RUN}?", f"River {RUN}"
+QUESTION = f"Which answer is right in {RUN}?"
 TIMEOUT = 20_000  # milliseconds
 
 # Prints position and right answer of every question of a round. Runs on the host, as the app.
@@ -147,21 +147,35 @@ def somebody(chromium: Browser, url: str) -> Iterator[Visitor]:
         assert visitor.wrong == []
 
 
-@pytest.fixture(scope="module")
-def player(chromium, http) -> Iterator[Visitor]:
-    yield from somebody(chromium, http)
-
-
-@pytest.fixture(scope="module")
-def admin(chromium, http, host) -> Iterator[Visitor]:
-    command = "printf '%%s\\n' %s | aroundtheworld-run python -m aroundtheworld create-admin grace"
-    host.check_output(command, PASSWORD)
+@pytest.fixture
+def stranger(chromium, http) -> Iterator[Visitor]:
+    """Return a visitor who has not been there before."""
     yield from somebody(chromium, http)
 
 
 @pytest.fixture
-def stranger(chromium, http) -> Iterator[Visitor]:
+def another(chromium, http) -> Iterator[Visitor]:
+    """Return another visitor, who has not been there either."""
     yield from somebody(chromium, http)
+
+
+@pytest.fixture(scope="module")
+def password(host) -> str:
+    """Return the password of the administrator grace."""
+    password = secrets.token_urlsafe()
+    command = "printf '%%s\\n' %s | aroundtheworld-run python -m aroundtheworld create-admin grace"
+    host.check_output(command, password)
+    return password
+
+
+@pytest.fixture(scope="module")
+def admin(chromium, http, password) -> Iterator[Visitor]:
+    """Return an administrator who is logged in."""
+    for visitor in somebody(chromium, http):
+        visitor.open("/admin/login")
+        log_in(visitor, password)
+        visitor.title("Dashboard")
+        yield visitor
 
 
 @pytest.fixture
@@ -176,10 +190,37 @@ def right_answers(host):
     return tell
 
 
-def log_in(admin: Visitor) -> None:
-    admin.page.get_by_label("Name").fill("grace")
-    admin.page.get_by_label("Password").fill(PASSWORD)
-    admin.press("Log in")
+@pytest.fixture
+def traveller(stranger, right_answers) -> Visitor:
+    """Return a visitor who has earned coins with a round, and is at its result."""
+    stranger.open("/quiz")
+    stranger.press("Start")
+    answer_all(stranger, right_answers)
+    return stranger
+
+
+def answer_all(visitor: Visitor, right_answers) -> None:
+    """Answer every question of a round rightly, by keyboard."""
+    visitor.page.wait_for_url(re.compile(r"/quiz/\d+$"))
+    for position, answer in enumerate(right_answers(visitor), 1):
+        expect(visitor.page.get_by_text(f"Question {position} of")).to_be_visible()
+        visitor.page.keyboard.press(str(answer + 1))
+    expect(visitor.page.locator(".score")).to_have_text("10 of 10")
+    visitor.title("A perfect trip!")
+
+
+def sign_up(visitor: Visitor, name: str) -> None:
+    visitor.open("/signup")
+    visitor.page.get_by_label("Name").fill(name)
+    visitor.page.get_by_label("Password").fill(PASSWORD)
+    visitor.press("Sign up")
+    visitor.page.wait_for_url(re.compile(r"/travel$"))
+
+
+def log_in(visitor: Visitor, password: str, name: str = "grace") -> None:
+    visitor.page.get_by_label("Name").fill(name)
+    visitor.page.get_by_label("Password").fill(password)
+    visitor.press("Log in")
 
 
 # What can be broken, how, and a word of what is then to be noticed. The site's policy forbids
@@ -215,9 +256,14 @@ def test_a_visitor_sees_what_is_wrong(stranger, what):
     stranger.wrong.clear()
 
 
-def test_looking_around(player, host):
-    # Others have played before, so that lists and reports have something to show.
+@pytest.fixture(scope="module")
+def others(host) -> None:
+    """Have others play, so that lists and reports have something to show."""
     host.check_output("aroundtheworld-run python -m aroundtheworld simulate --players 40")
+
+
+@pytest.mark.usefixtures("others")
+def test_looking_around(stranger):
     for name, path in {
         "home": "/",
         "play": "/quiz",
@@ -228,62 +274,59 @@ def test_looking_around(player, host):
         "api": "/api",
         "you-before": "/you",
     }.items():
-        player.open(path)
-        player.look(name)
+        stranger.open(path)
+        stranger.look(name)
 
 
-def test_a_round_by_mouse(player, right_answers):
-    player.open("/")
-    player.press("Start a round")
-    player.look("question")
-    answers = right_answers(player)
+def test_a_round_by_mouse(stranger, right_answers):
+    stranger.open("/")
+    stranger.press("Start a round")
+    stranger.look("question")
+    answers = right_answers(stranger)
     for position, answer in enumerate(answers):
         # The second answer is wrong.
         chosen = (answer + 1) % 4 if position == 1 else answer
-        player.page.locator(".choices button").nth(chosen).click()
+        stranger.page.locator(".choices button").nth(chosen).click()
         if position < 2:
-            expect(player.page.get_by_role("status")).to_contain_text(("Right.", "No.")[position])
-            player.look(("question-after-right", "question-after-wrong")[position])
-    expect(player.page.locator(".score")).to_have_text("9 of 10")
-    player.look("result")
+            status = stranger.page.get_by_role("status")
+            expect(status).to_contain_text(("Right.", "No.")[position])
+            stranger.look(("question-after-right", "question-after-wrong")[position])
+    expect(stranger.page.locator(".score")).to_have_text("9 of 10")
+    stranger.look("result")
 
 
-def test_a_round_by_keyboard(player, right_answers):
-    player.open("/")
-    keyboard = player.page.keyboard
+def test_a_round_by_keyboard(stranger, right_answers):
+    stranger.open("/")
+    keyboard = stranger.page.keyboard
     keyboard.press("Tab")
-    expect(player.page.get_by_role("link", name="To the content")).to_be_focused()
-    player.look("home-skip-link")
+    expect(stranger.page.get_by_role("link", name="To the content")).to_be_focused()
+    stranger.look("home-skip-link")
     keyboard.press("Enter")
     keyboard.press("Tab")
-    expect(player.page.get_by_role("button", name="Start a round")).to_be_focused()
+    expect(stranger.page.get_by_role("button", name="Start a round")).to_be_focused()
     keyboard.press("Enter")
-    player.page.wait_for_url(re.compile(r"/quiz/\d+$"))
-    for position, answer in enumerate(right_answers(player), 1):
-        expect(player.page.get_by_text(f"Question {position} of")).to_be_visible()
-        keyboard.press(str(answer + 1))
-    expect(player.page.locator(".score")).to_have_text("10 of 10")
-    player.title("A perfect trip!")
+    answer_all(stranger, right_answers)
 
 
-def test_flying(player):
-    player.follow("Where can you fly?")
-    player.title(re.compile("^You are in "))
-    here = player.page.get_by_role("heading", level=1).inner_text()
-    player.look("travel")
+def test_flying(traveller):
+    page = traveller.page
+    traveller.follow("Where can you fly?")
+    traveller.title(re.compile("^You are in "))
+    here = page.get_by_role("heading", level=1).inner_text()
+    traveller.look("travel")
     # By keyboard to the first flight, by mouse into the plane.
-    first = player.page.locator(".flights a").first
+    first = page.locator(".flights a").first
     city = first.inner_text()
     first.focus()
-    player.page.keyboard.press("Enter")
-    player.title(city)
-    player.look("city-to-fly-to")
-    player.page.get_by_role("button", name=re.compile("^Fly there for ")).click()
-    player.title(re.compile(f"^You are in {re.escape(city)}, "))
-    assert player.page.get_by_role("heading", level=1).inner_text() != here
-    player.open("/you")
-    expect(player.page.get_by_role("row", name=re.compile(city))).to_be_visible()
-    player.look("you-guest")
+    page.keyboard.press("Enter")
+    traveller.title(city)
+    traveller.look("city-to-fly-to")
+    page.get_by_role("button", name=re.compile("^Fly there for ")).click()
+    traveller.title(re.compile(f"^You are in {re.escape(city)}, "))
+    assert page.get_by_role("heading", level=1).inner_text() != here
+    traveller.open("/you")
+    expect(page.get_by_role("row", name=re.compile(city))).to_be_visible()
+    traveller.look("you-guest")
 
 
 def test_a_city_out_of_reach(stranger):
@@ -296,42 +339,38 @@ def test_a_city_out_of_reach(stranger):
     expect(stranger.page.get_by_text("Nothing is in reach yet.")).to_be_visible()
 
 
-def test_what_happens_is_told_at_once(player, stranger):
-    stranger.open("/leaderboard")
-    feed = stranger.page.locator("#feed li")
+def test_what_happens_is_told_at_once(traveller, another):
+    another.open("/leaderboard")
+    feed = another.page.locator("#feed li")
     newest = feed.first.get_attribute("data-id")
-    player.open("/travel")
-    player.page.locator(".flights a").first.click()
-    player.page.get_by_role("button", name=re.compile("^Fly there for ")).click()
+    traveller.open("/travel")
+    traveller.page.locator(".flights a").first.click()
+    traveller.page.get_by_role("button", name=re.compile("^Fly there for ")).click()
     expect(feed.first).not_to_have_attribute("data-id", newest)
 
 
-def test_signing_up(player):
-    player.open("/signup")
-    player.look("signup")
-    player.page.get_by_label("Name").fill("-")
-    player.page.get_by_label("Password").fill(PASSWORD)
-    with player.refused(400):
-        player.press("Sign up")
-    player.look("signup-refused")
-    player.page.get_by_label("Name").fill(PLAYER)
-    player.page.get_by_label("Password").fill(PASSWORD)
-    player.press("Sign up")
-    player.title(re.compile("^You are in "))
-    player.open("/you")
-    player.title(PLAYER)
-    player.look("you")
-    player.press("Log out")
-    player.open("/login")
-    player.look("login")
-    player.page.get_by_label("Name").fill(PLAYER)
-    player.page.get_by_label("Password").fill("something else")
-    with player.refused(403):
-        player.press("Log in")
-    player.look("login-refused")
-    player.page.get_by_label("Password").fill(PASSWORD)
-    player.press("Log in")
-    player.title(PLAYER)
+def test_signing_up(traveller):
+    name = f"amelia-{RUN}"
+    traveller.open("/signup")
+    traveller.look("signup")
+    traveller.page.get_by_label("Name").fill("-")
+    traveller.page.get_by_label("Password").fill(PASSWORD)
+    with traveller.refused(400):
+        traveller.press("Sign up")
+    traveller.look("signup-refused")
+    sign_up(traveller, name)
+    traveller.title(re.compile("^You are in "))
+    traveller.open("/you")
+    traveller.title(name)
+    traveller.look("you")
+    traveller.press("Log out")
+    traveller.open("/login")
+    traveller.look("login")
+    with traveller.refused(403):
+        log_in(traveller, "something else", name)
+    traveller.look("login-refused")
+    log_in(traveller, PASSWORD, name)
+    traveller.title(name)
 
 
 def test_errors_have_pages_of_their_own(stranger):
@@ -345,14 +384,14 @@ def test_errors_have_pages_of_their_own(stranger):
     stranger.look("error-403")
 
 
-def test_the_way_in_for_administrators(admin):
-    admin.open("/admin/questions")
-    admin.title("Log in")
-    admin.look("admin-login")
-    log_in(admin)
-    admin.title(re.compile("^Questions"))
-    admin.open("/admin")
-    admin.look("admin-dashboard")
+def test_the_way_in_for_administrators(stranger, password):
+    stranger.open("/admin/questions")
+    stranger.title("Log in")
+    stranger.look("admin-login")
+    log_in(stranger, password)
+    stranger.title(re.compile("^Questions"))
+    stranger.open("/admin")
+    stranger.look("admin-dashboard")
 
 
 def test_a_question_is_written_and_published(admin):
@@ -403,30 +442,39 @@ def test_a_bad_file_is_refused_line_by_line(admin):
     admin.look("admin-import-refused")
 
 
-def test_a_photo_is_uploaded_and_shown(admin, stranger):
-    admin.open("/admin/photos")
-    admin.look("admin-photos-none")
-    picture = io.BytesIO()
-    PIL.Image.linear_gradient("L").resize((1600, 900)).convert("RGB").save(picture, "JPEG")
-    files = {"name": "river.jpg", "mimeType": "image/jpeg", "buffer": picture.getvalue()}
+def offer_photo(admin: Visitor, caption: str, content: bytes) -> None:
     page = admin.page
     page.get_by_role("combobox", name="City").select_option("Lisbon")
-    page.get_by_label("What it shows").fill(CAPTION)
+    page.get_by_label("What it shows").fill(caption)
     page.get_by_label("Who took it").fill("Grace")
-    page.get_by_label("Photo", exact=True).set_input_files({**files, "buffer": b"no picture"})
+    file = {"name": "river.jpg", "mimeType": "image/jpeg", "buffer": content}
+    page.get_by_label("Photo", exact=True).set_input_files(file)
+
+
+def add_photo(admin: Visitor, caption: str) -> None:
+    picture = io.BytesIO()
+    PIL.Image.linear_gradient("L").resize((1600, 900)).convert("RGB").save(picture, "JPEG")
+    offer_photo(admin, caption, picture.getvalue())
+    admin.press("Add")
+    expect(admin.page.get_by_role("status")).to_have_text("The photo was added.")
+
+
+def test_a_photo_is_uploaded_and_shown(admin, stranger):
+    caption, page = f"River {RUN}", admin.page
+    admin.open("/admin/photos")
+    admin.look("admin-photos-none")
+    offer_photo(admin, caption, b"no picture")
     with admin.refused(400):
         admin.press("Add")
     expect(page.get_by_role("alert")).to_contain_text("Nothing was added.")
-    page.get_by_label("Photo", exact=True).set_input_files(files)
-    admin.press("Add")
-    expect(page.get_by_role("status")).to_have_text("The photo was added.")
-    image = page.get_by_role("img", name=CAPTION)
+    add_photo(admin, caption)
+    image = page.get_by_role("img", name=caption)
     image.scroll_into_view_if_needed()
     expect(image).to_have_js_property("complete", value=True)
     admin.look("admin-photos")
     city = page.get_by_role("link", name="Lisbon").first.get_attribute("href")
     stranger.open(city)
-    stranger.page.get_by_role("img", name=CAPTION).scroll_into_view_if_needed()
+    stranger.page.get_by_role("img", name=caption).scroll_into_view_if_needed()
     stranger.page.wait_for_load_state("networkidle")
     stranger.look("city-with-photo")
     assert stranger.page.evaluate("document.querySelector('.photos img').naturalWidth") > 0
@@ -435,6 +483,7 @@ def test_a_photo_is_uploaded_and_shown(admin, stranger):
     admin.look("admin-photos-remade")
 
 
+@pytest.mark.usefixtures("others")
 def test_every_report_runs(admin):
     admin.open("/admin/reports")
     admin.look("admin-reports-none")
@@ -459,9 +508,11 @@ def test_every_report_runs(admin):
     admin.look("admin-grand-tour")
 
 
-def test_players_workers_and_nothing(admin):
+def test_players_workers_and_nothing(admin, stranger):
+    name = f"bessie-{RUN}"
+    sign_up(stranger, name)
     admin.open("/admin/players")
-    expect(admin.page.get_by_role("row", name=re.compile(f"^{PLAYER}"))).to_be_visible()
+    expect(admin.page.get_by_role("row", name=re.compile(f"^{name}"))).to_be_visible()
     admin.look("admin-players")
     admin.open("/admin/workers")
     assert admin.page.get_by_role("row").count() == 5
@@ -471,7 +522,12 @@ def test_players_workers_and_nothing(admin):
     admin.look("admin-error-404")
 
 
-def test_a_closed_site_tells_so_and_lets_administrators_in(admin, stranger, ansible_playbook):
+def test_a_closed_site_tells_so_and_lets_administrators_in(
+    admin, password, stranger, ansible_playbook
+):
+    caption = f"Bridge {RUN}"
+    admin.open("/admin/photos")
+    add_photo(admin, caption)
     assert ansible_playbook("--tags", "maintenance_on").returncode == 0
     try:
         with stranger.refused(503):
@@ -480,10 +536,10 @@ def test_a_closed_site_tells_so_and_lets_administrators_in(admin, stranger, ansi
         stranger.look("closed")
         admin.press("Log out")
         admin.title("Log in")
-        log_in(admin)
+        log_in(admin, password)
         admin.title("Dashboard")
         admin.open("/admin/photos")
-        image = admin.page.get_by_role("img", name=CAPTION)
+        image = admin.page.get_by_role("img", name=caption)
         image.scroll_into_view_if_needed()
         admin.page.wait_for_load_state("networkidle")
         admin.look("admin-photos-while-closed")

@@ -1,6 +1,16 @@
 """A host that reboots comes back as it was."""
 
+import pytest
 
+
+@pytest.fixture
+def open_afterwards(ansible_playbook):
+    """Have the site open again, whatever the test finds."""
+    yield
+    assert ansible_playbook("--tags", "maintenance_off").returncode == 0
+
+
+@pytest.mark.usefixtures("open_afterwards")
 def test_everything_is_back_after_a_reboot(host, site, ansible_playbook, reboot):
     release, before = site.release(), site.pids()
     assert ansible_playbook("--tags", "maintenance_on").returncode == 0

@@ -13,13 +13,12 @@ DESK = {"name": "desk", "ports": [10004], "paths": ["/desk"], "blocking": True}
 PUBLIC = {"name": "public", "ports": [10001, 10002], "paths": ["/"]}
 
 
-@pytest.fixture(scope="module")
-def limited(deploy, host, units):
-    """Have a blocking pool with its defaults on the host; return its worker's process."""
+@pytest.fixture
+def limited(have, units):
+    """Have a blocking pool with its defaults on the host; return its workers' processes by port."""
     command = "gunicorn --threads 20 --no-control-socket guestbook.desk:app"
     pools = [PUBLIC, {**DESK, "command": command, "health_path": "/desk/health"}]
-    run = deploy("flask", pools=pools, canary_seconds=0)
-    assert run.returncode == 0, run.output
+    have("flask", pools=pools, canary_seconds=0)
     return units.pids()
 
 

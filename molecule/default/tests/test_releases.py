@@ -28,7 +28,9 @@ def break_migration(app):
     ("spoil", "cause"),
     [(break_syntax, "invalid syntax"), (break_migration, "the moon is in the way")],
 )
-def test_a_release_that_cannot_run_is_refused(site, ansible_playbook, changed_app, spoil, cause):
+def test_a_release_that_cannot_run_is_refused_and_not_run_later_either(
+    host, site, ansible_playbook, changed_app, spoil, cause
+):
     before, release = site.pids(), site.release()
     spoil(changed_app)
     run = ansible_playbook(app_option(changed_app))
@@ -38,16 +40,13 @@ def test_a_release_that_cannot_run_is_refused(site, ansible_playbook, changed_ap
     assert site.pids() == before
     assert site.release() == release
 
-
-def test_a_refused_release_is_not_run_later_either(host, site, ansible_playbook):
-    """A worker that dies after the refusal, or a host that reboots, keeps the old release."""
-    release, pid = site.release(), site.pids()[10001]
+    # A worker that dies after the refusal, or a host that reboots, keeps the old release.
     host.check_output("systemctl kill --signal=KILL aroundtheworld@10001.service")
-    until(site.pids, lambda pids: pids[10001] not in (0, pid))
+    until(site.pids, lambda pids: pids[10001] not in (0, before[10001]))
     until(site.releases, lambda releases: releases.get(10001) == release)
-    before = site.pids()
+    after = site.pids()
     assert ansible_playbook().returncode == 0
-    assert site.pids() == before
+    assert site.pids() == after
 
 
 @pytest.fixture
@@ -87,6 +86,7 @@ def cut_off_at(host, port):
     return threading.Thread(target=host.run, args=("bash -c %s", waiting))
 
 
+@pytest.mark.usefixtures("as_converged")
 def test_a_new_release(host, http, site, ansible_playbook, good_app, visited):
     first = site.release()
     environments = host.check_output(f"ls {HOME}/environments")
