@@ -43,7 +43,8 @@ from ansible.module_utils.aroundtheworld.nginx.syntax import ConfigurationError
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 GROUP = "www-data"  # of nginx's processes, where its configuration has no other
-SERVED_SECONDS = 3.0  # until the site answers with the new configuration, once nginx has it
+# Until the site answers with the new configuration, once nginx has it: time for two slow answers.
+SERVED_SECONDS = 12.0
 AGAIN_SECONDS = 0.1
 REVERT_SECONDS = 10.0  # for nginx to read the former configuration again
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
