@@ -49,7 +49,7 @@ def option(source, **values):
 SENTENCES = {
     archive_with_another_checksum: "aroundtheworld_app_archive.sha256: 00000000",
     unsigned_tag: "aroundtheworld_app_git.revision: the tag 'v1' has no signature that git accepts",
-    altered_hash: "with the hash in the lockfile",
+    altered_hash: "but no hash of that is in the lockfile",
     missing_hook: "none.yml' is not a file on the controller",
 }
 
