@@ -114,7 +114,7 @@ global.trusted-host='a:8080'
 WARNING: something
 """
     done = types.SimpleNamespace(stdout=printed)
-    monkeypatch.setattr(index_room.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(index_room, "run_pip", lambda *_: done)
     there = indexes(["pip"])
     assert there.roots == ("https://env/simple", "https://a/simple", "https://b/simple")
     assert (there.links, there.options) == (["/links"], {"ca_path": "/ca.pem"})

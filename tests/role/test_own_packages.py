@@ -259,7 +259,7 @@ def test_packages_without_a_wheel_are_named_with_the_way_out(controller, monkeyp
     for name in ("derp_conf-1.0.tar.gz", "docopt-0.6.2.zip", "docopt-0.6.2-cp39-cp39-win32.whl"):
         (controller / name).touch()
     done = type("Done", (), {"returncode": 1, "stderr": "ERROR: No matching distribution found"})
-    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(wheels, "run_pip", lambda *_: done)
     with pytest.raises(AnsibleActionFail) as failed:
         fetch_wheels(with_own(ENVIRONMENT, [], []), PYTHON, tmp_path / "cache")
     source, other = str(failed.value).splitlines()

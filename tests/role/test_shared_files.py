@@ -7,9 +7,7 @@ def test_no_file_of_the_runner_is_a_copy():
     shared = {path.name: path for path in (ROLE / "module_utils/aroundtheworld").glob("*.py")}
     own = {"__init__.py", "systemd.py"}  # the runner's are about something else
     twins = [
-        path
-        for path in (ROLE / "files/runner").glob("*/*.py")
-        if path.name in shared.keys() - own
+        path for path in (ROLE / "files/runner").glob("*/*.py") if path.name in shared.keys() - own
     ]
     assert twins
     assert {path.name: path.resolve() for path in twins if path.is_symlink()} == {

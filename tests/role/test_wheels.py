@@ -76,7 +76,7 @@ def pip(monkeypatch):
         threading.Event().wait(0.05)
         return types.SimpleNamespace(returncode=bool(pip.fails), stderr=pip.fails)
 
-    monkeypatch.setattr(wheels.subprocess, "run", run)
+    monkeypatch.setattr(wheels, "run_pip", run)
     monkeypatch.setattr(wheels, "find_pip", lambda: ["pip"])
     return pip
 

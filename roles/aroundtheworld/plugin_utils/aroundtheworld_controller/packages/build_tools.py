@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,13 @@ from packaging.utils import canonicalize_name
 
 from aroundtheworld_controller.cache import make_once
 from aroundtheworld_controller.packages.lockfile import lock_for
-from aroundtheworld_controller.packages.pip import NoPipError, environment, find_pip, last_lines
+from aroundtheworld_controller.packages.pip import (
+    NoPipError,
+    find_pip,
+    last_lines,
+    locked_wheels,
+    run_pip,
+)
 from aroundtheworld_controller.packages.requirements_file import read_requirements
 from aroundtheworld_controller.variables import ROLE
 
@@ -119,17 +124,7 @@ def _download(lock: Path, into: Path) -> None:
         pip = find_pip()
     except NoPipError as missing:
         raise BuildFailure(str(missing)) from None
-    command = [*pip, "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
-    done = subprocess.run(  # noqa: S603 - a fixed command
-        [*command, "--dest", str(into)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=environment(),
-    )
+    done = run_pip(locked_wheels(pip, lock, into))
     if done.returncode:
         raise BuildFailure(
             "the tools for that, which the role has locked, could not be fetched. "

@@ -11,7 +11,6 @@ import ast
 import http.client
 import json
 import re
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -26,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from aroundtheworld_controller.addresses import shown, shown_with
 from aroundtheworld_controller.app.source_tree import MOST_BYTES
-from aroundtheworld_controller.packages.pip import environment
+from aroundtheworld_controller.packages.pip import run_pip
 
 PYPI = "https://pypi.org/simple"
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -147,15 +146,7 @@ def indexes(pip: Sequence[str], more: Sequence[str] = ()) -> Indexes:
         pip: The command that runs it.
         more: Options of a lockfile, such as ``--index-url`` and its address.
     """
-    done = subprocess.run(  # noqa: S603 - a pip that was found
-        [*pip, "config", "list"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=environment(),
-    )
+    done = run_pip([*pip, "config", "list"])
     values: dict[str, str] = {}
     # What is for every command, then what is for this one, then variables.
     lines = [found for line in done.stdout.splitlines() if (found := SETTING.fullmatch(line))]

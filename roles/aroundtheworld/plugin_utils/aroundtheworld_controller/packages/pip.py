@@ -78,6 +78,34 @@ def environment() -> dict[str, str]:
     return found | QUIETLY
 
 
+def run_pip(
+    command: Sequence[str], timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Return what a command with a pip in it printed, and its status.
+
+    Raises:
+        OSError: There is no such program.
+        subprocess.TimeoutExpired: It took longer than `timeout` seconds.
+    """
+    return subprocess.run(  # noqa: S603 - a pip that was found
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=timeout,
+        env=environment(),
+    )
+
+
+def locked_wheels(pip: Sequence[str], lock: Path, into: Path) -> list[str]:
+    """Return the command that has `pip` fetch just the wheels of `lock`, by their hashes."""
+    command = [*pip, "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
+    return [*command, "--dest", str(into)]
+
+
 def last_lines(printed: str, pip: Sequence[str], addresses: Sequence[str] = ()) -> str:
     """Return the last lines of what a pip printed, and which pip it was, without passwords.
 
@@ -124,15 +152,7 @@ def _version(text: object) -> tuple[int, ...]:
 
 def _works(command: list[str]) -> bool:
     try:
-        done = subprocess.run(  # noqa: S603 - one of the commands above
-            [*command, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            env=environment(),
-        )
+        done = run_pip([*command, "--version"], PATIENCE)
     except (OSError, subprocess.TimeoutExpired):
         return False
     version = re.match(r"pip (\d\S*)", done.stdout)

@@ -6,7 +6,6 @@ import hashlib
 import html
 import re
 import shutil
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,13 @@ from aroundtheworld_controller.packages.index import Indexes, IndexFailure, inde
 from aroundtheworld_controller.packages.lockfile import Lockfile
 from aroundtheworld_controller.packages.own_packages import BUILD, built_wheel, why
 from aroundtheworld_controller.packages.own_wheels import WHEELS, host_tags
-from aroundtheworld_controller.packages.pip import NoPipError, environment, find_pip, last_lines
+from aroundtheworld_controller.packages.pip import (
+    NoPipError,
+    find_pip,
+    last_lines,
+    locked_wheels,
+    run_pip,
+)
 from aroundtheworld_controller.packages.python_versions import (
     TO_LOCK,
     fits,
@@ -88,9 +93,7 @@ def download_command(
 ) -> list[str]:
     """Return the command that has `pip` fetch the wheels of `lock` for the host's `python`."""
     tag = python["implementation"] + python["version"].replace(".", "")
-    command = [*pip, "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
-    command += ["--dest", str(into), "--python-version"]
+    command = [*locked_wheels(pip, lock, into), "--python-version"]
     # To the last digit: some wheels want at least 3.11.1, which "3.11" is not.
     command += [python["markers"]["python_full_version"]]
     command += ["--implementation", python["implementation"]]
@@ -179,15 +182,7 @@ def _download(
     write_requirements(lock, options, requirements)
     count = lock.count("\n")
     display.display(f"Fetching {count} wheels for Python {python['version']} on the controller")
-    done = subprocess.run(  # noqa: S603 - a fixed command
-        download_command(pip, requirements, into, python),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=environment(),
-    )
+    done = run_pip(download_command(pip, requirements, into, python))
     if done.returncode:
         problem = printed_problem(done.stderr, python)
         if not problem and MISSING.search(done.stderr):
