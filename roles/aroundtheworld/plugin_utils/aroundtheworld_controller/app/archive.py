@@ -15,12 +15,17 @@ from ansible.module_utils import urls
 from ansible.utils.display import Display
 
 from aroundtheworld_controller.addresses import shown, shown_with
-from aroundtheworld_controller.app.source_tree import MOST_BYTES, BadSourceError, SourceTree
+from aroundtheworld_controller.app.source_tree import (
+    CHUNK,
+    MOST_BYTES,
+    BadSourceError,
+    SourceTree,
+    chunks_of,
+)
 from aroundtheworld_controller.cache import make_once
 
 ARCHIVE = "aroundtheworld_app_archive"
 SHA256 = re.compile(r"[0-9a-f]{64}")
-CHUNK = 1 << 20  # bytes
 
 display = Display()
 
@@ -63,7 +68,7 @@ def _unpack_member(
         tree.add_copy(name, member.linkname)
     elif member.isfile():
         content = cast(IO[bytes], tar.extractfile(member))
-        tree.add_file(name, iter(lambda: content.read(CHUNK), b""), member.size)
+        tree.add_file(name, chunks_of(content), member.size)
     else:
         raise BadSourceError(f"it holds {name!r}, which is no file, directory or link")
     if data_filter := getattr(tarfile, "data_filter", None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,8 +129,3 @@ def _name_in_setup(text: str) -> str:
 def is_own(name: str, project: str) -> bool:
     """Tell whether a name in ``aroundtheworld_build`` is that of the app's own project."""
     return bool(project) and canonicalize_name(name) == canonicalize_name(project)
-
-
-def names_without_own(names: Sequence[str], project: str) -> list[str]:
-    """Return those of the names that are not of the app's own project."""
-    return [name for name in names if not is_own(name, project)]

@@ -16,12 +16,11 @@ from ansible.utils.display import Display
 from aroundtheworld_controller.app.content import is_same
 from aroundtheworld_controller.app.project import has_module
 from aroundtheworld_controller.app.revision import Revision
-from aroundtheworld_controller.app.source_tree import BadSourceError, SourceTree
+from aroundtheworld_controller.app.source_tree import BadSourceError, SourceTree, chunks_of
 from aroundtheworld_controller.cache import make_once
 from aroundtheworld_controller.packages.build import build, only_for_all
 from aroundtheworld_controller.packages.build_tools import BuildFailure, toolbox
 
-CHUNK = 1 << 20  # bytes
 # What a former build left in a directory, and would be in the next one too.
 LEFT_OVER = re.compile(r"(.*/)?[^/]*\.egg-info/.*|build/(lib|bdist)[^/]*/.*")
 # What a console script calls (the entry points specification), and what it may be called.
@@ -134,8 +133,7 @@ def unpack_wheel(wheel: Path, into: Path, app: Collection[PurePosixPath]) -> Non
                     places.append(PurePosixPath("app", file))
                 for name in places:
                     with archive.open(entry) as content:
-                        chunks = iter(lambda: content.read(CHUNK), b"")
-                        tree.add_file(str(name), chunks, entry.file_size)
+                        tree.add_file(str(name), chunks_of(content), entry.file_size)
         for script, text in _scripts(into / "lib"):
             tree.add_file(f"bin/{script}", iter([text.encode()]), len(text.encode()))
     except (BadSourceError, zipfile.BadZipFile) as bad:

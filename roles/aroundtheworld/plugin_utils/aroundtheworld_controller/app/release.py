@@ -76,7 +76,7 @@ def describe_release(
         "runner": (RUNNER, app_files(RUNNER, ["__pycache__", "*.pyc", ".*"])),
     }
     static = variables["aroundtheworld_static"]
-    refuse(static_problems(static, *files["app"], make_app))
+    refuse(directory_problems(static, *files["app"], make_app))
     lib = library(root, module, files["app"][1], built=built)
     about = "lib is src\n" if lib == "src" else ""
     if built:
@@ -147,7 +147,7 @@ def _is_unseen(module: str, root: Path, lock: Lockfile) -> bool:
     return module.lower() not in known
 
 
-def static_problems(
+def directory_problems(
     static: Sequence[Mapping[str, str]], root: Path, files: Sequence[Path], make_app: str
 ) -> Iterator[str]:
     """Yield which directories of static files hold none of the app's, or its code in ``src/``."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from aroundtheworld_controller.variables import BadInputError
 
 MOST_ENTRIES = 100_000
 MOST_BYTES = 4 * 1024**3
+CHUNK = 1 << 20  # bytes that are in memory at a time
 LONGEST = 255  # bytes of one name, on any usual file system
 MOST_LINKS = 40  # that the kernel follows for one path
 
@@ -86,7 +87,7 @@ class SourceTree:
             if parts == self.parts(name):
                 return
             with self._path(parts).open("rb") as content:
-                self.add_file(name, iter(lambda: content.read(1 << 20), b""), size_of(content))
+                self.add_file(name, chunks_of(content), size_of(content))
         else:
             why = "is a directory" if kind else "does not come before it"
             raise BadSourceError(
@@ -192,6 +193,11 @@ def size_of(file: BinaryIO) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     return size
+
+
+def chunks_of(content: IO[bytes]) -> Iterator[bytes]:
+    """Yield what can be read, in parts of a size that memory holds."""
+    return iter(lambda: content.read(CHUNK), b"")
 
 
 def _write(file: BinaryIO, chunks: Iterable[bytes]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from aroundtheworld_controller.packages.lockfile import Lockfile
 from aroundtheworld_controller.packages.references import wheel_at
-from aroundtheworld_controller.packages.source_archives import same_version
+from aroundtheworld_controller.packages.source_archives import same_version, sha256
 from aroundtheworld_controller.variables import BadInputError, refuse
 
 WHEELS = "aroundtheworld_wheels"
@@ -65,7 +64,7 @@ def with_brought(lockfile: Lockfile, directory: str) -> Lockfile:
         found = [(path, wheel) for path in files if (wheel := wheel_at(path.name))]
         own = [(path, version) for path, (name, version) in found if name == each["name"]]
         for version in dict.fromkeys(version for _, version in own):
-            hashes = [_digest(path) for path, other in own if other == version]
+            hashes = [sha256(path) for path, other in own if other == version]
             about = {"name": each["name"], "version": version, "marker": each["marker"]}
             brought.append({**about, "hashes": hashes})
         if not own:
@@ -126,7 +125,7 @@ def _read(path: Path, requirements: Sequence[Mapping[str, Any]]) -> OwnWheel | s
             f"{' and '.join(entry['version'] for entry in locked[name])}; build the wheel of that "
             "version, or lock this one."
         )
-    wheel = OwnWheel(path, name, tags, _digest(path))
+    wheel = OwnWheel(path, name, tags, sha256(path))
     hashes = {digest for entry in same for digest in entry["hashes"]}
     # A package with a source archive only has one hash, and then no wheel's can be among them.
     if len(hashes) > 1 and wheel.digest not in hashes:
@@ -135,11 +134,6 @@ def _read(path: Path, requirements: Sequence[Mapping[str, Any]]) -> OwnWheel | s
             f"again with `uv pip compile --find-links {path.parent} …`, and it has this one."
         )
     return wheel
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def chosen(wheels: Collection[OwnWheel], tags: Sequence[Tag]) -> Iterator[OwnWheel]:

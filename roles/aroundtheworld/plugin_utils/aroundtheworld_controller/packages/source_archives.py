@@ -18,11 +18,9 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from aroundtheworld_controller.app.archive import unpack
-from aroundtheworld_controller.app.source_tree import BadSourceError, SourceTree
+from aroundtheworld_controller.app.source_tree import BadSourceError, SourceTree, chunks_of
 from aroundtheworld_controller.packages.build_tools import BuildFailure
 from aroundtheworld_controller.packages.index import File, Indexes, IndexFailure
-
-CHUNK = 1 << 20  # bytes
 
 
 def same_version(locked: str, found: Version) -> bool:
@@ -64,6 +62,12 @@ def _is_source(file: str, name: str, version: str) -> bool:
     except InvalidSdistFilename:
         return False
     return found == canonicalize_name(name) and same_version(version, number)
+
+
+def sha256(path: Path) -> str:
+    """Return a file's hash as a lock has it, ``sha256:…``."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def matches(path: Path, hashes: Collection[str]) -> bool:
@@ -126,8 +130,7 @@ def _unpack_zip(archive: Path, directory: Path) -> None:
                     tree.add_directory(entry.filename)
                     continue
                 with opened.open(entry) as content:
-                    chunks = iter(lambda: content.read(CHUNK), b"")
-                    tree.add_file(entry.filename, chunks, entry.file_size)
+                    tree.add_file(entry.filename, chunks_of(content), entry.file_size)
     except (zipfile.BadZipFile, OSError, RuntimeError) as error:
         raise BadSourceError(f"it is no whole zip file ({error})") from None
     tree.finish()

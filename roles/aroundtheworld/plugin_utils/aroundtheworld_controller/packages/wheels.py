@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import re
 import shutil
@@ -39,6 +38,7 @@ from aroundtheworld_controller.packages.source_archives import (
     files_of,
     hashes_by_name,
     matches,
+    sha256,
     source_archives,
     wheel_tags,
 )
@@ -220,8 +220,7 @@ def host_lock(virtual_environment: Mapping[str, Any], wheels: Path) -> str:
     lines = [without(lock, ours)]
     for wheel in sorted(wheels.iterdir()) if ours else []:
         if (name := parse_wheel_filename(wheel.name)[0]) in ours:
-            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-            lines.append(f"{name}=={hashes_by_name(lock)[name][0]} --hash=sha256:{digest}\n")
+            lines.append(f"{name}=={hashes_by_name(lock)[name][0]} --hash={sha256(wheel)}\n")
     return "".join(lines)
 
 
