@@ -123,7 +123,7 @@ def test_versions_that_an_index_has_for_other_pythons_are_named_all_at_once(monk
         yield File(f"{name}-6.5.2-cp312-cp312-manylinux_2_28_x86_64.whl", "", frozenset(), ">=3.12")
 
     done = type("Done", (), {"returncode": 1, "stderr": "ERROR: No matching distribution found"})
-    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(wheels, "run_pip", lambda *_: done)
     monkeypatch.setattr(wheels, "find_pip", lambda: ["pip"])
     monkeypatch.setattr(wheels, "indexes", lambda *_: Indexes())
     monkeypatch.setattr(Indexes, "files", files)
