@@ -112,7 +112,8 @@ def test_maintenance_is_a_metric(ansible_playbook, metrics):
 def prometheus(host):
     """Run a Prometheus on the host that scrapes every second; return a function that queries it.
 
-    Debian's package is only unpacked, so that nothing of it stays.
+    Debian's package is only unpacked, so that nothing of it stays. On Debian 13 promtool is a
+    package of its own; Prometheus refuses a bad file itself, and unit tests have judged the rules.
     """
     host.check_output(
         f"mkdir -p {UNPACKED} && cd {UNPACKED} && apt-get download -qq prometheus"
@@ -129,7 +130,6 @@ def prometheus(host):
     }
     path = f"{UNPACKED}/prometheus.yml"
     host.check_output("printf %%s %s > %s", json.dumps(settings), path)
-    assert host.run(f"{UNPACKED}/usr/bin/promtool check config {path}").rc == 0
     host.check_output(
         f"systemd-run --quiet --collect --unit=prometheus-here {UNPACKED}/usr/bin/prometheus"
         f" --config.file={path} --storage.tsdb.path={UNPACKED}/data"
