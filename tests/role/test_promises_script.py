@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+from ansible.module_utils.aroundtheworld.migration_check import Process
 
-from tests.render import ADMIN, PUBLIC, RELEASE_ID, render, variables_for
+from tests.render import ADMIN, PUBLIC, RELEASE_ID, evaluate, render, variables_for
 from tests.role.process_promises import (
     HOME,
     PROCESS,
@@ -105,12 +107,23 @@ def test_each_option_has_a_promise(options):
 
 
 def test_what_opens_the_sandbox_of_a_pool_opens_it_for_a_command_too(tmp_path):
-    unit = {"MemoryDenyWriteExecute": False, "BindReadOnlyPaths": ["/srv/a b", "/srv/$c"]}
+    paths = ["/srv/a b", "/srv/$c", "/srv/$(id)${id}", "'/srv/`id`'", r'"/srv/\"d\\e"', "/50%%"]
+    unit = {"MemoryDenyWriteExecute": False, "BindReadOnlyPaths": paths}
     script = Script(tmp_path, {"aroundtheworld_pools": [PUBLIC, {**ADMIN, "unit": unit}]})
     options, _ = script.run("python")
-    # A value in which something stands for something else is for unit files only.
-    opened = ["--property=BindReadOnlyPaths=/srv/a b", "--property=MemoryDenyWriteExecute=no"]
-    assert options[-2:] == opened
+    # Signs of the shell mean themselves, and systemd-run reads the quotes.
+    opened = [f"BindReadOnlyPaths={path.replace('%%', '%')}" for path in paths]
+    lines = [*opened, "MemoryDenyWriteExecute=no"]
+    assert options[-len(lines) :] == [f"--property={line}" for line in lines]
+
+
+def test_what_opens_the_sandbox_of_a_pool_opens_it_for_the_check_of_a_migration():
+    unit = {"BindReadOnlyPaths": ["/srv/a b", "/srv/$c", "/srv/${id}", '"/srv/d"', "/50%%"]}
+    variables = variables_for({"aroundtheworld_pools": [PUBLIC, {**ADMIN, "unit": unit}]})
+    process = Process(evaluate("__aroundtheworld_transient", variables), [])
+    found = process.properties("unit", Path("/r"), Path("/r/venv"), RELEASE_ID)
+    opened = [path.replace("%%", "%") for path in unit["BindReadOnlyPaths"]]
+    assert found[-5:] == [f"--property=BindReadOnlyPaths={path}" for path in opened]
 
 
 @pytest.mark.parametrize(

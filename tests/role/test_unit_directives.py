@@ -154,9 +154,9 @@ def test_what_opens_the_sandbox_of_a_pool_opens_it_for_the_sites_other_processes
         | {"unit": {"MemoryDenyWriteExecute": True, "DeviceAllow": "/dev/fuse"}},
     ]
     plan, units = units_of({"aroundtheworld_pools": pools})
-    lines = ["ReadWritePaths=/srv/a", "ReadWritePaths=%S/b", "DeviceAllow=/dev/fuse"]
-    lines += ["MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute=no"]
-    assert plan["sandbox"] == lines
+    lines = ["MemoryDenyWriteExecute=yes", "ReadWritePaths=/srv/a", "ReadWritePaths=%S/b"]
+    lines += ["DeviceAllow=/dev/fuse", "MemoryDenyWriteExecute=no"]
+    assert plan["directives"]["sandbox"] == lines
     migrate = units["aroundtheworld-migrate.service"]
     assert migrate.all("Service", "MemoryDenyWriteExecute")[-1] == "no"
     assert migrate.all("Service", "ReadWritePaths")[1:] == ["/srv/a", "%S/b"]
@@ -167,7 +167,84 @@ def test_what_opens_the_sandbox_of_a_pool_opens_it_for_the_sites_other_processes
         "__aroundtheworld_transient", variables_for({"aroundtheworld_pools": pools})
     )
     # A transient unit knows no %S.
-    assert transient[-len(lines) + 1 :] == [line for line in lines if "%" not in line]
+    assert transient[-len(lines) :] == [line.replace("%S", "/var/lib") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("MemoryDenyWriteExecute", [True, False]),
+        ("RestrictNamespaces", [True, "user net", False]),
+        ("ProtectSystem", ["strict", "full", True, "false"]),
+        ("ProtectHome", ["yes", "tmpfs", "read-only", "no"]),
+        ("ProtectProc", ["noaccess", "invisible", "ptraceable", "default"]),
+        ("DevicePolicy", ["strict", "closed", "auto"]),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_where_pools_contradict_each_other_all_but_workers_have_the_open_one(name, values, order):
+    pools = [
+        {**PUBLIC, "name": f"p{index}", "ports": [10001 + index], "paths": [f"/{index or ''}"]}
+        | {"unit": {name: value}}
+        for index, value in enumerate(values[::order])
+    ]
+    plan, units = units_of({"aroundtheworld_pools": pools})
+    last = {True: "yes", False: "no"}.get(values[-1], values[-1])
+    assert units["aroundtheworld-migrate.service"].all("Service", name)[-1] == last
+    assert units["aroundtheworld-prepare.service"].all("Service", name)[-1] == last
+    assert plan["directives"]["transient"][-1] == f"{name}={last}"
+
+
+def test_of_limits_that_differ_the_trial_has_those_of_the_pool_that_serves_the_site():
+    limits = [
+        {**ADMIN, "unit": {"LimitNOFILE": 1, "LimitNPROC": [3, 4], "LimitCORE": 5}},
+        {**PUBLIC, "unit": {"LimitNOFILE": 2}},
+        {**PUBLIC, "name": "api", "ports": [10009], "paths": ["/api"], "unit": {"LimitCORE": 6}},
+        {"name": "desk", "ports": [10005], "paths": ["/desk"], "command": "serve"}
+        | {"unit": {"LimitNOFILE": 7}},
+    ]
+    plan, units = units_of({"aroundtheworld_pools": limits})
+    lines = ["LimitCORE=5", "LimitNOFILE=2", "LimitNPROC=3", "LimitNPROC=4"]
+    assert plan["directives"]["prepare"] == lines
+    assert plan["directives"]["trial"] == ["LimitNOFILE=7"]
+    assert units["aroundtheworld-prepare.service"].all("Service", "LimitNOFILE")[-1] == "2"
+
+
+def test_what_names_a_worker_is_for_that_worker():
+    unit = {"ReadWritePaths": ["/srv/%i", "/srv/100%%i", "%t/films"]}
+    plan, _ = units_of({"aroundtheworld_pools": [PUBLIC, {**ADMIN, "unit": unit}]})
+    lines = [f"ReadWritePaths={value}" for value in unit["ReadWritePaths"]]
+    assert plan["pools"][1]["directives"] == lines
+    assert plan["directives"]["sandbox"] == plan["directives"]["prepare"] == lines[1:]
+    assert plan["directives"]["transient"] == [
+        "ReadWritePaths=/srv/100%i",
+        "ReadWritePaths=/run/films",
+    ]
+
+
+@pytest.mark.parametrize("value", ["/srv/%H", "/srv/%", "/srv/%%%z", ["/a", "%h/films"]])
+def test_what_only_a_hosts_unit_file_knows_does_not_open_the_sandbox(value):
+    (problem,) = problems_with(pools(admin={"unit": {"ReadWritePaths": value}}))
+    assert problem == (
+        f"aroundtheworld_pools[1].unit.ReadWritePaths: {value!r} is not allowed; what opens the "
+        "sandbox may have %%, %t, %S, %C, %L, %E, and for the workers alone those that "
+        "name the worker, such as %i; write the value itself, and %% for a percent sign."
+    )
+    assert problems_with(pools(admin={"unit": {"SyslogIdentifier": value}})) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "transient"),
+    [
+        ("DeviceAllow='/dev/dri/card0'   rw", "DeviceAllow=/dev/dri/card0 rw"),
+        ("DeviceAllow=/dev/fuse", "DeviceAllow=/dev/fuse"),
+        ("DeviceAllow=char-pts rw", "DeviceAllow=char-pts rw"),
+        ("BindPaths='/srv/a b':/b", "BindPaths='/srv/a b':/b"),
+        ("ReadWritePaths=/srv/$x", "ReadWritePaths=/srv/$$x"),
+    ],
+)
+def test_systemd_run_takes_a_line_as_a_unit_file_does(line, transient):
+    assert unit_directives.transient_line(line) == transient
 
 
 def test_every_directive_of_the_sandbox_opens_it_or_is_refused():

@@ -25,7 +25,7 @@ from aroundtheworld_controller.pools import (
 )
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
-from aroundtheworld_controller.unit_directives import sandbox_lines
+from aroundtheworld_controller.unit_directives import derive_directives
 
 # What the other tasks need to know about the host.
 HOST_FACTS = ("python", "packages_missing", "python3_apt", "ipv6", "nginx", "acme")
@@ -72,7 +72,7 @@ def make_plan(
     return {
         "changed": False,
         "pools": site.pools,
-        "sandbox": sandbox_lines(site.pools),
+        "directives": derive_directives(site.pools),
         "addresses": derive_addresses(site.variables),
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),

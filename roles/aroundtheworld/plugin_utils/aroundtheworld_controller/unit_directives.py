@@ -7,7 +7,7 @@ the host before they are used.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 NAME = re.compile(r"[A-Z][A-Za-z0-9]+")
@@ -57,7 +57,26 @@ SANDBOX = frozenset(
         "SystemCallFilter",
     }
 )
-OFF = ("no", "false", "off", "0", "n", "f")  # as systemd reads it
+ON = ("yes", "true", "on", "1", "y", "t")  # as systemd reads it
+OFF = ("no", "false", "off", "0", "n", "f")
+# From closed to open, where a directive has more values than on, its own, and off.
+DEGREES = {
+    "DevicePolicy": ("strict", "closed", "auto"),
+    "KeyringMode": ("private", "shared", "inherit"),
+    "ProcSubset": ("pid", "all"),
+    "ProtectHome": (*ON, "tmpfs", "read-only", *OFF),
+    "ProtectProc": ("noaccess", "invisible", "ptraceable", "default"),
+    "ProtectSystem": ("strict", "full", *ON, *OFF),
+}
+# What systemd has a unit file say with a percent sign. These are the same in every process, ...
+PLACES = {
+    **{"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log"},
+    "E": "/etc",
+}
+# ... these say which worker it is, or where its files are, ...
+WORKERS_OWN = frozenset("dfiIjJnNpPyY")
+SPECIFIER = re.compile("%(.?)")
+DEVICE = re.compile(r"""(?P<quote>["']?)(?P<path>.+?)(?P=quote)(\s+(?P<rights>[rwm]+))?""")
 Value = str | int | float | bool
 
 
@@ -72,12 +91,14 @@ def directive_problems(unit: Mapping[Any, Any], where: str) -> Iterator[str]:
             )
         elif reasons:
             yield f"{where}.{name}: is not allowed; {reasons[0]}."
-        elif problem := _value_problem(value):
+        elif problem := _value_problem(value) or (
+            _specifier_problem(value) if name in SANDBOX else ""
+        ):
             yield f"{where}.{name}: {value!r} is not allowed; {problem}."
 
 
 def _value_problem(value: object) -> str:
-    values = value if isinstance(value, list) else [value]
+    values = _items(value)
     # An empty value would take back what the role sets.
     if not values or not all(isinstance(item, Value) and str(item).strip() for item in values):
         return "it must be a text, a number, true or false, or a list of them"
@@ -88,26 +109,89 @@ def _value_problem(value: object) -> str:
     return ""
 
 
+def _specifier_problem(value: object) -> str:
+    """Return why the site's other processes, of which some have no unit file, cannot have it."""
+    used = {sign for item in _items(value) for sign in SPECIFIER.findall(str(item))}
+    # ... and all others depend on the host.
+    if used <= PLACES.keys() | WORKERS_OWN:
+        return ""
+    known = ", ".join(f"%{sign}" for sign in PLACES)
+    return (
+        f"what opens the sandbox may have {known}, and for the workers alone those that name the "
+        "worker, such as %i; write the value itself, and %% for a percent sign"
+    )
+
+
 def directive_lines(unit: Mapping[str, Any]) -> list[str]:
     """Return directives as a unit has them, a line for each value of a list."""
-    return [
-        f"{name}={_text(item)}"
-        for name, value in unit.items()
-        for item in (value if isinstance(value, list) else [value])
-    ]
+    return [f"{name}={_text(item)}" for name, value in unit.items() for item in _items(value)]
+
+
+def derive_directives(pools: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return what the pools' `unit` means for the site's other processes, as lines.
+
+    `sandbox` is for a unit file of any, `transient` for systemd-run, `prepare` for the unit that
+    tries the app, and `trial` for the one that tries the commands.
+    """
+    sandbox = sandbox_lines(pools)
+    return {
+        "sandbox": sandbox,
+        "transient": [transient_line(line) for line in sandbox],
+        "prepare": trial_lines([pool for pool in pools if not pool["command"]]),
+        "trial": trial_lines([pool for pool in pools if pool["command"]]),
+    }
 
 
 def sandbox_lines(pools: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return what the `unit` of all pools together has about the sandbox, a line for each value.
 
-    systemd takes the last line for what is on or off: where pools differ, that is off.
+    systemd takes the last line for what has one value: where pools differ, that is the open one.
+    What names a worker is for that worker alone.
     """
     lines = (line for pool in pools for line in directive_lines(pool["unit"]))
     found = dict.fromkeys(line for line in lines if line.partition("=")[0] in SANDBOX)
-    return sorted(found, key=lambda line: line.partition("=")[2].strip().lower() in OFF)
+    shared = (line for line in found if not WORKERS_OWN & {*SPECIFIER.findall(line)})
+    return sorted(shared, key=_openness)
+
+
+def trial_lines(pools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the directives of a unit that does for all these pools what their workers will do.
+
+    It has what opens the sandbox of any. Of what else pools set differently, it has what the pool
+    of ``/`` sets, or else the first in the list.
+    """
+    others: dict[str, Any] = {}
+    for pool in sorted(pools, key=lambda pool: "/" not in pool["paths"]):
+        for name in pool["unit"].keys() - SANDBOX - others.keys():
+            others[name] = pool["unit"][name]
+    return [*directive_lines(dict(sorted(others.items()))), *sandbox_lines(pools)]
+
+
+def transient_line(line: str) -> str:
+    """Return a line of a unit file as `systemd-run` takes it, for a `string.Template`.
+
+    systemd-run takes quotes as a unit file does, but for devices, and no percent signs.
+    """
+    name, _, value = line.partition("=")
+    if name == "DeviceAllow" and (device := DEVICE.fullmatch(value)):
+        value = " ".join(filter(None, device.group("path", "rights")))
+    value = SPECIFIER.sub(lambda found: PLACES[found[1]], value)
+    return f"{name}={value}".replace("$", "$$")
+
+
+def _openness(line: str) -> int:
+    name, _, value = line.partition("=")
+    word = value.lower()
+    if name in DEGREES and word in DEGREES[name]:
+        return DEGREES[name].index(word)
+    return 0 if word in ON else len(ON) + len(OFF) if word in OFF else 1
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _text(value: Value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return str(value).strip()
