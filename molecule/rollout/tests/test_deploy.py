@@ -104,15 +104,16 @@ def test_what_takes_longer_than_its_drain_timeout_is_cut_and_named(
             connection.request("POST", "/slow?seconds=100", b"too slow")
             answers.append(connection.getresponse().status)
 
+    begun = int(time.time())
     visitor = threading.Thread(target=post)
     visitor.start()
     run = ansible_playbook(app(), "-earoundtheworld_canary_seconds=0")
     visitor.join()
     assert run.returncode == 0
     assert answers == [500]  # what Tornado answers for a handler that is cancelled
-    # Ten seconds, and what the others and their stand-ins take.
-    assert 10 <= sum(phase["seconds"] for phase in site.last_change["phases"]) < 40
-    output = host.check_output("journalctl --since=-2min -u 'aroundtheworld@*' -o cat")
+    # Ten seconds and what the others take, but not the visitor's hundred.
+    assert 10 <= sum(phase["seconds"] for phase in site.last_change["phases"]) < 100
+    output = host.check_output(f"journalctl --since=@{begun} -u 'aroundtheworld@*' -o cat")
     assert "cut at the end of the drain timeout: POST /slow in Slow, running for" in output
     site.runs(site.last_change["to"])
 
