@@ -60,6 +60,31 @@ def test_a_command_that_answers_on_the_passed_socket_passes_and_is_stopped(statu
         os.kill(process, 0)
 
 
+# As Tornado has it: it accepts until nobody is left, and would wait there if the socket blocked.
+EVENT_LOOP = """
+import asyncio, os, socket, tornado.httpserver, tornado.web
+class Handler(tornado.web.RequestHandler):
+    def get(self):
+        print({name: os.environ[f"AROUNDTHEWORLD_{name}"] for name in ("POOL", "PORT")}, flush=True)
+        print("names", os.environ["LISTEN_FDNAMES"].split(":"), flush=True)
+async def main():
+    passed = socket.socket(fileno=3)
+    print("passed", passed.getsockname()[1], flush=True)
+    server = tornado.httpserver.HTTPServer(tornado.web.Application([("/health", Handler)]))
+    server.add_socket(passed)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def test_a_command_has_in_its_trial_what_it_has_as_a_worker():
+    code, output, errors = trial(sys.executable, "-c", EVENT_LOOP)
+    assert (code, errors) == (0, "")
+    port = output.split("passed ")[1].split()[0]
+    assert str({"POOL": "admin", "PORT": port}) in output
+    assert "names ['trial']" in output
+
+
 def test_a_command_that_binds_gets_a_free_port():
     code, output, errors = trial(*serve(200, "{address}", "{port}"), options=["--binds"])
     assert (code, errors) == (0, "")
@@ -113,6 +138,7 @@ def test_a_command_that_answers_byte_by_byte_fails():
     drip = """
 import socket, time
 listening = socket.socket(fileno=3)
+listening.setblocking(True)
 while True:
     connection = listening.accept()[0]
     try:

@@ -54,7 +54,7 @@ def _running(
         if passed:
             os.dup2(passed.fileno(), FIRST_PASSED_FD)
             os.set_inheritable(FIRST_PASSED_FD, True)
-            os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+            os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES="trial")
 
     process = subprocess.Popen(  # noqa: S603 - the operator's own command
         command,
@@ -121,7 +121,9 @@ def _ask(check: HealthCheck, port: int, process: subprocess.Popen[bytes]) -> int
 def try_command(options: argparse.Namespace, command: Sequence[str]) -> str:
     """Return what is wrong with the command, or an empty text."""
     listening = socket.create_server((ADDRESS, 0))
+    listening.setblocking(False)  # as the workers' units have it (NonBlocking=yes)
     port = listening.getsockname()[1]
+    os.environ.update(AROUNDTHEWORLD_POOL=options.pool, AROUNDTHEWORLD_PORT=str(port))
     if options.binds:
         listening.close()
         for placeholder, value in (("{port}", str(port)), ("{address}", ADDRESS)):
