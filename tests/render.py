@@ -10,16 +10,42 @@ import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
+from ansible._internal._templating._jinja_bits import AnsibleEnvironment
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
+from jinja2.bccache import Bucket, BytecodeCache
 
 from aroundtheworld_controller.nginx.tls import nginx_ports
 from aroundtheworld_controller.plan import describe_site, make_plan
 from aroundtheworld_controller.variables import PREFIX, plain
 from tests.role_files import CHECKOUT, ROLE
+
+
+class CompiledTemplates(BytecodeCache):
+    """The code of the files that templates include, by path and content."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give the bucket its template's code, if there is any."""
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of the bucket's template."""
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+# Ansible has an environment for each template, and would compile what it includes each time anew:
+# that is half of what it takes to render a site.
+AnsibleEnvironment.__init__ = functools.partialmethod(  # type: ignore[method-assign,assignment]
+    AnsibleEnvironment.__init__, bytecode_cache=CompiledTemplates()
+)
 
 # What has no default, and the rest of the example inventory.
 APP: dict[str, Any] = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,12 +56,18 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> Runner:
     return Runner(capsys)
 
 
+@pytest.fixture(scope="session")
+def run_directories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return directories for `host_lock_path`; pytest's own would count all others for each."""
+    parent = tmp_path_factory.mktemp("run")
+    return (parent / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def host_lock_path(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def host_lock_path(run_directories: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the lock of the sites of one host; it and those of sites are the test's own."""
-    run = tmp_path_factory.mktemp("run")
+    run = next(run_directories)
+    run.mkdir()
     path = run / "host.lock"
     monkeypatch.setattr(host_lock, "HOST_LOCK", path)
     monkeypatch.setattr(lock, "LOCKS", run / "locks")
