@@ -71,6 +71,8 @@ HOST: dict[str, Any] = {
 
 PUBLIC = {"name": "public", "ports": [10001, 10002, 10003], "paths": ["/"]}
 ADMIN = {"name": "admin", "ports": [10004], "paths": ["/admin"], "blocking": True}
+# A pool without ports.
+QUEUE = {"name": "mail", "command": "python -m shop.mail", "processes": 2}
 
 # Variables that make the site differ: one data model for each shape that the role promises.
 MODELS: dict[str, dict[str, Any]] = {
@@ -131,6 +133,15 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_pools": [
             {**PUBLIC, "command": "app --port={port} --on {address} --at %d", "binds": True},
             {**ADMIN, "command": "gunicorn shop.admin:app", "health_path": "/admin/health?full=1"},
+        ],
+    },
+    "queues": {
+        "aroundtheworld_metrics_port": 9145,
+        "aroundtheworld_pools": [
+            {**QUEUE, "unit": {"LimitNOFILE": 65536}, "drain_timeout": 0},
+            PUBLIC,
+            ADMIN,
+            {"name": "sms", "command": "send --at %d"},
         ],
     },
     "behind_proxies": {

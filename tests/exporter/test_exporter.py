@@ -14,7 +14,7 @@ import urllib.request
 import aroundtheworld_exporter
 import pytest
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
-from aroundtheworld_exporter import parse_https, parse_workers
+from aroundtheworld_exporter import parse_https, parse_queues, parse_workers
 from prometheus_client.parser import text_string_to_metric_families
 
 from aroundtheworld_metrics import site as site_module
@@ -235,6 +235,40 @@ def test_a_command_is_up_when_systemd_says_that_it_runs(host):
     assert host.scrape()['worker_up{pool="flask",port="10005"}'] == 1
     host.systemctl("exit 1")
     assert host.scrape()['worker_up{pool="flask",port="10005"}'] == 0
+
+
+OF_A_QUEUE = """\
+cat <<'END'
+Id=shop@mail-1.service
+ActiveState=active
+NRestarts=4
+
+Id=shop@mail-2.service
+ActiveState=inactive
+
+Id=shop-mail.slice
+MemoryCurrent=7
+END
+"""
+
+
+def test_a_worker_without_a_port_is_up_when_systemd_says_that_it_runs(host):
+    host.systemctl(OF_A_QUEUE)
+    samples = host.scrape(host.site(parse_queues("mail:2")))
+    assert samples['worker_up{pool="mail",port="mail-1"}'] == 1
+    assert samples['worker_up{pool="mail",port="mail-2"}'] == 0
+    assert samples['worker_restarts_total{pool="mail",port="mail-1"}'] == 4
+    assert samples['pool_memory_bytes{pool="mail"}'] == 7
+
+
+def test_queues_are_named_by_a_variable_which_older_exporters_do_not_know():
+    workers = parse_queues("mail:2,sms:1")
+    assert [(each.pool, each.instance) for each in workers] == [
+        ("mail", "mail-1"),
+        ("mail", "mail-2"),
+        ("sms", "sms-1"),
+    ]
+    assert parse_queues("") == []
 
 
 def test_a_worker_that_runs_and_does_not_answer_is_down(host):
@@ -486,6 +520,7 @@ def test_the_command_line_is_understood(host):
             program = aroundtheworld_exporter.__file__
             arguments = ["shop", str(host.home), "127.0.0.1:9", "public:10001,10002"]
             python = sys.executable
+            os.environ["AROUNDTHEWORLD_QUEUES"] = "mail:1"
             os.execv(python, [python, "-I", "-B", program, *arguments, "flask:10005:command"])
         address = "http://{}:{}/metrics".format(*listening.getsockname())
         try:
@@ -494,6 +529,6 @@ def test_the_command_line_is_understood(host):
         finally:
             os.kill(pid, 15)
             os.waitpid(pid, 0)
-    for port, pool in ((10001, "public"), (10002, "public"), (10005, "flask")):
+    for port, pool in ((10001, "public"), (10002, "public"), (10005, "flask"), ("mail-1", "mail")):
         # The workers' sockets are looked for in /run, where none of this site is.
         assert f'aroundtheworld_worker_up{{pool="{pool}",port="{port}",site="shop"}} 0.0' in text

@@ -4,7 +4,7 @@ import pytest
 
 from aroundtheworld_controller.plan import describe_site
 from aroundtheworld_controller.pool_rules import limit_problems
-from tests.render import APP
+from tests.render import APP, QUEUE
 from tests.role.refusals import A_NAME, A_PORT, DEFAULTS, case, pools, problems_with
 from tests.role_files import load_yaml
 
@@ -40,7 +40,7 @@ ONE_PROBLEM = [
         "pool without ports",
         pools(admin={"ports": []}),
         "pools[1].ports: [] ",
-        "pool 'admin' needs at least one of its ports",
+        "pool 'admin' needs at least one of its ports, or else a command that takes work from a",
     ),
     case(
         "pool without paths",
@@ -344,6 +344,78 @@ ONE_PROBLEM = [
         "has no command",
     ),
     case(
+        "processes of a pool with ports",
+        pools(admin={"processes": 2}),
+        "pools[1].processes: 2 is not allowed in pool 'admin', which has ports, and a worker for",
+    ),
+    *(
+        case(
+            f"{next(iter(setting))} of a queue",
+            pools(QUEUE | setting),
+            f"pools[2].{next(iter(setting))}: {value} is not allowed in pool 'mail', which has no",
+            "nobody can ask it for anything. Leave it out, or give it ports",
+        )
+        for setting, value in (
+            ({"paths": ["/mail"]}, "['/mail']"),
+            ({"path": "raw"}, "'raw'"),
+            ({"sticky": "cookie"}, "'cookie'"),
+            ({"binds": True}, "true"),
+            ({"blocking": True}, "true"),
+            ({"health_path": "/up"}, "'/up'"),
+            ({"health_status": ["2xx"]}, "['2xx']"),
+            ({"start_timeout": 5}, "5"),
+            ({"stream_timeout": 5}, "5"),
+            ({"read_timeout": 5}, "5"),
+            ({"watchdog": 5}, "5"),
+            ({"max_in_flight": 5}, "5"),
+            ({"rate": "5/s"}, "'5/s'"),
+            ({"burst": 5}, "5"),
+            ({"max_body_size": "5m"}, "'5m'"),
+            ({"client_timeout": 5}, "5"),
+            ({"allow": ["192.0.2.1"]}, "['192.0.2.1']"),
+            ({"compress": True}, "true"),
+            ({"http_port": 8081}, "8081"),
+            ({"websocket": True}, "true"),
+            ({"stream": True}, "true"),
+            ({"replay": True}, "true"),
+            ({"open_in_maintenance": False}, "false"),
+        )
+    ),
+    *(
+        case(
+            f"{word} of a queue",
+            pools(QUEUE | {"command": f"work {word}"}),
+            f"pools[2].command: 'work {word}' is not allowed in pool 'mail', which has no ports",
+        )
+        for word in ("{port}", "{address}")
+    ),
+    case(
+        "name of a queue twice",
+        pools(QUEUE | {"name": "admin"}),
+        "pools[2].name: 'admin' is already the name of aroundtheworld_pools[1]",
+    ),
+    case(
+        "command of a queue",
+        pools(QUEUE | {"command": "work | more"}),
+        "pools[2].command: 'work | more' is not allowed; it has '|'",
+    ),
+    case(
+        "memory of a queue",
+        pools(QUEUE | {"memory_max": "lots"}),
+        "pools[2].memory_max: 'lots' is not allowed; give",
+    ),
+    case(
+        "directive of a queue",
+        pools(QUEUE | {"unit": {"Restart": "no"}}),
+        "pools[2].unit.Restart: is not allowed",
+    ),
+    case(
+        "maintenance of a queue",
+        pools(QUEUE) | {"aroundtheworld_maintenance": "mail"},
+        "aroundtheworld_maintenance: 'mail' is not allowed; it must be 'public', 'all' or the name "
+        "of a pool: public, admin.",
+    ),
+    case(
         "watchdog of a command",
         pools(public={"command": "serve", "watchdog": 30}),
         "pools[0].watchdog: 30 is not allowed in pool 'public'",
@@ -393,6 +465,13 @@ def test_a_path_that_only_begins_as_the_roles_own_do_is_an_apps():
     assert problems_with(pools(admin={"paths": ["/.aroundtheworlds", "/.well-known"]})) == []
 
 
+def test_every_setting_for_visitors_is_refused_in_a_queue_by_a_test():
+    tried = {parameters.id.removesuffix(" of a queue") for parameters in ONE_PROBLEM}
+    # Of these, the names, passwords and certificates have to fit as well.
+    left = {"basic_auth", "server_names", "client_ca"}
+    assert {key for key, setting in SETTINGS.items() if setting.get("serving")} - left <= tried
+
+
 def test_an_app_is_not_needed_where_every_pool_has_a_command():
     changes = pools(public={"command": "serve"}, admin={"command": "serve {port}", "binds": True})
     assert problems_with(changes | {"aroundtheworld_make_app": ""}) == []
@@ -402,6 +481,8 @@ ALLOWED = [
     pools(public={"ports": [1, 65535]}),
     pools(admin={"paths": ["/admin/", "/reports/yearly", "/a.b-c_d~e", "/.well-known"]}),
     pools(admin={"memory_max": "512M", "name": "a1_b", "watchdog": 0}),
+    pools(QUEUE | {"processes": 64, "drain_timeout": 3600, "nice": 19, "memory_high": "10%"}),
+    pools(QUEUE | {"ports": [], "paths": [], "blocking": False, "unit": {"LimitNOFILE": 1024}}),
 ]
 
 

@@ -63,11 +63,18 @@ def test_a_wrong_type_in_a_list_is_named_with_its_place(changes, where, kind):
     assert kind in problem
 
 
-@pytest.mark.parametrize("key", ["name", "ports", "paths"])
-def test_what_a_pool_must_have_is_named(key):
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("name", "is missing; it must be a"),
+        ("ports", "[] is not allowed; pool 'admin' needs at least one of its ports, or else a"),
+        ("paths", "[] is not allowed; pool 'admin' needs at least one of its paths"),
+    ],
+)
+def test_what_a_pool_must_have_is_named(key, words):
     pool = {name: value for name, value in ADMIN.items() if name != key}
     (problem,) = problems_with({"aroundtheworld_pools": [PUBLIC, pool]})
-    assert f"aroundtheworld_pools[1].{key}: is missing; it must be a" in problem
+    assert f"aroundtheworld_pools[1].{key}: {words}" in problem
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def test_a_port_of_a_worker_must_not_be_nginxs():
 UNITS = """\
 shop@10001.socket loaded active running shop: listening socket
 shop@10002.service loaded active running shop: worker that binds its port
+shop@mail-1.service loaded active running shop: worker that takes work from a queue
 shop@10009.service loaded active running An operator's own
 """
 
@@ -161,7 +162,7 @@ shop@10009.service loaded active running An operator's own
 def test_only_ports_of_units_that_the_site_wrote_are_its_own(tmp_path):
     layout = SystemLayout("shop", tmp_path)
     layout.etc.mkdir(parents=True)
-    files = [str(layout.drop_in(layout.service(port))) for port in (10001, 10002)]
+    files = [str(layout.drop_in(layout.service(port))) for port in (10001, 10002, "mail-1")]
     claim = {"site": "shop", "home": "/srv/shop", "sockets": [], "pools": []}
     layout.claim.write_text(json.dumps(claim | {"has": {"files": files}}))
 

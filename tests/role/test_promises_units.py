@@ -38,6 +38,7 @@ EVERYTHING = {
             "command": "serve {port}",
             "binds": True,
         },
+        {"name": "mail", "command": "python -m shop.mail"},
     ],
 }
 
@@ -166,6 +167,29 @@ def command(pool, line, kind):
     }
 
 
+# What is true of workers that serve only.
+SERVING = (
+    "it is scheduled as usual",
+    "it is not the first to go when memory is short",
+    "it has its pool's time to start",
+    "it may end by itself before systemd ends it",
+)
+QUEUE = {
+    promise: text
+    for promise, text in command("mail", "python -m shop.mail", "queue").items()
+    if promise not in SERVING
+} | {
+    "it yields to the others": "[Service] Nice=10 & CPUSchedulingPolicy=batch",
+    "it is the first to go when memory is short": "[Service] OOMScoreAdjust=500",
+    "it is started in a minute": "[Service] TimeoutStartSec=60",
+    "it has its pool's time to finish what it has in hand": "[Service] TimeoutStopSec=300",
+    "it is not told of a port or of visitors": (
+        "[Service] UnsetEnvironment=AROUNDTHEWORLD_PORT HOLD"
+    ),
+    "it knows which of its pool's workers it is": "[Service] Environment=AROUNDTHEWORLD_PROCESS=1",
+}
+
+
 def limits(weight, memory):
     return {
         "what its processes use is counted": "[Slice] CPUAccounting=yes",
@@ -196,6 +220,7 @@ METRICS = {
         "127.0.0.1:9146 public:10001,10002,10003 admin:10004:blocking shop:10005:command "
         "live:10006:command"
     ),
+    "it knows every worker without a port": ("[Service] Environment=AROUNDTHEWORLD_QUEUES=mail:1"),
     "it can open the workers' private sockets": "[Service] User=tornado",
     "what it writes is for nobody else": "[Service] UMask=0077",
     "it takes little from the workers": ("[Service] CPUWeight=20 & MemoryMax=256M & TasksMax=256"),
@@ -249,6 +274,8 @@ UNITS = {
     "aroundtheworld@10006.service.d/pool.conf": [
         command("live", "serve 10006", "binds"), RELEASES,
     ],
+    "aroundtheworld@mail-1.service.d/pool.conf": [QUEUE, RELEASES],
+    "aroundtheworld-mail.slice": [limits(20, "50%")],
     "aroundtheworld-public.slice": [limits(100, "infinity")],
     "aroundtheworld-public.handover.slice": [limits(100, "infinity")],
     "aroundtheworld-admin.slice": [limits(20, "50%")],

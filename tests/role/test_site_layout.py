@@ -119,5 +119,5 @@ def test_the_exporter_finds_release_log_and_sockets(tmp_path):
     assert samples["aroundtheworld_maintenance"].value == 1
     assert samples["aroundtheworld_deploy_last_info"].labels["to"] == "1"
     site = Site("shop", [], "", Paths(layout.home, layout.run.parent))
-    worker = type("Worker", (), {"port": 10001})
+    worker = type("Worker", (), {"instance": "10001"})
     assert site._control(worker) == layout.private(layout.service(10001), "control")

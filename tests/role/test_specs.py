@@ -33,7 +33,7 @@ def test_every_variable_has_a_default():
 
 def test_every_setting_of_a_pool_has_a_default_or_is_required():
     required = {name for name, setting in SETTINGS.items() if "default" not in setting}
-    assert required == {"name", "ports", "paths"}
+    assert required == {"name"}
     specified = OPTIONS["aroundtheworld_pools"]["options"]
     assert required == {name for name, option in specified.items() if option.get("required")}
 
@@ -43,7 +43,7 @@ def test_the_specifications_of_a_setting_are_those_of_the_table(name, setting):
     option = OPTIONS["aroundtheworld_pools"]["options"][name]
     for key in ("type", "elements", "choices"):
         assert option.get(key) == setting.get(key)
-    assert set(setting) <= {*option, "default", "range", *KINDS}
+    assert set(setting) <= {*option, "default", "range", "serving", *KINDS}
     for key in {"default", *KINDS} & set(setting):
         problems = []
         assert convert(setting[key], setting, name, problems) == setting[key]

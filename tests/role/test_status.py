@@ -144,6 +144,20 @@ def test_a_worker_that_should_be_there_and_is_not_is_listed(tmp_path):
     ]
 
 
+def test_workers_without_ports_are_known_by_the_sites_own_units(tmp_path):
+    layout = SiteLayout(tmp_path / "home", "shop", tmp_path)
+    own = {"shop@mail-1.service", "shop@10001.service", "shop@10001.socket", "shop-mail.slice"}
+    workers = status.observe_workers(FakeSystemd(), layout, own)
+    assert [(worker.unit, worker.port, worker.active) for worker in workers] == [
+        ("shop@10001.service", 10001, "active"),
+        ("shop@mail-1.service", None, "inactive"),
+    ]
+    problems = status.worker_problems(workers, RELEASE, rollout=False)
+    assert "shop@mail-1 is inactive" in list(problems)
+    assert status.about("shop@mail-1.service", COMMAND, None) == "takes work from a queue"
+    assert status.about("shop@10004.service", COMMAND, None) == "a command of its own"
+
+
 class CrashingSystemd:
     """Has a worker that waits for its next start, and another unit of an operator's."""
 

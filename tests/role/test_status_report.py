@@ -9,6 +9,7 @@ import pytest
 from aroundtheworld_controller.output.status_report import duration, json_line, report
 
 WORKER = {
+    "unit": "shop@10001.service",
     "port": 10001,
     "pool": "public",
     "state": "ready",
@@ -19,7 +20,14 @@ WORKER = {
     "requests_in_flight": 1,
     "about": "busy for 12.3 s in Report.get",
 }
-COMMAND = {**WORKER, "port": 10004, "pool": "desk", "state": "", "about": "a command of its own"}
+COMMAND = {
+    **WORKER,
+    "unit": "shop@mail-1.service",
+    "port": None,
+    "pool": "mail",
+    "state": "",
+    "about": "takes work from a queue",
+}
 CHANGE = {
     "time": "2026-11-26T08:00:00+00:00",
     "verb": "deploy",
@@ -60,9 +68,9 @@ def test_people_get_a_line_for_each_worker_and_change():
         "pool desk: is asked from 192.0.2.0/24; at 30/m an address",
         "PROBLEM: nginx does not run",
         "",
-        "port pool state release up requests in flight doing",
+        "worker pool state release up requests in flight doing",
         "10001 public ready 0123456789ab 1.2 h 12 1 busy for 12.3 s in Report.get",
-        "10004 desk active 0123456789ab a command of its own",
+        "mail-1 mail active 0123456789ab takes work from a queue",
         "",
         "changed (UTC) verb by release seconds outcome",
         "2026-11-26 08:00 deploy ada 0123456789ab 3.2 reverted: no database",

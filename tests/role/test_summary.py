@@ -88,12 +88,12 @@ def test_where_nothing_says_when_a_process_began_there_are_no_seconds(monkeypatc
 
 def test_a_dry_run_shows_which_workers_it_would_replace_in_their_order():
     workers = [
-        {"port": 10004, "pool": "admin", "why": "it runs release ba9876543210"},
-        {"port": 10001, "pool": "public", "why": "its settings changed"},
+        {"worker": "10004", "pool": "admin", "why": "it runs release ba9876543210"},
+        {"worker": "mail-1", "pool": "mail", "why": "its settings changed"},
     ]
     assert list(replacements(workers, "www1", "0123456789ab", 80)) == [
         "www1: would have 2 workers run release 0123456789ab, in this order:",
-        " port  pool    because",
-        "10004  admin   it runs release ba9876543210",
-        "10001  public  its settings changed",
+        "worker  pool   because",
+        "10004   admin  it runs release ba9876543210",
+        "mail-1  mail   its settings changed",
     ]

@@ -41,7 +41,9 @@ def verify(directory, variables, change=lambda text: text):
             (units / name).write_text(text)
             names.add(name.partition(".d/")[0])
     names |= {
-        f"{site}@{worker['port']}.socket" for worker in complete["__aroundtheworld_plan"]["workers"]
+        f"{site}@{worker['instance']}.socket"
+        for worker in complete["__aroundtheworld_plan"]["workers"]
+        if worker["kind"] != "queue"
     }
     done = subprocess.run(
         [ANALYZE, "verify", "--man=no", "--recursive-errors=no",

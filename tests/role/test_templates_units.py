@@ -7,7 +7,16 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.aroundtheworld.rollout.units import CONFIG
 
 from tests.matrix import chosen
-from tests.render import ADMIN, ENVIRONMENT_ID, MODELS, PUBLIC, RELEASE_ID, render, variables_for
+from tests.render import (
+    ADMIN,
+    ENVIRONMENT_ID,
+    MODELS,
+    PUBLIC,
+    QUEUE,
+    RELEASE_ID,
+    render,
+    variables_for,
+)
 from tests.role.rendered import unit_texts, units_of
 from tests.role_files import ROLE
 
@@ -33,6 +42,10 @@ def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(mo
     for pool in plan["pools"]:
         expected += [f"{site}-{pool['name']}{infix}.slice" for infix in ("", ".handover")]
         expected += [f"{site}@{port}.service.d/pool.conf" for port in pool["ports"]]
+    for pool in plan["queues"]:
+        expected.append(f"{site}-{pool['name']}.slice")
+        numbers = range(1, pool["processes"] + 1)
+        expected += [f"{site}@{pool['name']}-{number}.service.d/pool.conf" for number in numbers]
     assert sorted(units) == sorted(expected)
 
 
@@ -177,7 +190,7 @@ def test_blocking_workers_are_replaced_first():
     plan = variables_for(MODELS["several_paths"])["__aroundtheworld_plan"]
     assert plan["workers"] == [
         {
-            "port": port,
+            "instance": str(port),
             "pool": pool,
             "blocking": pool == "admin",
             "kind": "runner",
@@ -197,6 +210,41 @@ def test_blocking_workers_are_replaced_first():
         )
         for port in ports
     ]
+
+
+def test_queues_come_first_and_nginx_knows_nothing_of_them():
+    complete = variables_for(MODELS["queues"])
+    plan = complete["__aroundtheworld_plan"]
+    names = [worker["instance"] for worker in plan["workers"]]
+    assert names == ["mail-1", "mail-2", "sms-1", "10004", "10001", "10002", "10003"]
+    assert {worker["kind"] for worker in plan["workers"][:3]} == {"queue"}
+    assert plan["claim"]["pools"] == ["public", "admin"]
+    without = variables_for({**MODELS["queues"], "aroundtheworld_pools": [PUBLIC, ADMIN]})
+    assert render("site.conf.j2", complete) == render("site.conf.j2", without)
+
+
+def test_what_is_not_tried_has_no_say_in_the_trial():
+    pools = [PUBLIC, {**ADMIN, "command": "serve"}, {**QUEUE, "unit": {"LimitCORE": 7}}]
+    _, units = units_of({"aroundtheworld_pools": pools})
+    assert units["aroundtheworld-trial.service"].all("Service", "LimitCORE") == []
+    _, units = units_of({"aroundtheworld_pools": [PUBLIC, QUEUE]})
+    assert "aroundtheworld-trial.service" not in units
+
+
+def test_another_number_of_workers_replaces_none_of_the_others():
+    before, after = (
+        unit_texts(variables_for({"aroundtheworld_pools": [PUBLIC, {**QUEUE, "processes": count}]}))
+        for count in (2, 3)
+    )
+    assert {path: text for path, text in after.items() if path in before} == before
+
+
+@pytest.mark.parametrize(("drain_timeout", "seconds"), [(0, "1"), (900, "900")])
+def test_a_worker_of_a_queue_has_its_own_time_to_end(drain_timeout, seconds):
+    pool = {**QUEUE, "drain_timeout": drain_timeout}
+    _, units = units_of({"aroundtheworld_pools": [PUBLIC, pool]})
+    unit = units["aroundtheworld@mail-1.service.d/pool.conf"]
+    assert unit.value("Service", "TimeoutStopSec") == seconds
 
 
 def test_metrics_listen_where_the_operator_says():

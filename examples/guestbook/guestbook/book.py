@@ -34,9 +34,10 @@ def database() -> Iterator[sqlite3.Connection]:
 
 
 def write(guest: str, words: str) -> None:
-    """Add an entry."""
+    """Add an entry, and a letter of thanks to the queue of the post."""
     with database() as connection:
         connection.execute("INSERT INTO entry (guest, words) VALUES (?, ?)", (guest, words))
+        connection.execute("INSERT INTO letter (guest) VALUES (?)", (guest,))
 
 
 def entries() -> list[tuple[str, str]]:
@@ -56,4 +57,8 @@ if __name__ == "__main__":  # aroundtheworld_migrate_command
         first.execute("PRAGMA journal_mode = WAL")
         first.execute(
             "CREATE TABLE IF NOT EXISTS entry (id INTEGER PRIMARY KEY, guest TEXT, words TEXT)"
+        )
+        first.execute(
+            "CREATE TABLE IF NOT EXISTS letter (id INTEGER PRIMARY KEY, guest TEXT, release TEXT,"
+            " begun INTEGER DEFAULT 0, done INTEGER DEFAULT 0)"
         )

@@ -31,7 +31,7 @@ from aroundtheworld_controller.nginx.maintenance import (
     until_text,
     way_in,
 )
-from aroundtheworld_controller.pools import derive_health, pool_with_defaults
+from aroundtheworld_controller.pools import derive_health, pool_with_defaults, serving
 from aroundtheworld_controller.rules import maintenance_problems
 from aroundtheworld_controller.runs.run import who
 from aroundtheworld_controller.variables import (
@@ -63,7 +63,7 @@ class Variables(dict[str, Any]):
 def _visit(variables: Variables) -> dict[str, Any]:
     """Return how visitors come to the public side."""
     pools = variables["aroundtheworld_pools"]
-    public = next((pool for pool in pools if "/" in pool["paths"]), pools[0])
+    public = next((pool for pool in pools if "/" in pool.get("paths", [])), pools[0])
     return derive_health(variables, public)
 
 
@@ -80,7 +80,7 @@ class ActionModule(RoleAction):
         variables = Variables(lambda name: self.value(name, task_vars))
         if state == "closed":
             pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
-            variables["aroundtheworld_pools"] = pools
+            variables["aroundtheworld_pools"] = serving(pools)
             refuse(maintenance_problems(variables))
             arguments |= self._closing(variables, task_vars)
         result = self.module("maintenance", arguments, task_vars)

@@ -53,7 +53,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    layout, pools = SystemLayout(module.params["site"]), module.params["pools"]
+    layout = SystemLayout(module.params["site"])
+    pools = [pool for pool in module.params["pools"] if pool.get("ports")]
     pool_of = {str(port): pool["name"] for pool in pools for port in pool["ports"]}
     answers = all_routes(
         {port: layout.private(layout.service(port), "control") for port in pool_of}

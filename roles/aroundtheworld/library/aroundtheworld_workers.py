@@ -36,9 +36,10 @@ options:
     required: true
   workers:
     description:
-      - In the order in which they are replaced, each with C(port), C(pool), C(blocking), C(kind),
-        C(start_timeout), C(sticky), and C(health), the health check - the request (C(path),
-        C(host), C(scheme)) and which responses are right (C(statuses)).
+      - In the order in which they are replaced, each with C(instance), its port or what else its
+        units are called by, C(pool), C(blocking), C(kind), C(start_timeout), C(sticky), and
+        C(health), the health check - the request (C(path), C(host), C(scheme)) and which responses
+        are right (C(statuses)).
     type: list
     elements: dict
     required: true
@@ -90,7 +91,7 @@ EXAMPLES = r"""
     lock: "{{ __aroundtheworld_plan.lock }}"
     units: "{{ lookup('ansible.builtin.template', 'units.j2') }}"
     workers:
-      - port: 10001
+      - instance: "10001"
         pool: public
         blocking: false
         kind: runner
@@ -102,7 +103,7 @@ EXAMPLES = r"""
 RETURN = r"""
 steps: {description: "What is done, in order, each a sentence", type: list, returned: always}
 replace:
-  description: Workers that are replaced, each with C(port), C(pool) and C(why).
+  description: Workers that are replaced, each with C(worker), C(pool) and C(why).
   type: list
   returned: always
 phases: {description: "What was done, each with its seconds", type: list, returned: always}

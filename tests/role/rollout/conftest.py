@@ -69,6 +69,7 @@ class Run:
         secrets: tuple[str, ...] = ("cookie_secret",),
         kinds: tuple[str, str] = ("runner", "runner"),
         metrics: int = 0,
+        queue: int = 0,
         change: Callable[[str], str] = str,
         **options: Any,
     ) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class Run:
         host = self._host
         host.calls.clear()
         host.dead = False
-        text, expected = units_text(ports, address.strip("[]"), secrets, kinds, metrics)
+        text, expected = units_text(ports, address.strip("[]"), secrets, kinds, metrics, queue)
         text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
         return self._run_module(
             workers,

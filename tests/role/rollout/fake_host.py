@@ -18,7 +18,7 @@ from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus, parse_status
 
-from tests.render import ADMIN, PUBLIC, render, variables_for
+from tests.render import ADMIN, PUBLIC, QUEUE, render, variables_for
 
 FIRST, SECOND = "111111111111", "222222222222"
 # Units that most rollouts start, and that have tests of their own.
@@ -93,6 +93,7 @@ class Host:
         # Which release was checked, and how.
         self.checks: list[tuple[str, HealthCheck]] = []
         self.accepted: list[str] = []  # services that were let take connections
+        self.unsteady: set[str] = set()  # releases of which workers of a queue end all the time
         self.crippled: set[str] = set()  # releases that block their event loop when they are ready
         for release in (FIRST, SECOND):
             (self.home / "releases" / release).mkdir(parents=True)
@@ -133,6 +134,7 @@ class Host:
         while self.pending and (self.delay < 0 or verb == "restart"):
             self._restart(self.pending.pop())  # with what systemd has read by now
         self.calls.append(" ".join([verb, *names]))
+        assert not [name for name in names if re.search(r"@\D.*\.socket$", name)], "no such port"
         for name in names:
             getattr(self, f"_{verb.replace('-', '_')}", lambda name: None)(name)
         if verb == "daemon-reload":
@@ -161,8 +163,9 @@ class Host:
         return f"(the journal of {unit})"
 
     def _behind(self, private: Path) -> str:
-        infix, _, port = private.parent.name.rpartition("-")
-        return f"aroundtheworld{'-' if infix else ''}{infix}@{port}.service"
+        name = private.parent.name
+        instance = name.removeprefix("handover-")
+        return f"aroundtheworld{'' if name == instance else '-handover'}@{instance}.service"
 
     def read_status(self, control: Path) -> WorkerStatus:
         """Return a worker's status."""
@@ -230,6 +233,9 @@ class Host:
             "UnitFileState": "enabled" if linked else "disabled",
             "NeedDaemonReload": "yes" if stale and self.read else "no",
         }
+        status, at = self.running.get(name, ({}, 0))
+        if "@mail-" in name and status.get("release") in self.unsteady:
+            self.running[name] = (status, at + 1)  # systemd has started it again
         if started := self.running.get(name, ({}, self.ended.get(name, 0)))[1]:
             shown["ExecMainStartTimestampMonotonic"] = str(int(started * 1e6))
         return shown
@@ -267,7 +273,7 @@ class Host:
         elif name not in self.running:
             kind = (re.findall(r"AROUNDTHEWORLD_KIND=(.*)$", text, re.M) or ["runner"])[0]
             listens = bool(self.listening.get(f"aroundtheworld@{port}.socket"))
-            assert listens is (kind != "binds"), "a worker and its socket do not fit"
+            assert listens is (kind not in ("binds", "queue")), "worker and socket do not fit"
             if kind == "binds":
                 self.bound.add(name)
             status = {
@@ -308,11 +314,18 @@ class Host:
 
     def releases(self) -> dict[int, str | None]:
         """Return each port to the release that its worker runs."""
-        return {
-            int(name.partition("@")[2].removesuffix(".service")): status.get("release")
+        return {int(name): release for name, release in self._releases() if name.isdigit()}
+
+    def queue(self) -> dict[str, str | None]:
+        """Return each worker of the queue to the release that it runs."""
+        return {name: release for name, release in self._releases() if not name.isdigit()}
+
+    def _releases(self) -> list[tuple[str, str | None]]:
+        return [
+            (name.partition("@")[2].removesuffix(".service"), status.get("release"))
             for name, (status, _) in self.running.items()
             if "-handover@" not in name and "@" in name
-        }
+        ]
 
     def log(self) -> list[dict[str, Any]]:
         """Return the log of changes."""
@@ -348,14 +361,19 @@ def units_text(
     secrets: tuple[str, ...],
     kinds: tuple[str, str],
     metrics: int = 0,
+    queue: int = 0,
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return all unit files of a site with a public and an admin pool, and its workers.
+
+    It may have a queue, with so many workers.
 
     The release is ``@RELEASE@``, so that a text can be used for any.
     """
     pools = [PUBLIC | {"ports": list(ports[0])} | KINDS[kinds[0]]]
     if ports[1]:
         pools.append(ADMIN | {"ports": list(ports[1])} | KINDS[kinds[1]])
+    if queue:
+        pools.append(QUEUE | {"processes": queue})
     variables = variables_for(
         {
             "aroundtheworld_pools": pools,

@@ -8,6 +8,7 @@ hangs shows as `aroundtheworld_worker_up 0` after a second, and does not delay a
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 from pathlib import Path
@@ -27,7 +28,17 @@ def parse_workers(argument: str) -> list[Worker]:
     """
     pool, ports, *kinds = argument.split(":")
     has_control, blocking = "command" not in kinds, "blocking" in kinds
-    return [Worker(pool, int(port), has_control, blocking) for port in ports.split(",")]
+    return [Worker(pool, port, has_control, blocking) for port in ports.split(",")]
+
+
+def parse_queues(variable: str) -> list[Worker]:
+    """Return the workers without ports that a variable names by their pools, as `mail:2,sms:1`."""
+    pools = (pool.partition(":")[::2] for pool in variable.split(",") if pool)
+    return [
+        Worker(pool, f"{pool}-{number + 1}", has_control=False)
+        for pool, count in pools
+        for number in range(int(count))
+    ]
 
 
 def parse_https(argument: str) -> tuple[int, str]:
@@ -46,6 +57,7 @@ def main() -> None:
     parser.add_argument("pools", nargs="+", help="workers, as public:10001,10002")
     options = parser.parse_args()
     workers = [worker for pool in options.pools for worker in parse_workers(pool)]
+    workers += parse_queues(os.environ.get("AROUNDTHEWORLD_QUEUES", ""))
     site = Site(options.site, workers, options.nginx, Paths(options.home), options.https)
     with Server(socket.socket(fileno=FIRST_SOCKET), site) as server:
         server.serve_forever()

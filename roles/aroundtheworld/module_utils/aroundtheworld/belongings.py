@@ -53,9 +53,12 @@ def unit_files(claim: Claim, root: Path = ROOT) -> list[Path]:
         names += [layout.metrics("socket"), layout.metrics("service")]
     for pool in claim["pools"]:
         names += [layout.slice(pool), layout.stand_in_slice(pool)]
+    queues = claim.get("queues", {})  # which a site of an older role does not have
+    names += map(layout.slice, queues)
+    instances = [f"{pool}-{number + 1}" for pool in queues for number in range(queues[pool])]
     return [
         *(layout.units / name for name in names),
-        *(layout.drop_in(layout.service(port)) for port in ports(claim, POOLS)),
+        *(layout.drop_in(layout.service(port)) for port in [*ports(claim, POOLS), *instances]),
     ]
 
 

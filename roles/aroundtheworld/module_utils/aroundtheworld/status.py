@@ -109,7 +109,7 @@ class ObservedWorker:
 
     Attributes:
         unit: The name of its service.
-        port: Where it serves.
+        port: Where it serves; None of one that takes work from a queue.
         active: The state of its service, such as ``active``.
         crashes: How it crashes, if it does.
         status: What it answers.
@@ -117,7 +117,7 @@ class ObservedWorker:
     """
 
     unit: str
-    port: int
+    port: int | None
     active: str
     crashes: Crashes | None
     status: WorkerStatus
@@ -141,15 +141,24 @@ def observe_workers(systemd: Systemd, layout: SiteLayout, own: set[str]) -> list
     sockets = belongings.read_claim(layout.name, layout.root).get("sockets", [])
     ports = {socket["port"] for socket in sockets if socket["variable"] == "aroundtheworld_pools"}
     units = {layout.service(port) for port in ports} | own & systemd.loaded(layout.service("*"))
+    # Of workers without ports, the claim has nothing.
+    units |= {unit for unit in own if unit.startswith(f"{layout.name}@") and not port_of(unit)}
+    units = {unit for unit in units if unit.endswith(".service")}
     states = systemd.show(sorted(units), PROPERTIES)
     answers = read_statuses({unit: layout.private(unit, "control") for unit in states})
     workers = []
     for unit, status in answers.items():
-        port = int(unit.removesuffix(".service").rpartition("@")[2])
+        port = port_of(unit)
         crashes, active = crashing(states[unit]), states[unit]["ActiveState"]
         more = about(unit, status, crashes)
         workers.append(ObservedWorker(unit, port, active, crashes, status, more))
-    return sorted(workers, key=lambda worker: worker.port)
+    return sorted(workers, key=lambda worker: (worker.port is None, worker.port, worker.unit))
+
+
+def port_of(unit: str) -> int | None:
+    """Return the port in the name of a worker's service, if it has one."""
+    instance = unit.removesuffix(".service").rpartition("@")[2]
+    return int(instance) if instance.isdigit() else None
 
 
 def about(unit: str, status: WorkerStatus, crashes: Crashes | None) -> str:
@@ -160,7 +169,7 @@ def about(unit: str, status: WorkerStatus, crashes: Crashes | None) -> str:
     if status.silent:
         return "does not answer on its control socket"
     if not status.state:
-        return "a command of its own"
+        return "a command of its own" if port_of(unit) else "takes work from a queue"
     if status.busy_seconds:
         return f"busy for {status.busy_seconds:.1f} s in {status.busy_in or 'unknown'}"
     return ""

@@ -21,7 +21,9 @@ from aroundtheworld_controller.pools import (
     derive_commands,
     derive_pools,
     derive_up,
+    is_queue,
     restart_order,
+    serving,
 )
 from aroundtheworld_controller.room import Need, needs
 from aroundtheworld_controller.rules import check_variables
@@ -69,15 +71,17 @@ def make_plan(
         certificate: The certificate that the run brings to the host, if it does.
     """
     tls = derive_tls(site.variables, host, certificate)
+    pools = serving(site.pools)
     return {
         "changed": False,
-        "pools": site.pools,
+        "pools": pools,
+        "queues": [pool for pool in site.pools if is_queue(pool)],
         "directives": derive_directives(site.pools),
         "addresses": derive_addresses(site.variables),
         "commands": derive_commands(site.variables),
         "workers": restart_order(site.pools),
-        "static": derive_static(site.variables, site.pools),
-        "media": derive_media(site.variables, site.pools),
+        "static": derive_static(site.variables, pools),
+        "media": derive_media(site.variables, pools),
         "proxies": derive_proxies(site.variables),
         "headers": derive_headers(site.variables),
         "clearing": clearing(),
@@ -85,10 +89,10 @@ def make_plan(
         "tls": tls,
         "listen": derive_listen(site.variables, host),
         "client_cas": derive_client_cas(site.variables),
-        **derive_shape(site.variables, site.pools, tls["waiting"]),
+        **derive_shape(site.variables, pools, tls["waiting"]),
         # As it is once a CA has given a certificate for all names.
-        "certified": derive_shape(site.variables, site.pools),
-        "up": derive_up(site.pools),
+        "certified": derive_shape(site.variables, pools),
+        "up": derive_up(pools),
         "release": release,
         "environment": environment,
         "claim": {**site.claim, "hsts": hsts_sent(site.variables, tls, host)},
@@ -111,7 +115,8 @@ def room_needed(
         wheels: The wheels of the virtual environment, if that is not on the host.
         host: What the module ``aroundtheworld_host`` observed.
     """
-    units = 8 + len(site.claim["pools"]) + 4 * len(site.claim["sockets"])
+    workers = sum(len(pool["instances"]) for pool in site.pools)
+    units = 10 + 2 * len(site.pools) + 4 * workers
     return needs(
         trees={} if release["id"] in host["releases"] else release["trees"],
         static=site.variables["aroundtheworld_static"],

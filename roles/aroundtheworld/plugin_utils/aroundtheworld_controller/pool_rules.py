@@ -8,6 +8,7 @@ from typing import Any
 
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.nginx.networks import network_problems
+from aroundtheworld_controller.queue_rules import queue_problems
 from aroundtheworld_controller.unit_directives import directive_problems
 from aroundtheworld_controller.variables import load_pool_settings
 
@@ -56,8 +57,15 @@ def health_status_problems(statuses: Sequence[str], name: str) -> Iterator[str]:
             )
 
 
+def serving_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what is wrong with a pool that serves visitors."""
+    yield from command_problems(pool, where)
+    yield from visitor_problems(pool, where)
+    yield from contradictions(pool, where)
+
+
 def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
-    """Yield what is wrong with a pool's own command, and with settings that it contradicts."""
+    """Yield what is wrong with how a pool's workers serve, by a command of its own or without."""
     command, name = pool["command"], pool["name"]
     if pool["health_path"]:
         yield from health_path_problems(pool["health_path"], f"{where}.health_path")
@@ -69,7 +77,6 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
                 "runner takes systemd's socket."
             )
         return
-    yield from command_problem(command, f"{where}.command")
     if pool["binds"] and "{port}" not in command:
         yield (
             f"{where}.command: {command!r} is not allowed in pool {name!r}; with binds: true it "
@@ -202,12 +209,11 @@ def pool_problems(
                 f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
             )
         names[name] = where
-        for key in ("ports", "paths"):
-            if not pool[key]:
-                yield (
-                    f"{where}.{key}: [] is not allowed; pool {name!r} needs at least one of its "
-                    f"{key}."
-                )
+        yield from queue_problems(pool, where)
+        if pool["ports"] and not pool["paths"]:
+            yield (
+                f"{where}.paths: [] is not allowed; pool {name!r} needs at least one of its paths."
+            )
         for position, port in enumerate(pool["ports"]):
             at = f"{where}.ports[{position}]"
             if problems := list(port_problems(port, at)):
@@ -232,7 +238,10 @@ def pool_problems(
         for key, (low, high) in ranges.items():
             if not low <= pool[key] <= high:
                 yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
-        yield from command_problems(pool, where)
+        if pool["command"]:
+            yield from command_problem(pool["command"], f"{where}.command")
+        if pool["ports"]:
+            yield from serving_problems(pool, where)
         for key in ("memory_high", "memory_max"):
             if not MEMORY.fullmatch(pool[key]):
                 yield (
@@ -241,8 +250,6 @@ def pool_problems(
                     "memory, as in '50%', or 'infinity'."
                 )
         yield from directive_problems(pool["unit"], f"{where}.unit")
-        yield from visitor_problems(pool, where)
-        yield from contradictions(pool, where)
     if "" not in paths:
         yield (
             f"{variable}: no pool has '/' among its paths "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -20,22 +20,37 @@ NOT_SET = (False, "", "none")
 SHOWN = 10  # of a list of who may ask a pool for what
 
 
+def is_queue(pool: Mapping[str, Any]) -> bool:
+    """Tell whether a pool has a command and no ports: its workers take work from a queue."""
+    return bool(pool.get("command") and not pool.get("ports"))
+
+
+def serving(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the pools that serve visitors; nginx knows these only."""
+    return [dict(pool) for pool in pools if pool["ports"]]
+
+
 def pool_with_defaults(pool: Mapping[str, Any]) -> dict[str, Any]:
     """Return a pool with every setting, those that it does not set by the defaults of its kind."""
-    kinds = ["default", *(kind for kind in KINDS if pool.get(kind, False) not in NOT_SET)]
-    defaults = {
+    kinds = [kind for kind in KINDS if pool.get(kind, False) not in NOT_SET]
+    return {**defaults_of(["blocking", "command"] if is_queue(pool) else kinds), **pool}
+
+
+def defaults_of(kinds: Iterable[str]) -> dict[str, Any]:
+    """Return the defaults of pools that are of these kinds; a later one's count."""
+    return {
         name: setting[kind]
-        for kind in kinds
+        for kind in ("default", *kinds)
         for name, setting in load_pool_settings().items()
         if kind in setting
     }
-    return {**defaults, **pool}
 
 
 def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pools with what units and nginx need of each.
 
-    Every pool gets an `upstream`, its name in nginx, `servers`, its workers' ``address:port``,
+    Every pool gets `instances`, the names of its workers as systemd's units have them, `upstream`,
+    its name in nginx, `servers`, its workers' ``address:port``,
     `worker_cookie`, the name of the cookie by which a sticky pool knows a visitor's worker,
     `health`, how its processes prove themselves, `retry_after`, the seconds until an address may
     send a further request, and as a unit has them its own command, `exec`, and its own
@@ -57,12 +72,23 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "retry_after": derive_retry_after(pool["rate"]),
                 "exec": unit_text(pool["command"]),
                 "directives": directive_lines(pool["unit"]),
+                "instances": instances(pool),
                 "upstream": f"{site}{infix}_backends",
                 "servers": [f"{host}:{port}" for port in pool["ports"]],
                 "worker_cookie": f"{site}_{pool['name']}_worker",
             }
         )
     return pools
+
+
+def instances(pool: Mapping[str, Any]) -> list[str]:
+    """Return what the units of a pool's workers are called by: ports, or the pool and numbers.
+
+    No pool has a hyphen in its name, so no two of them have the same.
+    """
+    if pool["ports"]:
+        return [str(port) for port in pool["ports"]]
+    return [f"{pool['name']}-{number + 1}" for number in range(pool["processes"])]
 
 
 def bracketed(address: str) -> str:
@@ -164,18 +190,28 @@ def restart_order(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the workers in the order of their replacement, for `aroundtheworld_workers`."""
     return [
         {
-            "port": port,
+            "instance": instance,
             "pool": pool["name"],
             "blocking": pool["blocking"],
-            "kind": ("binds" if pool["binds"] else "takes") if pool["command"] else "runner",
+            "kind": kind(pool),
             "health": pool["health"],
             "start_timeout": pool["start_timeout"],
             "sticky": pool["sticky"] == "cookie",
         }
-        # Blocking pools first: only their operators notice when the release is bad.
-        for pool in sorted(pools, key=lambda pool: not pool["blocking"])
-        for port in pool["ports"]
+        # Queues first: what takes work has to understand it before the new release gives any. Then
+        # blocking pools: only their operators notice when the release is bad.
+        for pool in sorted(pools, key=lambda pool: (not is_queue(pool), not pool["blocking"]))
+        for instance in pool["instances"]
     ]
+
+
+def kind(pool: Mapping[str, Any]) -> str:
+    """Return how a pool's workers get what they work on, as `Worker` in the rollout knows it."""
+    if is_queue(pool):
+        return "queue"
+    if pool["command"]:
+        return "binds" if pool["binds"] else "takes"
+    return "runner"
 
 
 def derive_claim(
@@ -200,7 +236,8 @@ def derive_claim(
         "proxy_protocol_port": variables["aroundtheworld_proxy_protocol_port"],
         "pool_ports": {pool["name"]: pool["http_port"] for pool in pools if pool["http_port"]},
         "server_names": names_in_order(variables),
-        "pools": [pool["name"] for pool in pools],
+        "pools": [pool["name"] for pool in serving(pools)],
+        "queues": {pool["name"]: pool["processes"] for pool in pools if is_queue(pool)},
         "sockets": [
             {"address": address, "port": port, "variable": variable}
             for address, port, variable in sockets

@@ -36,7 +36,7 @@ from aroundtheworld_controller.pool_rules import (
     port_problems,
     size_problems,
 )
-from aroundtheworld_controller.pools import pool_with_defaults
+from aroundtheworld_controller.pools import pool_with_defaults, serving
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
 HOST_NAME = re.compile(
@@ -157,7 +157,7 @@ def metrics_problems(variables: Mapping[str, Any]) -> Iterator[str]:
 
 def maintenance_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the variables of a closed site, whenever it is closed."""
-    pools = variables["aroundtheworld_pools"]
+    pools = serving(variables["aroundtheworld_pools"])
     yield from scope_problems(variables["aroundtheworld_maintenance"], pools)
     yield from reason_problems(variables["aroundtheworld_maintenance_reason"])
     name = "aroundtheworld_maintenance_allow"

@@ -138,7 +138,8 @@ def derive_directives(pools: Sequence[Mapping[str, Any]]) -> dict[str, list[str]
         "sandbox": sandbox,
         "transient": [transient_line(line) for line in sandbox],
         "prepare": trial_lines([pool for pool in pools if not pool["command"]]),
-        "trial": trial_lines([pool for pool in pools if pool["command"]]),
+        # What takes work from a queue is not tried.
+        "trial": trial_lines([pool for pool in pools if pool["command"] and pool["ports"]]),
     }
 
 

@@ -35,7 +35,8 @@ class Worker(NamedTuple):
     """A worker that there should be."""
 
     pool: str
-    port: int
+    instance: str
+    """What its unit is called by: its port, or a name where it has none."""
     has_control: bool
     """Whether it has a control socket; what a pool's own command starts does not have it."""
     blocking: bool = False
@@ -81,7 +82,7 @@ class Site(Collector):
             families = Families(self.name)
             pools = list(dict.fromkeys(worker.pool for worker in self.workers))
             slices = {f"{self.name}-{pool}.slice": pool for pool in pools}
-            services = {f"{self.name}@{worker.port}.service": worker for worker in self.workers}
+            services = {f"{self.name}@{worker.instance}.service": worker for worker in self.workers}
             nginx = self._threads.submit(read_nginx, self.nginx)
             systemd = self._threads.submit(read_units, [*services, *slices])
             https = self._threads.submit(served, *self.https) if self.https else None
@@ -117,7 +118,7 @@ class Site(Collector):
         return []
 
     def _control(self, worker: Worker) -> Path:
-        return self.paths.run / self.name / str(worker.port) / "control.sock"
+        return self.paths.run / self.name / worker.instance / "control.sock"
 
 
 def _result(families: Families, source: str, read: Callable[[], T]) -> T | None:
@@ -136,7 +137,7 @@ def _add_worker(
     unit: Mapping[str, str],
     read: Callable[[], list[Metric]] | None,
 ) -> None:
-    labels = {"pool": worker.pool, "port": str(worker.port)}
+    labels = {"pool": worker.pool, "port": worker.instance}
     up = unit.get("ActiveState") == "active"
     if read is not None:
         try:

@@ -46,7 +46,10 @@ def own_ports(layout: SystemLayout, run: Run) -> set[int]:
         line.split()[0].partition("@")[2].rpartition(".")[0] for line in units.splitlines()
     }
     own = {
-        int(port) for port in instances if layout.drop_in(layout.service(port)).parent.name in known
+        int(instance)
+        for instance in instances
+        # One that takes work from a queue has a name.
+        if instance.isdigit() and layout.drop_in(layout.service(instance)).parent.name in known
     }
     _, listens, _ = run(["systemctl", "show", "--property=Listen", "--", layout.metrics("socket")])
     return own | {int(port) for port in re.findall(r":(\d+) \(Stream\)", listens)}

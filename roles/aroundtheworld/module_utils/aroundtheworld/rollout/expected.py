@@ -35,7 +35,7 @@ class Expected:
     @property
     def sockets(self) -> list[str]:
         """The names of the socket units that workers need."""
-        return [worker.socket for worker in self.workers if worker.kind != "binds"]
+        return [worker.socket for worker in self.workers if worker.has_socket]
 
     @property
     def unused_sockets(self) -> list[str]:
@@ -67,12 +67,12 @@ def read_expected(site: SiteLayout, options: Mapping[str, Any], *, make_key: boo
         check = {**entry["health"], "statuses": tuple(entry["health"]["statuses"])}
         worker = Worker(
             site=site,
-            port=int(entry["port"]),
+            instance=entry["instance"],
             pool=entry["pool"],
             blocking=entry["blocking"],
             release=options["release"],
             settings="",
-            listen=f"{options['address']}:{entry['port']}",
+            listen="" if entry["kind"] == "queue" else f"{options['address']}:{entry['instance']}",
             kind=entry["kind"],
             health_check=HealthCheck(**check, timeout=options["health_timeout"]),
             start_timeout=entry["start_timeout"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 
 from ansible.module_utils.aroundtheworld.rollout.host import Host
 from ansible.module_utils.aroundtheworld.rollout.workers import Worker
@@ -14,6 +15,10 @@ READY_SECONDS = 5.0
 # Nobody can ask a command whether it takes connections yet, so it gets this long before the process
 # beside it, which does, is stopped. Connections that come too early wait in the socket.
 SETTLE_SECONDS = 2.0
+# Nobody can ask a worker without a port whether it works: it has to run for so long. That is longer
+# than a Python program takes to import what it needs and to miss a database.
+STAYS_SECONDS = 5.0
+STAYS_POLL_SECONDS = 0.2
 
 
 class Gate:
@@ -23,6 +28,7 @@ class Gate:
         """Take when the rollout began, in seconds since 1970: older log lines do not count."""
         self._host = host
         self._since = since
+        self._started: dict[str, str] = {}  # name of a service to when systemd started its process
 
     def check(self, worker: Worker, unit: str, context: str, state: str = "ready") -> None:
         """Return when the process runs what it should, and answers the health check.
@@ -36,6 +42,9 @@ class Gate:
         Raises:
             HostError: It does not.
         """
+        if worker.kind == "queue":
+            self.check_queue([worker])
+            return
         if worker.kind != "runner":
             self._check_command(worker, unit)
             return
@@ -66,6 +75,33 @@ class Gate:
                 raise self.failure(worker, unit, problem)
             time.sleep(POLL_SECONDS)
 
+    def check_queue(self, workers: Iterable[Worker]) -> None:
+        """Return when workers without a port have run for some seconds; raises `HostError`."""
+        workers = list(workers)
+        self._started |= self._starts(workers)
+        deadline = time.monotonic() + STAYS_SECONDS
+        while True:
+            self.check_same(workers)
+            if time.monotonic() > deadline:
+                return
+            time.sleep(STAYS_POLL_SECONDS)
+
+    def check_same(self, workers: Iterable[Worker]) -> None:
+        """Raise `HostError` when one of them is not the process any more that it was."""
+        workers = list(workers)
+        now = self._starts(workers)
+        for worker in workers:
+            if now[worker.service] != self._started[worker.service]:
+                why = "its command has ended, and systemd has started it again"
+                raise self.failure(worker, worker.service, why)
+            self._check_runs(worker, worker.service)
+
+    def _starts(self, workers: Iterable[Worker]) -> Mapping[str, str]:
+        units = self._host.systemd.show([worker.service for worker in workers])
+        return {
+            name: unit.get("ExecMainStartTimestampMonotonic", "") for name, unit in units.items()
+        }
+
     def settle(self, worker: Worker, unit: str) -> None:
         """Give a command the time in which it usually comes to take connections."""
         deadline = time.monotonic() + SETTLE_SECONDS
@@ -83,10 +119,9 @@ class Gate:
             raise self.failure(worker, unit, f"it runs release {release}, not {worker.release}")
 
     def failure(self, worker: Worker, unit: str, why: str) -> HostError:
-        """Return the error for a process that may not have visitors, with its journal."""
-        return HostError(
-            f"{unit} of pool {worker.pool} is not ready for visitors: {why}. {self.journal(unit)}"
-        )
+        """Return the error for a process that may not stay, with its journal."""
+        lacks = "does not stay up" if worker.kind == "queue" else "is not ready for visitors"
+        return HostError(f"{unit} of pool {worker.pool} {lacks}: {why}. {self.journal(unit)}")
 
     def journal(self, unit: str) -> str:
         """Return what the unit has logged since the rollout began, as the end of a message."""

@@ -80,7 +80,7 @@ class Host:
             {worker: self.site.private(worker.service, "control") for worker in workers}
         )
 
-    def loaded_stand_ins(self, ports: Iterable[str]) -> list[str]:
-        """Return the stand-ins for these ports that systemd has in memory."""
-        names = {self.site.stand_in(port) for port in ports}
+    def loaded_stand_ins(self, instances: Iterable[str]) -> list[str]:
+        """Return the stand-ins for these workers that systemd has in memory."""
+        names = {self.site.stand_in(instance) for instance in instances}
         return sorted(names & self.systemd.loaded(f"{self.site.name}-handover@*"))

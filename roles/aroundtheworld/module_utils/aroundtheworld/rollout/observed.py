@@ -61,7 +61,7 @@ class Observed:
         statuses: What each expected worker reports.
         own: The files that the site wrote down that it has, whether they exist or not.
         present: Those of them that exist.
-        ports: The ports of all workers that there are or were.
+        instances: What the units of all workers are called by that there are or were.
         loaded: Units of workers, expected or not, that systemd has in memory.
         stand_ins: The site's stand-ins that systemd has in memory.
         links: The links by which systemd starts units of the site at boot.
@@ -77,7 +77,7 @@ class Observed:
     statuses: Mapping[Worker, WorkerStatus]
     own: Collection[Path]
     present: Collection[Path]
-    ports: Collection[str]
+    instances: Collection[str]
     loaded: Collection[str]
     stand_ins: Sequence[str]
     links: Sequence[Path]
@@ -99,7 +99,7 @@ def observe(host: Host, expected: Expected) -> Observed:
     ]
     # What the site wrote down that it has; a file that only has a similar name is not the site's.
     own = belongings.files(site.name, site.root).difference(site.end_files)
-    ports = _ports(site, own, expected)
+    instances = _instances(site, own, expected)
     return Observed(
         moment=moment,
         release=site.current_release(),
@@ -111,18 +111,18 @@ def observe(host: Host, expected: Expected) -> Observed:
         statuses=host.statuses(expected.workers),
         own=own,
         present={path for path in own if path.exists()},
-        ports=ports,
+        instances=instances,
         loaded=host.systemd.loaded(f"{site.name}@*"),
-        stand_ins=host.loaded_stand_ins(ports),
+        stand_ins=host.loaded_stand_ins(instances),
         links=list(belongings.links(own | expected.files.keys(), site.units)),
     )
 
 
-def _ports(site: SiteLayout, own: Iterable[Path], expected: Expected) -> set[str]:
-    """Return the ports of the workers that there are or were."""
-    ports = {str(worker.port) for worker in expected.workers}
+def _instances(site: SiteLayout, own: Iterable[Path], expected: Expected) -> set[str]:
+    """Return what the units of the workers are called by that there are or were."""
+    instances = {worker.instance for worker in expected.workers}
     for path in own:
-        name, _, port = path.parent.name.removesuffix(".service.d").partition("@")
+        name, _, instance = path.parent.name.removesuffix(".service.d").partition("@")
         if path.name == DROP_IN and name == site.name:
-            ports.add(port)
-    return ports
+            instances.add(instance)
+    return instances

@@ -18,11 +18,12 @@ Orphans = Mapping[str, list[Path]]
 def find_orphans(site: SiteLayout, expected: Expected, observed: Observed) -> Orphans:
     """Return the units that are the site's and on the host, but not expected."""
     orphans: dict[str, list[Path]] = {}
-    for port in set(observed.ports) - {str(worker.port) for worker in expected.workers}:
-        service, socket = site.service(port), site.socket(port)
+    for instance in set(observed.instances) - {worker.instance for worker in expected.workers}:
+        service, socket = site.service(instance), site.socket(instance)
         drop_in = site.drop_in(service)
         is_there = drop_in in observed.present
-        for name in (service, socket):
+        # systemd could not say anything of the socket of one that has no port.
+        for name in (service, socket) if instance.isdigit() else (service,):
             if is_there or name in observed.loaded:
                 orphans[name] = [drop_in] if is_there and name == service else []
     for socket in expected.unused_sockets:
@@ -33,10 +34,12 @@ def find_orphans(site: SiteLayout, expected: Expected, observed: Observed) -> Or
             orphans.setdefault(path.name, []).append(path)
     used = {*(worker.service for worker in expected.workers), *expected.sockets}
     for link in observed.links:
-        port = link.stem.partition("@")[2]
+        instance = link.stem.partition("@")[2]
         if link.name in used or site.units / link.name in expected.files:
             continue
-        if not port or port in observed.ports:  # else an operator started a worker of their own
+        if (
+            not instance or instance in observed.instances
+        ):  # else an operator started a worker of their own
             orphans.setdefault(link.name, []).append(link)
     return orphans
 

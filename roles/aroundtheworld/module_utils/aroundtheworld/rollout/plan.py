@@ -133,7 +133,7 @@ def _not_enabled(site: SiteLayout, expected: Expected, observed: Observed) -> It
 def _why_replace(worker: Worker, observed: Observed, write: Mapping[Path, str]) -> str:
     why = worker.why_replace(
         observed.units[worker.service],
-        observed.units[worker.socket],
+        observed.units.get(worker.socket, {}),
         observed.addresses,
         observed.statuses[worker],
     )

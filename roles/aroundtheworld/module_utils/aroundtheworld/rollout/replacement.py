@@ -38,7 +38,7 @@ class Replacement:
             sockets = [
                 worker.socket
                 for worker in workers
-                if worker.kind != "binds" and (worker.listen in self._addresses) is is_right
+                if worker.has_socket and (worker.listen in self._addresses) is is_right
             ]
             if sockets:
                 call(verb, "--", *sockets)
@@ -52,12 +52,19 @@ class Replacement:
         except HostError as problem:
             context = str(problem)
         for worker in workers:
-            self._gate.check(worker, worker.service, context)
+            if worker.kind != "queue":
+                self._gate.check(worker, worker.service, context)
+        if of_queues := [worker for worker in workers if worker.kind == "queue"]:
+            self._gate.check_queue(of_queues)
 
     def write_stand_ins(self, drop_ins: Mapping[Worker, str]) -> None:
-        """Give the stand-ins what their workers should have."""
+        """Give the stand-ins what their workers should have; nothing stands in without a port."""
         self._files.write(
-            {worker.stand_in_drop_in: stand_in_text(text) for worker, text in drop_ins.items()}
+            {
+                worker.stand_in_drop_in: stand_in_text(text)
+                for worker, text in drop_ins.items()
+                if worker.kind != "queue"
+            }
         )
 
     def replace(self, drop_ins: Mapping[Worker, str]) -> None:
@@ -66,9 +73,13 @@ class Replacement:
         Args:
             drop_ins: The workers as they should be, each with the text of its drop-in.
         """
-        sockets = self._host.systemd.show([worker.socket for worker in drop_ins])
+        of_queues = {worker: text for worker, text in drop_ins.items() if worker.kind == "queue"}
+        if of_queues:
+            self._exchange(of_queues)
+        serving = {worker: text for worker, text in drop_ins.items() if worker.kind != "queue"}
+        sockets = self._host.systemd.show([worker.socket for worker in serving])
         sheltered = {}
-        for worker, text in drop_ins.items():
+        for worker, text in serving.items():
             listens = sockets[worker.socket].get("ActiveState") == "active"
             if worker.kind == "binds" or worker.listen not in self._addresses or not listens:
                 self._restart(worker, text, sockets=[worker.socket])
@@ -80,6 +91,19 @@ class Replacement:
                 sheltered[worker] = text
         if sheltered:
             Handover(self._host, self._files, self._gate, sheltered, self.restarted).run()
+
+    def _exchange(self, drop_ins: Mapping[Worker, str]) -> None:
+        """Have workers of a queue finish what they have in hand; then start them anew.
+
+        There are never more of them than the pool should have, and never two releases in one.
+        """
+        services = [worker.service for worker in drop_ins]
+        self.restarted.update(services)
+        self._host.systemd.call("stop", "--", *services)
+        self._files.write({worker.drop_in: text for worker, text in drop_ins.items()})
+        self._files.reload()
+        self._host.systemd.call("start", "--", *services)
+        self._gate.check_queue(drop_ins)
 
     def _restart(self, worker: Worker, text: str, sockets: Sequence[str] = ()) -> None:
         """Restart a worker for which nothing can stand in.
@@ -103,13 +127,13 @@ class Replacement:
             context = str(problem)
         self._gate.check(worker, worker.service, context)
 
-    def finish(self, ports: Iterable[str], phases: Phases) -> None:
+    def finish(self, instances: Iterable[str], phases: Phases) -> None:
         """Wait until the stand-ins have finished what they have, and remove all traces of them."""
-        if names := self._host.loaded_stand_ins(ports):
+        if names := self._host.loaded_stand_ins(instances):
             with phases.phase("let stand-ins finish"):
                 self._host.systemd.call("stop", "--", *names)
             self._host.systemd.call("reset-failed", "--", *names, check=False)
-        for port in sorted(ports):
-            drop_in = self._host.site.drop_in(self._host.site.stand_in(port))
+        for instance in sorted(instances):
+            drop_in = self._host.site.drop_in(self._host.site.stand_in(instance))
             if drop_in.exists():
                 self._files.remove(drop_in)

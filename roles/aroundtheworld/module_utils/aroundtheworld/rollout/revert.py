@@ -67,13 +67,13 @@ class Revert:
         self._replacement, self._phases = replacement, phases
         self._problems: list[str] = []
 
-    def run(self, plan: Plan, touched: Touched, ports: Collection[str]) -> tuple[str, str]:
+    def run(self, plan: Plan, touched: Touched, instances: Collection[str]) -> tuple[str, str]:
         """Return the outcome, ``reverted`` or ``failed``, and what to say about it.
 
         Args:
             plan: What was to be done.
             touched: What may have changed.
-            ports: Those of all workers that there are or were.
+            instances: What the units of all workers are called by that there are or were.
         """
         site, former = self._host.site, plan.former
         copies = before.copies(site)
@@ -84,7 +84,7 @@ class Revert:
                 self._put_back(plan, touched, copies)
             elif not former:
                 self._stop_everything(plan, touched)
-            self._attempt(self._replacement.finish, ports, self._phases)
+            self._attempt(self._replacement.finish, instances, self._phases)
             self._attempt(self._files.reload)
             if former and site.current_release() != former:
                 self._attempt(link_atomically, site.current, f"releases/{former}")
@@ -151,8 +151,7 @@ class Revert:
         self._replacement.replace({former: text})
 
     def _remove(self, worker: Worker) -> None:
-        units = [worker.socket, worker.service]
-        systemd = self._host.systemd
+        units, systemd = worker.units, self._host.systemd
         systemd.call("stop", "--", *units)
         systemd.call("disable", "--quiet", "--", *units)
         systemd.call("reset-failed", "--", *units, check=False)
@@ -161,7 +160,7 @@ class Revert:
     def _stop_everything(self, plan: Plan, touched: Touched) -> None:
         """Leave nothing running of a first deployment, and nothing that the next boot starts."""
         site, systemd = self._host.site, self._host.systemd
-        sockets = [worker.socket for worker in touched.workers if worker.kind != "binds"]
+        sockets = [worker.socket for worker in touched.workers if worker.has_socket]
         services = [worker.service for worker in touched.workers]
         endpoint = [site.metrics("socket"), site.metrics("service")] if plan.metrics else []
         if units := [*sockets, *services, *endpoint]:

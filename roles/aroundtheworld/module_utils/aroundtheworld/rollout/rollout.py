@@ -70,7 +70,7 @@ class Rollout:
         """Prepare it; nothing is changed yet."""
         self._host, self._expected, self._plan = host, expected, plan
         self._change, self._phases = change, phases
-        self._ports: Collection[str] = observed.ports
+        self._instances: Collection[str] = observed.instances
         self._files = UnitFiles(host, unread=bool(plan.read))
         self._gate = Gate(host, since=observed.moment.of_day)
         self._replacement = Replacement(host, self._files, self._gate, observed.addresses)
@@ -169,12 +169,12 @@ class Rollout:
             is_canary = self._change.canary_seconds and batch == public[:1] and public[1:]
             canary = Canary(self._host, batch[0], public[1:]) if is_canary else None
             self._touched += batch
-            ports = ", ".join(str(worker.port) for worker in batch)
-            with self._phases.phase(f"replace {ports}"):
+            names = ", ".join(worker.instance for worker in batch)
+            with self._phases.phase(f"replace {names}"):
                 self._replacement.replace(self._expected.drop_ins(*batch))
             self._check_errors(comparison)
             if canary:
-                with self._phases.phase(f"watch {ports}"):
+                with self._phases.phase(f"watch {names}"):
                     if problem := canary.watch(self._change.canary_seconds):
                         raise self._gate.failure(batch[0], batch[0].service, problem)
         return comparison
@@ -187,17 +187,19 @@ class Rollout:
     def _finish(self, comparison: Comparison) -> None:
         """Wait for the stand-ins, and look at all workers once more."""
         self._files.write(self._plan.write)
-        self._replacement.finish(self._ports, self._phases)
+        self._replacement.finish(self._instances, self._phases)
         self._files.reload()
         for worker in self._touched:
             if worker.kind == "takes":  # until now its stand-in may have answered for it
                 self._gate.check(worker, worker.service, "it was restarted")
+        # They run the release for longest, and nothing but their end shows that they cannot.
+        self._gate.check_same([worker for worker in self._touched if worker.kind == "queue"])
         self._check_errors(comparison)
 
     def _revert(self) -> tuple[str, str]:
         revert = Revert(self._host, self._files, self._gate, self._replacement, self._phases)
         touched = Touched(self._touched, self._enabled)
-        return revert.run(self._plan, touched, self._ports)
+        return revert.run(self._plan, touched, self._instances)
 
 
 def _log(host: Host, entry: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ def carry_out(
         "current": site.current_release(),
         "steps": steps,
         "replace": [
-            {"port": worker.port, "pool": worker.pool, "why": why}
+            {"worker": worker.instance, "pool": worker.pool, "why": why}
             for worker, why in plan.replace.items()
         ],
         "phases": phases.done,

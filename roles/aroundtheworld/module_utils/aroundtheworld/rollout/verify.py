@@ -26,11 +26,16 @@ def verify(host: Host, expected: Expected) -> None:
         raise HostError(f"Nothing was changed, because of this:\n{lines}")
 
 
+def _any_stand_in(expected: Expected) -> str:
+    """Return the name of a stand-in: all are of one template, and one of a port is complete."""
+    return next(worker.stand_in for worker in expected.workers if worker.kind != "queue")
+
+
 def _problems(host: Host, expected: Expected) -> Iterator[str]:
     site = host.site
     texts = {str(path.relative_to(site.units)): text for path, text in expected.files.items()}
     names = {path.partition(".d/")[0] for path in texts if "@." not in path}
-    names |= {*expected.sockets, site.stand_in(expected.workers[0].port)}
+    names |= {*expected.sockets, _any_stand_in(expected)}
     # There is room, also when a disk is full.
     with tempfile.TemporaryDirectory(dir=site.root / "run", prefix=f"{site.name}-units-") as work:
         directory = Path(work)

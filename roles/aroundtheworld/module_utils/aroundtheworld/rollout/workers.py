@@ -17,16 +17,17 @@ class Worker:
     """A worker as it should be.
 
     Attributes:
+        instance: What its units are called by: its port, or a name where it has none.
         settings: The id of everything besides the release that it is started with.
-        listen: Where it listens, as ``address:port``.
-        kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket or
-            C(binds) its port itself.
+        listen: Where it listens, as ``address:port``; empty where it does not.
+        kind: C(runner), or for a command of the pool's own whether it C(takes) systemd's socket,
+            C(binds) its port itself, or is one without a port that takes work from a C(queue).
         health_check: How a process has to prove itself before it gets a visitor.
         sticky: Its visitors come back to it, because it keeps their sessions in its process.
     """
 
     site: SiteLayout = field(repr=False)
-    port: int
+    instance: str
     pool: str
     blocking: bool
     release: str
@@ -40,17 +41,27 @@ class Worker:
     @property
     def service(self) -> str:
         """The name of its service unit."""
-        return self.site.service(self.port)
+        return self.site.service(self.instance)
 
     @property
     def socket(self) -> str:
-        """The name of its socket unit, which one that binds its port does not have."""
-        return self.site.socket(self.port)
+        """The name of its socket unit, which one of kind C(binds) or C(queue) does not have."""
+        return self.site.socket(self.instance)
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether systemd listens for it."""
+        return self.kind in ("runner", "takes")
+
+    @property
+    def units(self) -> list[str]:
+        """The names of the units that it may have; systemd knows no socket without a port."""
+        return [self.service] if self.kind == "queue" else [self.socket, self.service]
 
     @property
     def stand_in(self) -> str:
         """The name of the unit that serves its port while it restarts."""
-        return self.site.stand_in(self.port)
+        return self.site.stand_in(self.instance)
 
     @property
     def drop_in(self) -> Path:
@@ -87,16 +98,16 @@ class Worker:
 
         Args:
             service: Properties of its service unit.
-            socket: Properties of its socket unit.
+            socket: Properties of its socket unit; none of one that has no port.
             addresses: Where the host listens, each as ``address:port``.
             status: What it reports on its control socket.
         """
         listens = socket.get("ActiveState") == "active"
-        if service.get("ActiveState") != "active" or listens is (self.kind == "binds"):
+        if service.get("ActiveState") != "active" or listens is not self.has_socket:
             return "it is not running"
         if self.kind == "binds":  # on any address, which its command decides
             addresses = {address.rpartition(":")[2] for address in addresses}
-        if self.listen not in addresses and str(self.port) not in addresses:
+        if self.listen and self.listen not in addresses and self.instance not in addresses:
             return f"nothing listens on {self.listen}"
         if status.silent or (self.kind == "runner" and not status.state):
             return (
@@ -116,16 +127,30 @@ def batches(workers: Sequence[Worker], *, proven: bool = False) -> list[list[Wor
 
     One after the other, until a public one runs the release. Of the other public ones as many at
     once as there are processors, since starting a process keeps one busy. A command is always
-    alone: one that binds its port is missing meanwhile.
+    alone: one that binds its port is missing meanwhile. When the first worker of a queue has stayed
+    up, all others of the queue follow: nobody waits for them, and one that has work in hand may
+    take its time to finish it.
 
     Args:
         workers: The workers, in order.
         proven: Whether all workers ran the release before, so that no runner has to try it alone.
     """
     together = os.cpu_count() or 1
+    of_queues = _batches_of_queues(workers, proven=proven)
+    workers = [worker for worker in workers if worker.kind != "queue"]
     if proven:
         rest = [worker for worker in workers if worker.kind == "runner"]
     else:
         rest = [worker for worker in workers if worker.is_public_runner][1:]
     alone = [[worker] for worker in workers if worker not in rest]
-    return alone + [rest[first : first + together] for first in range(0, len(rest), together)]
+    at_once = [rest[first : first + together] for first in range(0, len(rest), together)]
+    return of_queues + alone + at_once
+
+
+def _batches_of_queues(workers: Sequence[Worker], *, proven: bool) -> list[list[Worker]]:
+    queues: dict[str, list[Worker]] = {}
+    for worker in workers:
+        if worker.kind == "queue":
+            queues.setdefault(worker.pool, []).append(worker)
+    groups = [[queue] if proven else [queue[:1], queue[1:]] for queue in queues.values()]
+    return [batch for group in groups for batch in group if batch]

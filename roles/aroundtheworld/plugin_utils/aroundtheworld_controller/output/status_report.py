@@ -93,13 +93,13 @@ def site_address(status: Status, host: str) -> str:
 
 def workers_table(status: Status, width: int = 0) -> list[str]:
     """Return a table with a row for each worker."""
-    headings = ["port", "pool", "state", "release", "up", "requests", "in flight", "doing"]
+    headings = ["worker", "pool", "state", "release", "up", "requests", "in flight", "doing"]
     rows = []
     for worker in status["workers"]:
         measured = bool(worker["state"])
         rows.append(
             [
-                worker["port"],
+                worker["unit"].partition("@")[2].removesuffix(".service"),
                 worker["pool"],
                 worker["state"] or worker["active"],
                 worker["release"],
@@ -109,7 +109,7 @@ def workers_table(status: Status, width: int = 0) -> list[str]:
                 worker["about"],
             ]
         )
-    return table(headings, rows, width, numbers=("port", "up", "requests", "in flight"))
+    return table(headings, rows, width, numbers=("up", "requests", "in flight"))
 
 
 def changes_table(status: Status, width: int = 0) -> list[str]:

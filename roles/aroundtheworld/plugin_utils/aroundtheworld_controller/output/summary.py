@@ -61,5 +61,5 @@ def replacements(
     """
     count = f"{len(replace)} worker{'' if len(replace) == 1 else 's'}"
     yield f"{host}: would have {count} run release {release}, in this order:"
-    rows = [[worker["port"], worker["pool"], worker["why"]] for worker in replace]
-    yield from table(["port", "pool", "because"], rows, width, numbers=("port",))
+    rows = [[worker["worker"], worker["pool"], worker["why"]] for worker in replace]
+    yield from table(["worker", "pool", "because"], rows, width)
