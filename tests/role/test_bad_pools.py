@@ -133,7 +133,7 @@ ONE_PROBLEM = [
     *(
         case(
             f"{key} {value}",
-            pools(admin={key: value}),
+            pools(admin={key: value, **({"rate": "1/s"} if key == "burst" else {})}),
             f"pools[1].{key}: {value} ",
             f"must be from {low} to {high}",
         )
@@ -340,8 +340,8 @@ ONE_PROBLEM = [
     case(
         "binds without a command",
         pools(admin={"binds": True}),
-        "pools[1].binds: true is not allowed in pool 'admin'",
-        "has no command",
+        "pools[1].binds: true is not allowed without command",
+        "the runner takes systemd's socket",
     ),
     case(
         "processes of a pool with ports",

@@ -36,7 +36,7 @@ ONE_PROBLEM = [
     *(
         case(
             f"metrics on {address}",
-            {"aroundtheworld_metrics_address": address},
+            {"aroundtheworld_metrics_port": 9145, "aroundtheworld_metrics_address": address},
             f"aroundtheworld_metrics_address: {address!r} ",
             "It must be a loopback or private address of the host",
         )
@@ -44,7 +44,7 @@ ONE_PROBLEM = [
     ),
     case(
         "metrics on a name",
-        {"aroundtheworld_metrics_address": "localhost"},
+        {"aroundtheworld_metrics_port": 9145, "aroundtheworld_metrics_address": "localhost"},
         "aroundtheworld_metrics_address: 'localhost' ",
         "it must be an IPv4 or IPv6 address of the host",
     ),

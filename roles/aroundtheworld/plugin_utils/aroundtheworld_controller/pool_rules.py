@@ -71,11 +71,6 @@ def command_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
         yield from health_path_problems(pool["health_path"], f"{where}.health_path")
     yield from health_status_problems(pool["health_status"], f"{where}.health_status")
     if not command:
-        if pool["binds"]:
-            yield (
-                f"{where}.binds: true is not allowed in pool {name!r}, which has no command; the "
-                "runner takes systemd's socket."
-            )
         return
     if pool["binds"] and "{port}" not in command:
         yield (

@@ -12,6 +12,7 @@ from ansible.errors import AnsibleError
 
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.environment_rules import VARIABLE, environment_problems
+from aroundtheworld_controller.lone_settings import lone_settings
 from aroundtheworld_controller.nginx.acme import acme_problems
 from aroundtheworld_controller.nginx.client_certificates import client_ca_problems
 from aroundtheworld_controller.nginx.header_sizes import header_size_problems
@@ -260,6 +261,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
         yield from command_problem(variables[key], key)
     yield from environment_problems(variables)
+    yield from lone_settings(variables)
     for index, name in enumerate(variables["aroundtheworld_packages"]):
         if not PACKAGE.fullmatch(name):
             yield (
