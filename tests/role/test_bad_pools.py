@@ -234,6 +234,19 @@ ONE_PROBLEM = [
             ("::ffff:192.0.2.7", "write it as IPv4, '192.0.2.7/32'"),
             ("0.0.0.0/0", "that is everybody"),
             ("::/0", "that is everybody"),
+            ("2000::/3", "that is everybody"),
+        )
+    ),
+    *(
+        case(
+            f"allow of everybody, {count} networks",
+            pools(admin={"allow": ["192.0.2.7", "2001:db8::/32", *networks]}),
+            f"pools[1].allow: {', '.join(map(repr, [own, *networks]))} is not allowed; that is",
+        )
+        for count, own, networks in (
+            ("two", "192.0.2.7", ["0.0.0.0/1", "128.0.0.0/1"]),
+            ("three", "192.0.2.7", ["128.0.0.0/2", "0.0.0.0/1", "192.0.0.0/2"]),
+            ("four", "2001:db8::/32", ["2000::/5", "2800::/5", "3000::/5", "3800::/5"]),
         )
     ),
     case(

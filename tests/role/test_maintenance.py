@@ -140,6 +140,11 @@ def test_the_next_time_of_day_may_be_one_that_there_are_two_of():
             "aroundtheworld_maintenance_allow[0]: '::/0' ",
             "that is everybody",
         ),
+        case(
+            "everybody in parts",
+            {"aroundtheworld_maintenance_allow": ["0.0.0.0/1", "128.0.0.0/1"]},
+            "aroundtheworld_maintenance_allow: '0.0.0.0/1', '128.0.0.0/1' is not allowed; that is",
+        ),
     ],
 )
 def test_variables_are_refused(changes, parts):

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Who may come over the Internet; the rest of IPv6 is nobody's or local.
+EVERYBODY = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("2000::/3"))
 
 
 def network_problems(
@@ -11,17 +16,46 @@ def network_problems(
 ) -> Iterator[str]:
     """Yield which of `networks` are no addresses or networks, or not the one that is meant.
 
-    `everybody` is whether one of them may be everybody's.
+    `everybody` is whether they may be everybody's, one of them or all together.
     """
-    for index, network in enumerate(networks):
-        problem = _problem(network)
-        if not problem and not everybody and not ipaddress.ip_network(network).prefixlen:
-            problem = "that is everybody"
+    problems = {
+        index: _problem(network, everybody=everybody) for index, network in enumerate(networks)
+    }
+    for index, problem in problems.items():
         if problem:
-            yield f"{name}[{index}]: {network!r} is not allowed; {problem}."
+            yield f"{name}[{index}]: {networks[index]!r} is not allowed; {problem}."
+    if everybody or any(problems.values()):
+        return
+    for whole in joined(networks):
+        if _is_everybody(whole):
+            parts = ", ".join(map(repr, parts_of(whole, networks)))
+            yield f"{name}: {parts} is not allowed; that is everybody."
 
 
-def _problem(network: str) -> str:
+def joined(networks: Sequence[str]) -> list[Network]:
+    """Return the largest networks that addresses and networks make together.
+
+    ``0.0.0.0/1`` and ``128.0.0.0/1`` are everybody, as ``0.0.0.0/0`` is.
+    """
+    every = [ipaddress.ip_network(network) for network in networks]
+    families: list[list[Any]] = [[each for each in every if each.version == v] for v in (4, 6)]
+    return [whole for family in families for whole in ipaddress.collapse_addresses(family)]
+
+
+def parts_of(whole: Network, networks: Sequence[str]) -> list[str]:
+    """Return those of `networks` that are in the network `whole`."""
+    return [each for each in networks if _is_in(ipaddress.ip_network(each), whole)]
+
+
+def _is_everybody(network: Network) -> bool:
+    return any(_is_in(everybody, network) for everybody in EVERYBODY)
+
+
+def _is_in(network: Network, whole: Network) -> bool:
+    return network.overlaps(whole) and network.prefixlen >= whole.prefixlen
+
+
+def _problem(network: str, *, everybody: bool) -> str:
     """Return what is wrong with a network, and how it is right; an empty text for nothing."""
     try:
         address = ipaddress.ip_interface(network)
@@ -34,4 +68,4 @@ def _problem(network: str) -> str:
         return f"write it as IPv4, '{ipaddress.ip_network(f'{mapped}/{length}', strict=False)}'"
     if address.ip != address.network.network_address:
         return f"write the network '{address.network}', or the address '{address.ip}'"
-    return ""
+    return "that is everybody" if _is_everybody(address.network) and not everybody else ""

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aroundtheworld_controller.nginx.networks import network_problems
+from aroundtheworld_controller.nginx.networks import joined, network_problems, parts_of
 from aroundtheworld_controller.pool_rules import port_problems
 from aroundtheworld_controller.pools import https_port
 
@@ -47,20 +47,12 @@ def proxy_problems(proxies: Sequence[str]) -> Iterator[str]:
     if problems := list(network_problems(proxies, VARIABLE, everybody=True)):
         yield from problems
         return
-    networks = {proxy: ipaddress.ip_network(proxy) for proxy in proxies}
-    for version, prefix in LARGEST.items():
-        family: list[Any] = [each for each in networks.values() if each.version == version]
-        for covered in ipaddress.collapse_addresses(family):
-            if covered.prefixlen >= prefix:
-                continue
-            parts = [
-                proxy
-                for proxy, network in networks.items()
-                if network.version == version and network.subnet_of(covered)
-            ]
+    for whole in joined(proxies):
+        if whole.prefixlen < (largest := LARGEST[whole.version]):
+            parts = ", ".join(parts_of(whole, proxies))
             yield (
-                f"{VARIABLE}: {', '.join(parts)} is not allowed; so many could claim to be any "
-                f"visitor. At most /{prefix} is; or write '{EVERYBODY}' alone, if nobody but your "
+                f"{VARIABLE}: {parts} is not allowed; so many could claim to be any "
+                f"visitor. At most /{largest} is; or write '{EVERYBODY}' alone, if nobody but your "
                 "proxies can reach the site's ports."
             )
 
