@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import certificates
+from tests.role_files import ROLE
 from tests.waiting import until
 
 NAME = "www.example.org"
@@ -31,6 +32,7 @@ POOLS = [
     },
 ]
 SCANNER = Path(__file__).parents[1] / "sslyze"
+BUILD_TOOLS = ROLE / "files" / "build" / "requirements.txt"
 PROFILE = SCANNER / "mozilla-intermediate-6.0.json"
 POST_QUANTUM = "X25519MLKEM768"
 LOG = "/var/log/nginx/aroundtheworld/access.log"
@@ -52,13 +54,15 @@ def scan(published, tmp_path_factory):
     """Returns sslyze's verdict in its own words, whether it is compliant, and what it found."""
     directory = tmp_path_factory.mktemp("scan")
     (directory / "root.pem").write_text(certificates.root().pem)
-    # sslyze has a cryptography of its own, so it is in an environment of its own.
-    lock = SCANNER / "requirements.txt"
-    environment = ["--isolated", "--no-project", "--with-requirements", lock]
+    # sslyze has a cryptography of its own, so it is in an environment of its own. Some of that has
+    # no wheel, and is built with the tools that the role has locked.
+    environment = ["--isolated", "--from", "sslyze"]
+    environment += ["--with-requirements", SCANNER / "requirements.txt"]
+    environment += ["--build-constraints", BUILD_TOOLS, "--require-build-hashes"]
     options = ["--sni", NAME, "--custom_tls_config", PROFILE]
     options += ["--certinfo_ca_file", directory / "root.pem", "--json_out", directory / "scan.json"]
     done = subprocess.run(
-        [shutil.which("uv"), "run", "--quiet", *environment, "python", "-m", "sslyze", *options,
+        [shutil.which("uv"), "tool", "run", "--quiet", *environment, "sslyze", *options,
          urlsplit(published(443)).netloc],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
