@@ -1,14 +1,19 @@
 """A visitor of a sticky pool comes back to the worker that has their session."""
 
 import collections
+import http.client
+import socket
+import ssl
 
 import pytest
 
+from tests import certificates
 from tests.role.nginx.process import needs_nginx
 from tests.role.nginx.served import Site, Worker
 
 pytestmark = needs_nginx
 
+OVER_HTTPS = "; Path=/; HttpOnly; SameSite=None; Secure"
 COOKIE = "aroundtheworld_public_worker"
 PATHS = ("/", "/a%20b%3Fc%25d?e=%2F", "/x//y")
 
@@ -78,11 +83,30 @@ def test_visitors_of_a_worker_that_is_gone_get_a_sibling_and_stay_there(site):
     assert ask(site, worker=port) == (port, None)
 
 
-def test_over_https_a_frame_on_another_site_sends_it_too(site):
-    proxy = {"headers": [("X-Forwarded-Proto", "https")]}
-    assert "Secure" not in ask(site, **proxy)[1]  # whom nobody trusts
-    text = (site.host.etc / "sites-enabled/shop.conf").read_text()
-    assert 'https "; SameSite=None; Secure"' in text
+def test_whom_nobody_trusts_does_not_say_that_the_visitor_has_https(site):
+    _, cookie = ask(site, headers=[("X-Forwarded-Proto", "https")])
+    assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax")
+
+
+def test_over_https_a_frame_on_another_site_sends_it_too(make_site):
+    site = make_site(public={"sticky": "cookie"}, tls={})
+    context = ssl.create_default_context(cadata=certificates.root().pem)
+    with (
+        socket.create_connection(("127.0.0.1", site.https_port), 20) as plain,
+        context.wrap_socket(plain, server_hostname="shop.example") as connection,
+    ):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.headers["Set-Cookie"].endswith(OVER_HTTPS)
+
+
+def test_and_so_it_is_where_a_trusted_proxy_has_https(make_site):
+    trusted = {"aroundtheworld_trusted_proxies": ["127.0.0.1"]}
+    site = make_site(public={"sticky": "cookie"}, variables=trusted)
+    for scheme, end in {"https": OVER_HTTPS, "http": "; Path=/; HttpOnly; SameSite=Lax"}.items():
+        _, headers, _ = site.fetch("/", headers=[("X-Forwarded-Proto", scheme)])
+        assert headers["Set-Cookie"].endswith(end)
 
 
 def test_a_response_has_the_headers_of_every_other(site):
