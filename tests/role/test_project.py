@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,17 @@ def built(tmp_path, monkeypatch):
 def test_a_project_says_what_it_is_called_and_nothing_of_it_runs(tmp_path, files, name):
     write(tmp_path, files)
     assert read_project(tmp_path).name == name
+
+
+def test_what_a_project_says_is_read_once(tmp_path, monkeypatch):
+    text = '[project]\nname = "shop"\nrequires-python = ">=3.11"\n'
+    write(tmp_path, {"shop/web.py": "", "requirements.txt": "", "pyproject.toml": text})
+    read = []
+    monkeypatch.setattr(
+        tomllib, "loads", lambda text, loads=tomllib.loads: read.append(text) or loads(text)
+    )
+    assert describe(tmp_path)["project"] == "shop"
+    assert read == [text]
 
 
 def test_an_app_that_is_no_project_is_the_release_that_it_was(tmp_path):

@@ -5,12 +5,12 @@ import zipfile
 import pytest
 from ansible.errors import AnsibleActionFail
 
+from aroundtheworld_controller.app.project import read_project
 from aroundtheworld_controller.packages import wheels
 from aroundtheworld_controller.packages.index import File, Indexes
 from aroundtheworld_controller.packages.python_versions import (
     fits,
     printed_problem,
-    project_pythons,
     python_problems,
     wheel_problems,
 )
@@ -62,9 +62,9 @@ def test_a_release_candidate_is_a_python_like_any_other():
     ],
 )
 def test_a_project_says_which_pythons_it_is_for(tmp_path, text, found):
-    assert list(project_pythons(tmp_path)) == []
+    assert read_project(tmp_path).pythons == ()
     (tmp_path / "pyproject.toml").write_text(text)
-    assert list(project_pythons(tmp_path)) == found
+    assert read_project(tmp_path).pythons == tuple(found)
 
 
 def test_an_app_for_another_python_is_refused_with_both():

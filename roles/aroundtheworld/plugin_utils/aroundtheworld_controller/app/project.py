@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from aroundtheworld_controller.app.revision import Revision
-from aroundtheworld_controller.packages.build import read_pyproject
-from aroundtheworld_controller.packages.build_tools import BuildFailure, tools_id
+from aroundtheworld_controller.packages.build_tools import tools_id
+from aroundtheworld_controller.packages.python_versions import project_pythons
 
 FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 # Tools that take a project's version from git; what has one of these names may be that of a commit.
@@ -31,24 +32,27 @@ class Project:
     Attributes:
         name: As packages are called; empty where it does not say.
         versioned: Its version may be that of a git commit.
+        pythons: Which Pythons it is for: where that is said, and the specifier.
     """
 
     name: str = ""
     versioned: bool = False
+    pythons: tuple[tuple[str, str], ...] = ()
 
 
 def read_project(root: Path) -> Project:
     """Return the project in a directory, which may be none."""
     texts = {name: _text(root / name) for name in FILES}
     try:
-        pyproject = read_pyproject(root)
-    except BuildFailure:  # it need not be built, so it may be whatever it likes
+        pyproject = tomllib.loads(texts["pyproject.toml"])
+    except ValueError:  # it need not be built, so it may be whatever it likes
         pyproject = {}
     poetry = _table(pyproject, "tool", "poetry").get("name")
     name = _table(pyproject, "project").get("name") or poetry
     name = name or _name_in_cfg(texts["setup.cfg"]) or _name_in_setup(texts["setup.py"])
     versioned = any(VERSIONED.search(text) for text in texts.values())
-    return Project(name if isinstance(name, str) else "", versioned)
+    pythons = tuple(project_pythons(pyproject))
+    return Project(name if isinstance(name, str) else "", versioned, pythons)
 
 
 def about_build(revision: Mapping[str, str]) -> str:

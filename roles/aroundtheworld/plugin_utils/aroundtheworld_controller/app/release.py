@@ -29,7 +29,6 @@ from aroundtheworld_controller.app.project import (
 from aroundtheworld_controller.app.revision import revision_of
 from aroundtheworld_controller.packages.lockfile import Lockfile
 from aroundtheworld_controller.packages.own_wheels import WHEELS, with_brought
-from aroundtheworld_controller.packages.python_versions import project_pythons
 from aroundtheworld_controller.packages.read_lock import read_lock
 from aroundtheworld_controller.variables import BadInputError, refuse
 
@@ -119,7 +118,7 @@ def describe_release(
         "revision": revision if built else {},
         "module": module if unseen else "",
     }
-    return release, replace(lock, pythons=[*project_pythons(root), *lock.pythons])
+    return release, replace(lock, pythons=[*project.pythons, *lock.pythons])
 
 
 def _app_directory(variables: Mapping[str, Any]) -> Path:

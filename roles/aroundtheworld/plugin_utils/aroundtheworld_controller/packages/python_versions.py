@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from email.parser import HeaderParser
@@ -23,13 +22,12 @@ TO_LOCK = (
 )
 
 
-def project_pythons(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield where the project in a directory says which Pythons it is for, and the specifier."""
+def project_pythons(pyproject: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where a ``pyproject.toml`` says which Pythons the project is for, and the specifier."""
     try:
-        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-        requires = project.get("project", {}).get("requires-python")
-        poetry = project.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
-    except (OSError, ValueError, AttributeError):
+        requires = pyproject.get("project", {}).get("requires-python")
+        poetry = pyproject.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
+    except AttributeError:
         return  # it is the app's, and need not be good for anything here
     if isinstance(requires, str):
         yield "requires-python in pyproject.toml", requires
