@@ -9,7 +9,7 @@ import threading
 import pytest
 from ansible.module_utils.aroundtheworld.host import describe
 
-from aroundtheworld_controller.rules import NGINX_NAMES
+from aroundtheworld_controller.site_rules import NGINX_NAMES
 from aroundtheworld_controller.variables import BadInputError
 from tests.render import ADMIN, MODELS, PUBLIC, variables_for
 from tests.role_files import load_python

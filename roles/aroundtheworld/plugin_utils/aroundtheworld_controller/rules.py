@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from aroundtheworld_controller.commands import command_problem
-from aroundtheworld_controller.environment_rules import VARIABLE, environment_problems
+from aroundtheworld_controller.environment_rules import environment_problems
 from aroundtheworld_controller.lone_settings import lone_settings
 from aroundtheworld_controller.nginx.acme import acme_problems
 from aroundtheworld_controller.nginx.client_certificates import client_ca_problems
@@ -29,8 +29,6 @@ from aroundtheworld_controller.nginx.servers import server_problems
 from aroundtheworld_controller.nginx.static import MEDIA, STATIC, media_problems, static_problems
 from aroundtheworld_controller.nginx.tls import nginx_ports, tls_problems
 from aroundtheworld_controller.pool_rules import (
-    NAME,
-    PATH,
     health_path_problems,
     health_status_problems,
     pool_problems,
@@ -38,23 +36,15 @@ from aroundtheworld_controller.pool_rules import (
     size_problems,
 )
 from aroundtheworld_controller.pools import pool_with_defaults, serving
+from aroundtheworld_controller.site_rules import (
+    app_problems,
+    identity_problems,
+    name_problems,
+    time_problems,
+)
 from aroundtheworld_controller.variables import convert_all, load_options, refuse
 
-HOST_NAME = re.compile(
-    r"(?=.{1,253}$)(\*\.)?([A-Za-z0-9_]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
-    r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-)
 WORDS = re.compile(r'[^"\\$<>&\x00-\x1f\x7f]{1,1000}')
-# What useradd and systemd both accept.
-USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-# nginx has names of its own that are these, or begin so and end as a site's variables do.
-NGINX_NAMES = (
-    *("combined", "http", "limit_conn", "limit_req", "nginx", "proxy", "proxy_protocol"),
-    *("realip_remote", "remote", "secure", "sent_http", "server", "upstream", "upstream_cache"),
-)
-# Without a '-' at the end, by which apt would remove it.
-PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]*[a-z0-9.+]")
-MAKE_APP = re.compile(rf"{VARIABLE.pattern}(\.{VARIABLE.pattern})*:{VARIABLE.pattern}")
 
 
 def reserved_problems(variables: Mapping[str, Any]) -> Iterator[str]:
@@ -167,41 +157,8 @@ def maintenance_problems(variables: Mapping[str, Any]) -> Iterator[str]:
 
 def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with variables whose types are right."""
-    site, user = variables["aroundtheworld_site"], variables["aroundtheworld_user"]
-    if not NAME.fullmatch(site):
-        yield (
-            f"aroundtheworld_site: {site!r} is not allowed; it begins with a lower-case letter and "
-            "goes on with at most 30 lower-case letters, digits and '_'."
-        )
-    if not USER_NAME.fullmatch(user):
-        yield (
-            f"aroundtheworld_user: {user!r} is not allowed; it begins with a lower-case letter or "
-            "'_' and goes on with at most 30 lower-case letters, digits, '_' and '-'."
-        )
-    if variables["aroundtheworld_site"] in NGINX_NAMES:
-        yield (
-            f"aroundtheworld_site: {variables['aroundtheworld_site']!r} is not allowed; nginx has "
-            "names of its own that begin with it."
-        )
-    home = variables["aroundtheworld_home"]
-    if not PATH.fullmatch(home) or len(Path(home).parts) < 3 or ".." in Path(home).parts:
-        yield (
-            f"aroundtheworld_home: {home!r} is not allowed; it must be an absolute path of "
-            "letters, digits, '-', '.', '_' and '~', at least two directories deep, as in "
-            "'/srv/site'."
-        )
-    make_app = variables["aroundtheworld_make_app"]
-    runs = [pool["name"] for pool in variables["aroundtheworld_pools"] if not pool["command"]]
-    if not make_app and runs:
-        yield (
-            "aroundtheworld_make_app: is missing; it says where the app of the pools without a "
-            f"command is made ({', '.join(runs)}), as in 'shop.web:make_app'."
-        )
-    if make_app and not MAKE_APP.fullmatch(make_app):
-        yield (
-            f"aroundtheworld_make_app: {make_app!r} is not allowed; it "
-            "names a module and a callable in it, as in 'shop.web:make_app'."
-        )
+    yield from identity_problems(variables)
+    yield from app_problems(variables)
     yield from address_problems(
         variables["aroundtheworld_listen_address"], "aroundtheworld_listen_address"
     )
@@ -219,55 +176,16 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from port_problems(variables["aroundtheworld_http_port"], "aroundtheworld_http_port")
     yield from tls_problems(variables)
     yield from acme_problems(variables)
-    names = variables["aroundtheworld_server_names"]
-    if not names:
-        yield (
-            "aroundtheworld_server_names: [] is not allowed; give host names, or '_' for every "
-            "name."
-        )
-    for index, name in enumerate(names):
-        if name != "_" and not HOST_NAME.fullmatch(name):
-            yield (
-                f"aroundtheworld_server_names[{index}]: {name!r} is not allowed; it must be one "
-                "host name of letters, digits, '-' and '.', as in 'www.example.org', or '_' for "
-                "every name."
-            )
-        elif name.lower() in {each.lower() for each in names[:index]}:
-            where = f"aroundtheworld_server_names[{index}]"
-            yield f"{where}: {name!r} is not allowed; it is there twice."
+    yield from name_problems(variables["aroundtheworld_server_names"])
+    yield from time_problems(variables)
     yield from size_problems(
         variables["aroundtheworld_max_body_size"], "aroundtheworld_max_body_size"
     )
     yield from header_size_problems(variables)
-    for key in (
-        "aroundtheworld_maintenance_retry_after",
-        "aroundtheworld_block_warn",
-        "aroundtheworld_lock_wait",
-    ):
-        if not 0 <= variables[key] < float("inf"):
-            yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 0."
-    if not 1 <= variables["aroundtheworld_log_days"] <= 3660:
-        yield (
-            f"aroundtheworld_log_days: {variables['aroundtheworld_log_days']} is not allowed; it "
-            "must be a number of days from 1 to 3660."
-        )
-    for key in (
-        "aroundtheworld_migrate_timeout",
-        "aroundtheworld_import_timeout",
-        "aroundtheworld_header_timeout",
-    ):
-        if variables[key] < 1:
-            yield f"{key}: {variables[key]} is not allowed; it must be a number of seconds from 1."
     for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
         yield from command_problem(variables[key], key)
     yield from environment_problems(variables)
     yield from lone_settings(variables)
-    for index, name in enumerate(variables["aroundtheworld_packages"]):
-        if not PACKAGE.fullmatch(name):
-            yield (
-                f"aroundtheworld_packages[{index}]: {name!r} is not allowed; it must be the name "
-                "of a Debian package alone, as in 'libmagic1'."
-            )
     yield from proxy_port_problems(variables)
     yield from proxy_problems(variables["aroundtheworld_trusted_proxies"])
     yield from header_problems(variables["aroundtheworld_headers"])
