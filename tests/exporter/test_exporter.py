@@ -13,6 +13,8 @@ import urllib.request
 
 import aroundtheworld_exporter
 import pytest
+from ansible.module_utils.aroundtheworld.data.state import change_state
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 from aroundtheworld_exporter import parse_https, parse_queues, parse_workers
 from prometheus_client.parser import text_string_to_metric_families
@@ -201,6 +203,25 @@ def test_a_site_whose_nginx_shows_no_certificate_is_not_up_over_https(host):
     samples = host.scrape()
     assert samples["https_up"] == 0
     assert "certificate_end_timestamp_seconds" not in samples
+
+
+def test_metrics_of_backups_are_what_the_last_one_wrote_down(host):
+    assert not [name for name in host.scrape() if "backup" in name]
+    state = SiteLayout(host.home, "shop")
+    change_state(state, at="03:15", due=5000.0)
+    samples = host.scrape()
+    assert samples["backup_due_timestamp_seconds"] == 5000
+    assert "backup_last_bytes" not in samples
+    last = {"time": "1970-01-01T01:00:00+00:00", "seconds": 7.5, "bytes": 9000, "added": 90}
+    change_state(state, last=last, failed={"time": "1970-01-01T02:00:00+00:00", "cause": "no"})
+    samples = host.scrape()
+    assert samples["backup_failed"] == 1
+    assert samples["backup_last_timestamp_seconds"] == 3600
+    assert samples["backup_last_duration_seconds"] == 7.5
+    assert samples["backup_last_bytes"] == 9000
+    assert samples["backup_last_added_bytes"] == 90
+    (host.home / "backup" / "state.json").write_text("{")
+    assert not [name for name in host.scrape() if "backup" in name]
 
 
 def test_metrics_of_units_come_from_systemd(host):

@@ -152,6 +152,17 @@ CASES = {
             f"aroundtheworld_certificate_end_timestamp_seconds{{{BASE}}}": "5400x64 10800x26",
         },
     ),
+    # It was due after an hour, and then there is the next.
+    "BackupLate": (
+        {f"aroundtheworld_backup_due_timestamp_seconds{{{BASE}}}": "3600x90"},
+        62,
+        {f"aroundtheworld_backup_due_timestamp_seconds{{{BASE}}}": "3600x59 90000x31"},
+    ),
+    "BackupFailed": (
+        {f"aroundtheworld_backup_failed{{{BASE}}}": "1x60"},
+        1,
+        {f"aroundtheworld_backup_failed{{{BASE}}}": "0x60"},
+    ),
     "DeployFailed": (
         {f'aroundtheworld_deploy_last_info{{{BASE},outcome="reverted"}}': "1x60"},
         1,

@@ -28,7 +28,7 @@ UNDER_EACH_OTHER = (
 )
 def test_packages_are_tried_again_when_another_installation_is_in_the_way(result, over):
     find_plugins()
-    task = load_yaml("tasks/system.yml")[0]
+    task = load_yaml("tasks/packages.yml")[0]
     template = trust_as_template("{{ " + task["until"] + " }}")
     templar = Templar(DataLoader(), {task["register"]: result})
     assert templar.template(template) is over

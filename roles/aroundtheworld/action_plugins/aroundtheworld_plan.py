@@ -7,16 +7,17 @@ which must be nobody else's, and observes the host. All problems of one kind are
 each with the variable's name, its value and what is allowed.
 
 Variables are read where they are, so that a misspelt one is seen too; of the app's source, the
-argument ``app_dir`` names the directory, and ``app_revision`` the commit. There are three programs:
+argument ``app_dir`` names the directory, and ``app_revision`` the commit. There are four programs:
 with the argument ``release`` a rollback, to that release on the host, or to the one before for
 ``previous``, and the app does not matter; with the argument ``remove`` a removal, which only a run
-or person that has the site can prevent; and otherwise a deployment.
+or person that has the site can prevent; with ``backup`` a backup; and otherwise a deployment.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ class ActionModule(RoleAction):
         """Return the plan of the program that the arguments name."""
         if self._task.args.get("remove"):
             return self._removal(task_vars)
+        if self._task.args.get("backup"):
+            return self._backup(task_vars)
         program = self._rollback if self._task.args.get("release") else self._deployment
         if is_alone(task_vars) or self._task.check_mode:
             return program(task_vars)
@@ -80,6 +83,23 @@ class ActionModule(RoleAction):
     def _removal(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)
         return self._with_host(site, "removal", task_vars, lambda _: {"changed": False})
+
+    def _backup(self, task_vars: TaskVars) -> Result:
+        site, name = self._site(task_vars), task_vars["inventory_hostname"]
+        site = replace(site, claim={**site.claim, "backup": True})
+
+        def plan(host: Result) -> Result:
+            # A backup leaves nginx alone.
+            self._check_host(site, {**host, "nginx": {**host["nginx"], "problems": []}}, task_vars)
+            release = host["current"]
+            if not release:
+                raise BadInputError(
+                    f"{name}: there is nothing to back up; no release of {site.name} is deployed "
+                    f"in {site.variables['aroundtheworld_home']}."
+                )
+            return make_plan(site, {"id": release}, {"id": host["releases"][release]}, host)
+
+        return self._with_host(site, "backup", task_vars, plan)
 
     def _rollback(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)

@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: the site's user, directories, environment, secrets and logs, all in one task."""
+"""Ansible module: what a site has beside units and releases, all in one task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aroundtheworld_layout
-short_description: Make a site's user, directories, environment file, secrets, command and logs
+short_description: Make a site's user, directories, environment file, secrets, command, logs, timer
 description:
   - Environment file and secrets are readable by root alone; systemd hands them to the workers. What
     else is in the directory of secrets is removed.
@@ -42,6 +42,12 @@ options:
     description: How many former days of logs it keeps. Those from when it kept more are removed.
     type: int
     required: true
+  backup:
+    description:
+      - What makes backups on the host by a timer, as one text of JSON, which the action plugin of
+        the same name adds. Empty means that no timer does.
+    type: str
+    default: ""
   lock: {description: The run that owns the site, type: dict, required: true}
 author: The Around The World authors
 """
@@ -79,6 +85,7 @@ def main() -> None:
             "script": {"type": "str", "required": True},
             "rotation": {"type": "str", "required": True},
             "log_days": {"type": "int", "required": True},
+            "backup": {"type": "str", "default": "", "no_log": True},
             "lock": LOCK,
         },
         supports_check_mode=True,

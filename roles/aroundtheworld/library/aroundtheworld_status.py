@@ -56,6 +56,12 @@ access:
   description: Of each pool that is not for everybody, who may ask it, where and how often.
   type: dict
   returned: always
+backup:
+  description: >-
+    When the site is backed up, C(at), C(due), and C(repository), and how the C(last) one and the
+    C(failed) one went; nothing where there was none.
+  type: dict
+  returned: always
 locks: {description: "Who may change the site, each a sentence", type: list, returned: always}
 changes: {description: "The last changes, oldest first", type: list, returned: always}
 problems: {description: "What is wrong, each a sentence", type: list, returned: always}

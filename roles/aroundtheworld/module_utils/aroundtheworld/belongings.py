@@ -81,7 +81,8 @@ def _logs_in(directory: Path, prefix: str) -> list[Path]:
 def planned_files(claim: Claim, root: Path = ROOT) -> list[Path]:
     """Return every file outside its home and ``/etc/SITE`` that a site with this claim has."""
     layout = SystemLayout(claim["site"], root)
-    return [*unit_files(claim, root), layout.script, layout.rotation, *layout.nginx_files]
+    backups = layout.backup_files if claim.get("backup") else []
+    return [*unit_files(claim, root), layout.script, layout.rotation, *layout.nginx_files, *backups]
 
 
 # --- The mark -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a site has beside units and releases: user, directories, environment, command, logs."""
+"""What a site has beside units and releases: user, directories, environment, logs, backups."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user, is_alone, make_user
 from ansible.module_utils.aroundtheworld.changelog import exposed, secure
 from ansible.module_utils.aroundtheworld.claims import claim_text, collisions, read_claims
+from ansible.module_utils.aroundtheworld.data.schedule import Schedule
 from ansible.module_utils.aroundtheworld.files import read_exactly, write_atomically
 from ansible.module_utils.aroundtheworld.host_lock import only_site
 from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout
-from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 from ansible.module_utils.basic import AnsibleModule
 
 GENERATE = "generate"
@@ -72,6 +73,7 @@ class Groundwork:
         self.write_file(self.layout.script, self.module.params["script"], 0o755)
         self.make_logs()
         self.write_file(self.layout.rotation, self.module.params["rotation"], 0o644)
+        self.schedule_backups()
 
     def write_claim(self) -> None:
         """Write the claim, unless another site took something of it since the plan looked."""
@@ -178,6 +180,13 @@ class Groundwork:
             too_old = number and int(number[1]) > self.module.params["log_days"]
             if too_old and self.changing(f"no {path}"):
                 path.unlink()
+
+    def schedule_backups(self) -> None:
+        """Have backups made by a timer, or by none."""
+        check_mode = self.module.check_mode
+        schedule = Schedule(self.layout, Systemd(self.module), check_mode=check_mode)
+        schedule.converge(json.loads(self.module.params["backup"] or "{}"))
+        self.changes += schedule.changes
 
     def write_file(self, path: Path, text: str, mode: int) -> None:
         """Write a file that the site has outside its directories."""

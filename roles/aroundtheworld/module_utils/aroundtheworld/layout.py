@@ -85,6 +85,21 @@ class HomeLayout:
         return self.home / "maintenance"
 
     @property
+    def backup(self) -> Path:
+        """Return the directory of a backup that is being made, and of what is known of the last."""
+        return self.home / "backup"
+
+    @property
+    def backup_state(self) -> Path:
+        """Return the file that says how the last backup went."""
+        return self.backup / "state.json"
+
+    @property
+    def staging(self) -> Path:
+        """Return the directory with the databases' copies, which is there during a backup."""
+        return self.backup / "staging"
+
+    @property
     def former_before(self) -> Path:
         """Return where former versions of the role kept `SystemLayout.before`."""
         return self.home / ".before"
@@ -99,7 +114,7 @@ class HomeLayout:
         """Return what the role makes in the home and a removed site does not keep."""
         return (
             *(self.current, self.releases, self.environments, self.assets),
-            *(self.maintenance, self.switch, self.acme),
+            *(self.maintenance, self.switch, self.acme, self.backup),
             *(self.former_before, self.former_lock),
         )
 
@@ -198,11 +213,16 @@ class SystemLayout:
         return self.etc / "certificate-renewed"
 
     @property
+    def backup_settings(self) -> Path:
+        """Return the directory with the settings and the password of the site's backups."""
+        return self.etc / "backup"
+
+    @property
     def settings(self) -> tuple[Path, ...]:
         """Return what the role writes beside the claim."""
         return (
             *(self.environment_file, self.secrets, self.settings_key),
-            *(self.tls, self.certificate_hook, self.passwords),
+            *(self.tls, self.certificate_hook, self.passwords, self.backup_settings),
         )
 
     # --- Units
@@ -238,8 +258,33 @@ class SystemLayout:
 
     @property
     def end_files(self) -> list[Path]:
-        """Return the files of these units; they are not part of a rollout."""
+        """Return the files of these units."""
         return [self.units / self.end(kind) for kind in ("service", "timer")]
+
+    def backs_up(self, kind: str) -> str:
+        """Return the name of a unit that makes backups, its ``timer`` or ``service``."""
+        return f"{self.name}-backup.{kind}"
+
+    @property
+    def backup_failed(self) -> str:
+        """Return the name of the service that tells the operator of a backup that failed."""
+        return f"{self.name}-backup-failed.service"
+
+    @property
+    def backup_files(self) -> list[Path]:
+        """Return the files of these units and their program."""
+        names = (self.backs_up("service"), self.backs_up("timer"), self.backup_failed)
+        return [*(self.units / name for name in names), self.backup_script]
+
+    @property
+    def backup_script(self) -> Path:
+        """Return the program that makes backups."""
+        return self.root / "usr" / "local" / "sbin" / f"{self.name}-backup"
+
+    @property
+    def not_rolled_out(self) -> list[Path]:
+        """Return the unit files that no rollout writes or removes."""
+        return [*self.end_files, *self.backup_files]
 
     @property
     def end_stamp(self) -> Path:

@@ -10,7 +10,8 @@ An `Owner`, what a module knows of its run, is a mapping with ``site``, ``run`` 
 ``doing`` and ``process`` (what the controller needs to find out whether the run is over). A record
 has that, and ``since``, ``renewed`` (seconds of the clock since boot) and ``phases``.
 
-A person may hold the site as well (`hold.py`); then no run takes it.
+A person may hold the site as well (`hold.py`); then no run takes it, unless it has
+``despite_hold``: the host's own backup, which leaves the site as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.aroundtheworld.clock import in_seconds, now, since_boot
 from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
@@ -28,7 +29,9 @@ from ansible.module_utils.aroundtheworld.hold import end_hold, hold_refusal, hol
 from ansible.module_utils.aroundtheworld.host_lock import BusyError, kernel_lock
 from ansible.module_utils.aroundtheworld.layout import RUN
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:  # a backup by its timer runs without Ansible
+    from ansible.module_utils.basic import AnsibleModule
 
 # Not /run/<site>: systemd makes that for the workers, and it is theirs.
 LOCKS: Path = RUN / "aroundtheworld-locks"
@@ -154,7 +157,8 @@ def _write(owner: Owner, record: Mapping[str, Any], **more: object) -> dict[str,
 
 def _predecessor(owner: Owner, instead_of: str) -> dict[str, Any]:
     """Return the record of the run that this one follows, or nothing; raises `LockedError`."""
-    if hold := read_hold(owner["site"]):
+    hold = read_hold(owner["site"])
+    if hold and not owner.get("despite_hold"):
         raise LockedError(hold_refusal(hold), {})
     record = read_record(owner["site"])
     if not record or record["run"] == owner["run"]:

@@ -14,6 +14,7 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.certificate import served
 from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
+from ansible.module_utils.aroundtheworld.data.state import backup_status
 from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
@@ -64,19 +65,21 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         problems.append("the last change failed, and so did its revert")
     claim = belongings.read_claim(layout.name, layout.root)
     certificate, wrong = certificate_status(claim)
+    backup, missed = backup_status(layout, time.time())
     return {
         "served": {key: claim[key] for key in SERVED if claim.get(key)},
         "release": release,
         "closed": bool(maintenance),
         "maintenance": maintenance,
         "certificate": certificate,
+        "backup": backup,
         "workers": [worker.to_json() for worker in workers],
         "not_enforced": unenforced_limits(systemd, layout, own),
         "directives": own_directives(layout, [worker.unit for worker in workers]),
         "access": access(layout),
         "locks": status_lines(layout.name),
         "changes": entries,
-        "problems": [*problems, *wrong],
+        "problems": [*problems, *wrong, *missed],
     }
 
 

@@ -6,9 +6,12 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.aroundtheworld.journal import journal_lines
-from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:  # a backup by its timer runs without Ansible
+    from ansible.module_utils.basic import AnsibleModule
 
 
 class HostError(Exception):

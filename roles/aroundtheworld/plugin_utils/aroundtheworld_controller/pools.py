@@ -238,6 +238,7 @@ def derive_claim(
         "server_names": names_in_order(variables),
         "pools": [pool["name"] for pool in serving(pools)],
         "queues": {pool["name"]: pool["processes"] for pool in pools if is_queue(pool)},
+        "backup": bool(variables["aroundtheworld_backup_at"]),
         "sockets": [
             {"address": address, "port": port, "variable": variable}
             for address, port, variable in sockets

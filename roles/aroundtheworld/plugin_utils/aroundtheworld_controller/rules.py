@@ -11,6 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from aroundtheworld_controller.commands import command_problem
+from aroundtheworld_controller.data.backups import backup_problems
+from aroundtheworld_controller.data.databases import database_problems
 from aroundtheworld_controller.environment_rules import environment_problems
 from aroundtheworld_controller.lone_settings import lone_settings
 from aroundtheworld_controller.nginx.acme import acme_problems
@@ -203,6 +205,8 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from pool_problems(variables["aroundtheworld_pools"], nginx_ports(variables))
     yield from static_problems(variables)
     yield from media_problems(variables)
+    yield from database_problems(variables)
+    yield from backup_problems(variables)
 
 
 def check_variables(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ VERBS = (
     "maintenance_on",
     "maintenance_off",
     "rollback",
+    "backup",
     "status",
     "advise",
     "lock",

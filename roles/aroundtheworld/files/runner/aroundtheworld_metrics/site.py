@@ -18,6 +18,7 @@ from aroundtheworld_metrics.certificate import Certificate, served
 from aroundtheworld_metrics.families import Families
 from aroundtheworld_metrics.sources import (
     last_change,
+    read_backups,
     read_closing,
     read_nginx,
     read_units,
@@ -217,6 +218,26 @@ def _add_maintenance(families: Families, home: Path) -> None:
         families.gauge("maintenance_info", "What is closed, and why.", 1, **labels)
 
 
+def _add_backups(families: Families, home: Path) -> None:
+    state = read_backups(home)
+    if (due := state.get("due")) is not None:
+        about = "When the last backup is too old, Unix time."
+        families.gauge("backup_due_timestamp_seconds", about, float(due))
+    if state:
+        about = "Whether the last backup failed."
+        families.gauge("backup_failed", about, bool(state.get("failed")))
+    if not (last := state.get("last")):
+        return
+    moment = datetime.fromisoformat(last["time"]).timestamp()
+    for name, about, value in (
+        ("timestamp_seconds", "When the last backup was whole, Unix time.", moment),
+        ("duration_seconds", "How long it took.", last["seconds"]),
+        ("bytes", "What is in it.", last["bytes"]),
+        ("added_bytes", "What of that was new to its repository.", last["added"]),
+    ):
+        families.gauge(f"backup_last_{name}", about, value)
+
+
 def _add_certificate(families: Families, certificate: Certificate) -> None:
     for when, value in (("begin", certificate.begin), ("end", certificate.end)):
         families.gauge(
@@ -231,6 +252,7 @@ def _add_release(families: Families, home: Path) -> None:
     release = current.readlink().name if current.is_symlink() else ""
     families.gauge("release_info", "The current release.", 1, release=release)
     _add_maintenance(families, home)
+    _add_backups(families, home)
     if not (entry := last_change(home / "deploys.jsonl")):
         return
     families.gauge(

@@ -90,6 +90,18 @@ def read_closing(home: Path) -> dict[str, Any]:
     return closing
 
 
+def read_backups(home: Path) -> dict[str, Any]:
+    """Return how the site's last backup went, and when the next one is late; or nothing.
+
+    On hosts module_utils/aroundtheworld/data/state.py writes it.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        state = json.loads((home / "backup" / "state.json").read_text())
+        if isinstance(state, dict):
+            return state
+    return {}
+
+
 def last_change(log: Path) -> dict[str, Any]:
     """Return the last whole line of the site's log of changes, or nothing."""
     try:

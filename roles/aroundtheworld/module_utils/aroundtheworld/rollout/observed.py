@@ -98,7 +98,7 @@ def observe(host: Host, expected: Expected) -> Observed:
         path.name for path in expected.files if path.parent == site.units and "@" not in path.name
     ]
     # What the site wrote down that it has; a file that only has a similar name is not the site's.
-    own = belongings.files(site.name, site.root).difference(site.end_files)
+    own = belongings.files(site.name, site.root).difference(site.not_rolled_out)
     instances = _instances(site, own, expected)
     return Observed(
         moment=moment,

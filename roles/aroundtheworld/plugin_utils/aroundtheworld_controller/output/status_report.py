@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aroundtheworld_controller.output.backups import size
 from aroundtheworld_controller.output.summary import address
 from aroundtheworld_controller.output.table import table
 
@@ -19,6 +20,7 @@ def json_line(host: str, site: str, status: Status) -> str:
         "closed",
         "maintenance",
         "certificate",
+        "backup",
         "problems",
         "workers",
         "not_enforced",
@@ -48,6 +50,8 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
     yield f"  maintenance: {maintenance_text(status['maintenance'])}"
     if certificate := status["certificate"]:
         yield f"  certificate: for {', '.join(certificate['names'])}, until {certificate['end']}"
+    if status["backup"]:
+        yield from backup_lines(status["backup"])
     for line in status["locks"]:
         yield f"  {line}"
     for pool, settings in status["not_enforced"].items():
@@ -84,6 +88,18 @@ def maintenance_text(maintenance: Mapping[str, Any]) -> str:
         f"until {until}" if until else "without an end",
     ]
     return " ".join(filter(None, parts)) + (f": {reason}" if reason else "")
+
+
+def backup_lines(backup: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the last backup was, and when there is one."""
+    at = f"at {backup['at']}" if backup["at"] else "only by --tags backup"
+    if not (last := backup["last"]):
+        yield f"  backup: none yet, {at}"
+        return
+    when = last["time"][:16].replace("T", " ")
+    yield f"  backup: {last['id']} of {when} UTC in {backup['repository']}, {at}"
+    took = f"{last['seconds']:.1f} s"
+    yield f"  backup: {size(last['bytes'])}, {size(last['added'])} of them new, {took}"
 
 
 def site_address(status: Status, host: str) -> str:
@@ -134,7 +150,7 @@ def changes_table(status: Status, width: int = 0) -> list[str]:
 
 def duration(seconds: float) -> str:
     """Return a time as a person would write it, in its largest unit."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"

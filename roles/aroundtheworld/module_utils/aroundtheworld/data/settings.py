@@ -1,0 +1,69 @@
+"""What a backup of a site has to know, as its program reads it on the host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout
+from ansible.module_utils.aroundtheworld.systemd import HostError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a site's backups.
+
+    Attributes:
+        site: The site's name.
+        home: Its home.
+        user: Whom its workers run as.
+        repository: Where the backups are, as restic takes it.
+        at: When there is one, as systemd's calendar takes it, or an empty text.
+        keep: How many days, weeks and months to keep, by ``daily``, ``weekly`` and ``monthly``.
+        databases: Each with ``name``, ``kind`` and ``place``.
+        process: How a process of the site is run, as `Process` has it.
+    """
+
+    site: str
+    home: str
+    user: str
+    repository: str
+    at: str
+    keep: Mapping[str, int]
+    databases: Sequence[Mapping[str, str]]
+    process: Sequence[str]
+
+    @property
+    def layout(self) -> SiteLayout:
+        """Return where everything of the site is."""
+        return SiteLayout(Path(self.home), self.site)
+
+    def text(self) -> str:
+        """Return the settings as they are in their file."""
+        return json.dumps(vars(self), indent=2, sort_keys=True) + "\n"
+
+
+def settings_path(layout: SiteLayout) -> Path:
+    """Return the file with the settings."""
+    return Path(layout.backup_settings, "settings.json")
+
+
+def password_path(layout: SiteLayout) -> Path:
+    """Return the file with the password of the repository."""
+    return Path(layout.backup_settings, "password")
+
+
+def read_settings(site: str, root: Path = ROOT) -> Settings:
+    """Return the settings of a site's backups; raises `HostError` when there are none."""
+    path = root / "etc" / site / "backup" / "settings.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        return Settings(**found)
+    except (OSError, TypeError, ValueError) as error:
+        raise HostError(
+            f"There are no settings for backups of this site ({error}). Run the playbook with "
+            "--tags backup, which writes them."
+        ) from None

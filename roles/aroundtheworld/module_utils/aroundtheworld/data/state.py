@@ -1,0 +1,93 @@
+"""How a site's last backup went, for status, metrics and the next backup.
+
+The file has ``at`` (when there is one, as the settings have it), ``due`` (the Unix time after which
+the last backup is too old, or none), ``repository`` and ``id`` (where the last one went, and that
+repository's own id), ``last`` and ``failed``. The last two are nothing, or have ``time`` (UTC, as
+ISO 8601); ``last`` has ``id``, ``seconds``, ``bytes``, ``added`` and ``notes`` too, and ``failed``
+has ``cause``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
+from ansible.module_utils.aroundtheworld.layout import HomeLayout
+from ansible.module_utils.aroundtheworld.untrusted import printable
+
+NOTHING: Mapping[str, Any] = {
+    "at": "",
+    "due": None,
+    "repository": "",
+    "id": "",
+    "last": {},
+    "failed": {},
+}
+# A backup counts as late so long after it should have begun, and twice what the last one took.
+GRACE_SECONDS = 3600.0
+NEXT = re.compile(r"(?:Next elapse|\(in UTC\)): \w{3} (\S+ \S+) UTC")
+
+
+def read_state(layout: HomeLayout) -> dict[str, Any]:
+    """Return the state of a site's backups; all of it empty when there was none yet."""
+    found = read_mapping(layout.backup_state)
+    return {key: found.get(key, value) for key, value in NOTHING.items()}
+
+
+def change_state(layout: HomeLayout, **changes: object) -> dict[str, Any]:
+    """Write some of the state, and return all of it."""
+    before = read_state(layout)
+    state = {**before, **changes}
+    if state != before:
+        layout.backup.mkdir(mode=0o711, exist_ok=True)
+        layout.backup.chmod(0o711)
+        write_atomically(layout.backup_state, json.dumps(state) + "\n", 0o644)
+    return state
+
+
+def backup_status(layout: HomeLayout, moment: float) -> tuple[dict[str, Any], list[str]]:
+    """Return what an operator should know of a site's backups, and what is wrong with them.
+
+    Args:
+        layout: Where the site is.
+        moment: The Unix time.
+    """
+    state = read_state(layout)
+    if state == NOTHING:
+        return {}, []
+    last, failed = state["last"], state["failed"]
+    problems = []
+    if failed:
+        problems.append(f"the backup of {failed['time']} failed: {printable(failed['cause'])}")
+    if state["due"] and moment > state["due"]:
+        when = f"is of {last['time']}" if last else "was never made"
+        problems.append(f"the last backup {when}, and the next one is late")
+    known = {key: state[key] for key in ("at", "due", "repository", "last", "failed")}
+    return known, problems
+
+
+def due(at: str, seconds: float) -> float | None:
+    """Return after which Unix time a backup is late that should begin next at that time.
+
+    Args:
+        at: As systemd's calendar takes it, in the host's own time; an empty text means never.
+        seconds: What the last backup took.
+    """
+    if not at:
+        return None
+    done = subprocess.run(  # noqa: S603 - no shell
+        ["/usr/bin/systemd-analyze", "calendar", at],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not (found := NEXT.findall(done.stdout)):
+        return None
+    begin = datetime.strptime(found[-1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+    return begin + GRACE_SECONDS + 2 * seconds

@@ -1,0 +1,1 @@
+"""A site's data: its databases, and where and when they are backed up."""
