@@ -57,18 +57,9 @@ def describe_release(
     built = any(is_own(name, project.name) for name in variables.get("aroundtheworld_build", ()))
     module = make_app.split(":")[0].split(".")[0]
     unseen = _is_unseen(module, root, lock)
-    if unseen and not built:  # a wheel may bring it from anywhere
-        src = ", nor in its src/," if (root / "src").is_dir() else ""
-        raise BadInputError(
-            f"aroundtheworld_make_app: {make_app!r} names the module "
-            f"{module!r}, which is neither in {root}{src} nor among the locked requirements."
-        )
     found, left_out = survey(root, variables["aroundtheworld_app_exclude"])
-    if module and {module, f"{module}.py"} & set(left_out):
-        raise BadInputError(
-            f"aroundtheworld_make_app: {make_app!r} names the module {module!r}, which "
-            "aroundtheworld_app_exclude leaves out of the release."
-        )
+    # A wheel may bring it from anywhere.
+    refuse(_module_problems(make_app, root, left_out, missing=unseen and not built))
     staying = for_the_controller(root, found, lock)
     files = {
         "app": (root, [file for file in found if file not in staying]),
@@ -83,25 +74,7 @@ def describe_release(
             revision = revision_of(root)
         revision = revision if project.versioned else {}
         about = about_build(revision or {})
-    try:
-        missing = pointers(*files["app"])
-        released = identities(root / file for file in files["app"][1])
-        lockfiles = [path for path in lock.files if identities([path]).isdisjoint(released)]
-        identity = content_id(files, lockfiles, about)
-    except OSError as error:
-        raise BadInputError(
-            f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
-            "remove it, or name it in aroundtheworld_app_exclude."
-        ) from None
-    if missing:
-        raise BadInputError(
-            *(
-                f"aroundtheworld_app_dir: {str(root / file)!r} is not the file itself, but what "
-                "Git LFS puts in its place; give a directory after `git lfs pull`, or an archive "
-                "of it, or name it in aroundtheworld_app_exclude."
-                for file in missing[:MOST_PROBLEMS]
-            )
-        )
+    identity, lockfiles = _identified(files, lock, about)
     refuse(compressed_problems(static, *files["app"]))
     release = {
         "id": identity,
@@ -136,6 +109,52 @@ def _app_directory(variables: Mapping[str, Any]) -> Path:
             "the controller; set the directory that holds the app and its requirements."
         )
     return root
+
+
+def _identified(
+    files: Mapping[str, tuple[Path, Sequence[Path]]], lock: Lockfile, about: str
+) -> tuple[str, list[Path]]:
+    """Return the release's id, and the lockfiles that are not among its files.
+
+    Raises:
+        BadInputError: A file cannot be read, or is not the file itself.
+    """
+    root, app = files["app"]
+    try:
+        missing = pointers(root, app)
+        released = identities(root / file for file in app)
+        lockfiles = [path for path in lock.files if identities([path]).isdisjoint(released)]
+        identity = content_id(files, lockfiles, about)
+    except OSError as error:
+        raise BadInputError(
+            f"aroundtheworld_app_dir: {error.filename} cannot be read ({error.strerror}); mend or "
+            "remove it, or name it in aroundtheworld_app_exclude."
+        ) from None
+    refuse(
+        f"aroundtheworld_app_dir: {str(root / file)!r} is not the file itself, but what "
+        "Git LFS puts in its place; give a directory after `git lfs pull`, or an archive "
+        "of it, or name it in aroundtheworld_app_exclude."
+        for file in missing[:MOST_PROBLEMS]
+    )
+    return identity, lockfiles
+
+
+def _module_problems(
+    make_app: str, root: Path, left_out: Sequence[str], *, missing: bool
+) -> Iterator[str]:
+    """Yield why a release would not have the module that `make_app` names."""
+    module = make_app.split(":")[0].split(".")[0]
+    if missing:
+        src = ", nor in its src/," if (root / "src").is_dir() else ""
+        yield (
+            f"aroundtheworld_make_app: {make_app!r} names the module "
+            f"{module!r}, which is neither in {root}{src} nor among the locked requirements."
+        )
+    elif module and {module, f"{module}.py"} & set(left_out):
+        yield (
+            f"aroundtheworld_make_app: {make_app!r} names the module {module!r}, which "
+            "aroundtheworld_app_exclude leaves out of the release."
+        )
 
 
 def _is_unseen(module: str, root: Path, lock: Lockfile) -> bool:
