@@ -43,19 +43,7 @@ def examine(
         "openssl": (),
         "problems": [],
         "warnings": [],
-        # As Debian's nginx will come: its welcome page has port 80.
-        "ports": {
-            str(intent.port): {
-                "dual_stack": False,
-                "others_without_http2": [],
-                "free": [
-                    address
-                    for address in ("*", "[::]")
-                    if intent.remove_default or intent.port != 80
-                ],
-            }
-            for intent in intents
-        },
+        "ports": {str(intent.port): _port_of_debians(intent) for intent in intents},
     }
     if not program():
         return result
@@ -70,14 +58,7 @@ def examine(
     try:
         configuration = read_configuration(run)
     except ConfigurationError as broken:
-        # What is the site's own is repaired by this run: its file, where a run was cut off, and
-        # its certificate and logs, where those are gone; nginx names no file of its configuration
-        # then.
-        layout = SystemLayout(intents[0].site, etc.parent)
-        lineage = Lineage(layout.name, etc.parent)
-        gone = (layout.tls, lineage.certificate.parent, layout.logs)
-        own = (f"/{layout.name}.conf:", *(f"{path}/" for path in gone))
-        if not any(part in str(broken) for part in own):
+        if not _is_the_sites_own(broken, SystemLayout(intents[0].site, etc.parent), etc.parent):
             result["problems"] = [
                 f"nginx: what is configured now is broken already: {broken}. Repair that first, "
                 "until 'nginx -t' succeeds."
@@ -94,6 +75,23 @@ def examine(
         result["ports"][str(intent.port)] = describe_port(neighbourhood)
     result["problems"], result["warnings"] = list(found), list(influences)
     return result
+
+
+def _port_of_debians(intent: Intent) -> dict[str, Any]:
+    """Return a port as Debian's nginx will have it: the welcome page has port 80."""
+    free = ["*", "[::]"] if intent.remove_default or intent.port != 80 else []
+    return {"dual_stack": False, "others_without_http2": [], "free": free}
+
+
+def _is_the_sites_own(broken: ConfigurationError, layout: SystemLayout, etc: Path) -> bool:
+    """Tell whether nginx complains of what this run repairs.
+
+    That is the site's file, where a run was cut off, and its certificate and logs, where those are
+    gone; nginx names no file of its configuration then.
+    """
+    gone = (layout.tls, Lineage(layout.name, etc).certificate.parent, layout.logs)
+    own = (f"/{layout.name}.conf:", *(f"{path}/" for path in gone))
+    return any(part in str(broken) for part in own)
 
 
 def describe_port(neighbourhood: Neighbourhood) -> dict[str, Any]:
