@@ -6,6 +6,7 @@ linters of nginx configurations.
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 from ansible._internal._templating._jinja_bits import AnsibleEnvironment
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
+from ansible.plugins.loader import init_plugin_loader, lookup_loader
 from ansible.template import Templar, trust_as_template
 from jinja2.bccache import Bucket, BytecodeCache
 
@@ -291,6 +292,10 @@ def evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
 def find_plugins() -> None:
     """Have Ansible find its filters, tests and lookups."""
     init_plugin_loader()  # complains when it is called twice
+    # The lookup adds variables of its own to a copy of all. No template changes what is in them,
+    # and to copy that too would be a third of what it takes to render a site.
+    lookup = lookup_loader.get("ansible.builtin.template", class_only=True)
+    lookup.run.__globals__["deepcopy"] = copy.copy
 
 
 def main() -> None:
