@@ -12,6 +12,7 @@ from aroundtheworld_controller.queue_rules import queue_problems
 from aroundtheworld_controller.unit_directives import directive_problems
 from aroundtheworld_controller.variables import load_pool_settings
 
+VARIABLE = "aroundtheworld_pools"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 MEMORY = re.compile(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity")
@@ -185,69 +186,79 @@ def pool_problems(
         pools: With every setting.
         nginx_ports: Where nginx listens, each with its variable.
     """
-    variable = "aroundtheworld_pools"
     names: dict[str, str] = {}
     ports = dict(nginx_ports)
     paths: dict[str, str] = {}
-    settings = load_pool_settings().items()
-    ranges = {key: setting["range"] for key, setting in settings if "range" in setting}
     for index, pool in enumerate(pools):
-        where = f"{variable}[{index}]"
-        name = pool["name"]
-        if not NAME.fullmatch(name):
-            yield (
-                f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case "
-                "letter and goes on with at most 30 lower-case letters, digits and '_'."
-            )
-        elif name in names:
-            yield (
-                f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
-            )
-        names[name] = where
+        where = f"{VARIABLE}[{index}]"
+        yield from _name_problems(pool["name"], where, names)
         yield from queue_problems(pool, where)
-        if pool["ports"] and not pool["paths"]:
-            yield (
-                f"{where}.paths: [] is not allowed; pool {name!r} needs at least one of its paths."
-            )
-        for position, port in enumerate(pool["ports"]):
-            at = f"{where}.ports[{position}]"
-            if problems := list(port_problems(port, at)):
-                yield from problems
-                continue
-            if port in ports:
-                yield (
-                    f"{at}: {port} is already taken by {ports[port]}; each worker needs its own "
-                    "port."
-                )
-            ports[port] = at
-        for position, path in enumerate(pool["paths"]):
-            at = f"{where}.paths[{position}]"
-            if problems := list(path_problems(path, at)):
-                yield from problems
-                continue
-            if (key := path.rstrip("/")) in paths:
-                yield (
-                    f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
-                )
-            paths[key] = at
-        for key, (low, high) in ranges.items():
-            if not low <= pool[key] <= high:
-                yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
-        if pool["command"]:
-            yield from command_problem(pool["command"], f"{where}.command")
-        if pool["ports"]:
-            yield from serving_problems(pool, where)
-        for key in ("memory_high", "memory_max"):
-            if not MEMORY.fullmatch(pool[key]):
-                yield (
-                    f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, a "
-                    "number with K, M, G or T behind it, as in '512M', a share of the host's "
-                    "memory, as in '50%', or 'infinity'."
-                )
-        yield from directive_problems(pool["unit"], f"{where}.unit")
+        yield from _taken_ports(pool["ports"], where, ports)
+        yield from _taken_paths(pool, where, paths)
+        yield from _own_problems(pool, where)
     if "" not in paths:
         yield (
-            f"{variable}: no pool has '/' among its paths "
+            f"{VARIABLE}: no pool has '/' among its paths "
             f"({', '.join(sorted(paths)) or 'there are none'}); exactly one must, because it "
             "serves every request that no other pool does."
         )
+
+
+def _name_problems(name: str, where: str, names: dict[str, str]) -> Iterator[str]:
+    """Yield what keeps a pool from its name; `names` has those before it, and where they are."""
+    if not NAME.fullmatch(name):
+        yield (
+            f"{where}.name: {name!r} is not allowed; a pool's name begins with a lower-case "
+            "letter and goes on with at most 30 lower-case letters, digits and '_'."
+        )
+    elif name in names:
+        yield f"{where}.name: {name!r} is already the name of {names[name]}; each needs its own."
+    names[name] = where
+
+
+def _taken_ports(own: Sequence[int], where: str, ports: dict[int, str]) -> Iterator[str]:
+    """Yield what keeps a pool from its `own` ports; `ports` has those of others, and whose."""
+    for position, port in enumerate(own):
+        at = f"{where}.ports[{position}]"
+        if problems := list(port_problems(port, at)):
+            yield from problems
+            continue
+        if port in ports:
+            yield f"{at}: {port} is already taken by {ports[port]}; each worker needs its own port."
+        ports[port] = at
+
+
+def _taken_paths(pool: Mapping[str, Any], where: str, paths: dict[str, str]) -> Iterator[str]:
+    """Yield what keeps a pool from its paths; `paths` has those of others, and whose."""
+    if pool["ports"] and not pool["paths"]:
+        name = pool["name"]
+        yield f"{where}.paths: [] is not allowed; pool {name!r} needs at least one of its paths."
+    for position, path in enumerate(pool["paths"]):
+        at = f"{where}.paths[{position}]"
+        if problems := list(path_problems(path, at)):
+            yield from problems
+            continue
+        if (key := path.rstrip("/")) in paths:
+            yield f"{at}: {path!r} is already served by {paths[key]}; a path belongs to one pool."
+        paths[key] = at
+
+
+def _own_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield what is wrong with a pool's settings whatever other pools there are."""
+    for key, setting in load_pool_settings().items():
+        if "range" in setting:
+            low, high = setting["range"]
+            if not low <= pool[key] <= high:
+                yield f"{where}.{key}: {pool[key]} is not allowed; it must be from {low} to {high}."
+    if pool["command"]:
+        yield from command_problem(pool["command"], f"{where}.command")
+    if pool["ports"]:
+        yield from serving_problems(pool, where)
+    for key in ("memory_high", "memory_max"):
+        if not MEMORY.fullmatch(pool[key]):
+            yield (
+                f"{where}.{key}: {pool[key]!r} is not allowed; give a number of bytes, a "
+                "number with K, M, G or T behind it, as in '512M', a share of the host's "
+                "memory, as in '50%', or 'infinity'."
+            )
+    yield from directive_problems(pool["unit"], f"{where}.unit")
