@@ -1,103 +1,108 @@
 """What happens to a site of a host does not touch the other sites."""
 
-from __future__ import annotations
-
-import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from testinfra.host import Host
 
-APPS = Path(__file__).resolve().parents[1]
+from tests.role_files import load_file
 
-Processes = Callable[[], dict[str, str]]
+HERE = Path(__file__).resolve().parent
+visits = load_file("apps_visits", HERE / "visits.py")
+inventory = load_file("apps_inventory", HERE.parent / "inventory.py")
+
+RATE = 50  # requests a second
+START_TIMEOUT = 30  # seconds in which a worker must have started, by default
 
 
 @pytest.fixture
-def new_release(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that copies a site's app, as a release that is not there yet."""
-
-    def make(site: str) -> str:
-        app = tmp_path / site
-        shutil.copytree(APPS / site, app)
-        (app / "edition.txt").write_text(secrets.token_hex())
-        return f"-earoundtheworld_app_dir={app}"
-
-    return make
+def new_release(app, tmp_path):
+    """The argument that brings a copy of the app, as a release that is not there yet."""
+    copy = tmp_path / app
+    shutil.copytree(HERE.parent / app, copy)
+    (copy / "edition.txt").write_text(secrets.token_hex())
+    return f"-earoundtheworld_app_dir={copy}"
 
 
-def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    """Return the sites with workers that were started or stopped."""
+def changed(before, after):
+    """The sites with workers that were started or stopped."""
     return {unit.partition("@")[0] for unit, pid in {*before.items()} ^ {*after.items()}}
 
 
-def test_the_runner_replaces_bokeh_and_loses_no_request(
-    urls: dict[str, str],
-    play: Callable[..., Any],
-    new_release: Any,
-    processes: Processes,
-    visited: Callable[..., Any],
-) -> None:
-    before = processes()
-    with visited(urls["bokeh"], "/", rate=10) as outcomes:
-        assert play("bokeh", new_release("bokeh")).returncode == 0
-    assert outcomes.keys() == {"200"}
-    assert changed(before, processes()) == {"bokeh"}
+def promised(app):
+    """The answers that docs/another-app.md promises, and how many requests may be lost."""
+    for pool in inventory.variables(app)["aroundtheworld_pools"]:
+        if pool.get("binds") and len(pool["ports"]) == 1:
+            # Nobody listens until the only worker is back.
+            return {"200", "502"}, RATE * pool.get("start_timeout", START_TIMEOUT)
+    return {"200"}, 0
 
 
-def test_luigid_is_stopped_and_started_and_knows_its_tasks_again(
-    urls: dict[str, str], play: Callable[..., Any], new_release: Any, processes: Processes
-) -> None:
-    before = processes()
-    with httpx.Client(base_url=urls["luigi"], timeout=20) as client:
-        task = {"worker": "w", "task_id": "Pour_1", "family": "Pour", "status": "PENDING"}
-        client.post("/api/add_task", data={"data": json.dumps(task)}).raise_for_status()
-        assert play("luigi", new_release("luigi")).returncode == 0
-        listed = client.get("/api/task_list", params={"data": json.dumps({"status": "PENDING"})})
-    assert "Pour_1" in listed.json()["response"]
-    assert changed(before, processes()) == {"luigi"}
+def test_a_release_is_exchanged_for_another_and_loses_what_is_promised(
+    app, name, site, play, new_release, processes, visited, record_property
+):
+    tried, before = visits.APPS[app], processes()
+    with (
+        tried.meanwhile(site),
+        visited(site.url, *tried.asked(site), rate=RATE, headers=tried.headers) as outcomes,
+    ):
+        began = time.monotonic()
+        run = play(app, new_release)
+        took = time.monotonic() - began
+        assert run.returncode == 0, run.output
+    lost = outcomes.total() - outcomes["200"]
+    record_property(
+        "exchange", f"{app:11} {name}: {took:5.1f} s, {outcomes.total():5} requests, {lost:3} lost"
+    )
+    answers, at_most = promised(app)
+    assert outcomes.keys() <= answers
+    assert lost <= at_most
+    assert changed(before, processes()) == {app}
 
 
 @pytest.fixture
-def jupyter_afterwards(urls: dict[str, str], play: Callable[..., Any]) -> Iterator[None]:
-    """Have Jupyter on the host again, whatever the test removes."""
-    yield
-    assert play("jupyter").returncode == 0
-    assert httpx.get(urls["jupyter"], timeout=20).status_code < 400
+def removed(published, play):
+    """The site that a test may remove: the last; it is there again afterwards."""
+    app = inventory.in_this_run()[-1]
+    yield app
+    assert play(app).returncode == 0
+    port = inventory.variables(app)["aroundtheworld_http_port"]
+    assert httpx.get(published(port), timeout=60).status_code < 500
 
 
-@pytest.mark.usefixtures("jupyter_afterwards")
-def test_a_site_is_removed_and_its_data_only_when_asked(
-    host: Host, urls: dict[str, str], play: Callable[..., Any], processes: Processes
-) -> None:
-    home = "/var/lib/tornado/jupyter"
-    host.check_output(f"setpriv --reuid=jupyter --clear-groups touch {home}/shared/kept.ipynb")
+def test_a_site_is_removed_and_its_data_only_when_asked(host, published, play, processes, removed):
+    home = f"/var/lib/tornado/{removed}"
+    host.check_output(f"setpriv --reuid={removed} --clear-groups touch {home}/shared/kept")
 
-    def left() -> set[str]:
+    def left():
         places = (
-            f"{home} /etc/jupyter /run/jupyter $(find /etc/systemd /etc/nginx -name '*jupyter*')"
+            f"{home} /etc/{removed} /run/{removed} "
+            f"$(find /etc/systemd /etc/nginx -name '*{removed}*')"
         )
         return set(host.run(f"ls --directory --almost-all {places} {home}/*").stdout.split())
 
+    ports = {
+        app: inventory.variables(app)["aroundtheworld_http_port"] for app in inventory.in_this_run()
+    }
     before = processes()
-    dry = play("jupyter", "--tags", "remove", "--check")
+    dry = play(removed, "--tags", "remove", "--check")
     assert dry.returncode == 0
     assert dry.changed > 0
     assert processes() == before
-    assert play("jupyter", "--tags", "remove").returncode == 0
-    assert changed(before, processes()) == {"jupyter"}
+    assert play(removed, "--tags", "remove").returncode == 0
+    assert changed(before, processes()) == {removed}
     with pytest.raises(httpx.HTTPError):
-        httpx.get(urls["jupyter"], timeout=5)
-    assert httpx.get(urls["bokeh"], timeout=20).status_code == 200
-    assert host.file(f"{home}/shared/kept.ipynb").exists
-    assert left() == {"/etc/jupyter", home, f"{home}/shared", f"{home}/deploys.jsonl"}
+        httpx.get(published(ports[removed]), timeout=5)
+    for other in ports.keys() - {removed}:
+        assert httpx.get(published(ports[other]), timeout=60).status_code < 500
+    assert host.file(f"{home}/shared/kept").exists
+    kept = {f"/etc/{removed}", home, f"{home}/shared", f"{home}/deploys.jsonl"}
+    assert left() == kept
 
-    assert play("jupyter", "--tags", "remove", "-earoundtheworld_remove_data=true").changed > 0
+    assert play(removed, "--tags", "remove", "-earoundtheworld_remove_data=true").changed > 0
     assert left() == set()
-    assert not host.user("jupyter").exists
-    assert play("jupyter", "--tags", "remove", "-earoundtheworld_remove_data=true").changed == 0
+    assert not host.user(removed).exists
+    assert play(removed, "--tags", "remove", "-earoundtheworld_remove_data=true").changed == 0
