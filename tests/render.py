@@ -75,6 +75,9 @@ ADMIN = {"name": "admin", "ports": [10004], "paths": ["/admin"], "blocking": Tru
 # A pool without ports.
 QUEUE = {"name": "mail", "command": "python -m shop.mail", "processes": 2}
 
+# A pool without ports whose command is run at times.
+JOB = {"name": "nightly", "command": "python -m shop.nightly", "at": ["03:00", "Sun 12:00"]}
+
 # Variables that make the site differ: one data model for each shape that the role promises.
 MODELS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -143,6 +146,16 @@ MODELS: dict[str, dict[str, Any]] = {
             PUBLIC,
             ADMIN,
             {"name": "sms", "command": "send --at %d"},
+        ],
+    },
+    "jobs": {
+        "aroundtheworld_metrics_port": 9145,
+        "aroundtheworld_pools": [
+            {**JOB, "unit": {"LimitNOFILE": 65536}, "run_timeout": 3600},
+            PUBLIC,
+            ADMIN,
+            QUEUE,
+            {"name": "weekly", "command": "report --at %d", "at": "weekly"},
         ],
     },
     "behind_proxies": {

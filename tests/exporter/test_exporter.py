@@ -282,6 +282,77 @@ def test_a_worker_without_a_port_is_up_when_systemd_says_that_it_runs(host):
     assert samples['pool_memory_bytes{pool="mail"}'] == 7
 
 
+OF_A_JOB = """\
+if [ "$1" = list-timers ]; then
+    echo '[{"next":2000000000000000,"unit":"shop-job-nightly.timer"},{"next":0,"unit":"x.timer"}]'
+    exit
+fi
+cat <<END
+Id=shop-job-nightly.service
+ActiveState=STATE
+Result=RESULT
+ExecMainStartTimestampMonotonic=BEGAN
+ExecMainExitTimestampMonotonic=ENDED
+
+Id=shop-job-nightly.timer
+ActiveState=active
+END
+"""
+
+
+def of_a_job(host, state, result, began, ended):
+    """Return the samples about a job that is like this, by the ends of their names."""
+    values = {"STATE": state, "RESULT": result, "BEGAN": str(began), "ENDED": str(ended)}
+    script = OF_A_JOB
+    for word, value in values.items():
+        script = script.replace(word, value)
+    host.systemctl(script)
+    site = Site("shop", [], host.nginx, Paths(host.home, host.run), None, ["nightly"])
+    return {
+        name.removeprefix("job_").partition("{")[0]: value
+        for name, value in host.scrape(site).items()
+        if name.startswith("job_")
+    }
+
+
+def test_a_job_shows_how_its_last_run_went_and_when_it_runs_next(host):
+    now = time.monotonic()
+    began, ended = int((now - 100) * 1e6), int((now - 40) * 1e6)
+    samples = of_a_job(host, "inactive", "success", began, ended)
+    assert samples.pop("last_start_timestamp_seconds") == pytest.approx(time.time() - 100, abs=5)
+    assert samples.pop("last_success_timestamp_seconds") == pytest.approx(time.time() - 40, abs=5)
+    assert samples == {
+        "running": 0,
+        "scheduled": 1,
+        "failed": 0,
+        "last_duration_seconds": 60,
+        "next_timestamp_seconds": 2e9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "ended", "expected"),
+    [
+        ("failed", "exit-code", 2, {"failed": 1, "running": 0, "last_duration_seconds": 1}),
+        ("failed", "timeout", 2, {"failed": 1, "running": 0, "last_duration_seconds": 1}),
+        # Of a run under way, systemd still knows how the one before ended.
+        ("activating", "success", 0, {"failed": 0, "running": 1}),
+    ],
+)
+def test_a_job_that_failed_or_still_runs_is_no_success(host, state, result, ended, expected):
+    samples = of_a_job(host, state, result, 1_000_000, ended * 1_000_000)
+    assert {key: samples.get(key) for key in expected} == expected
+    assert "last_success_timestamp_seconds" not in samples
+    assert ("last_duration_seconds" in samples) is bool(ended)
+
+
+def test_a_job_that_has_not_run_since_the_boot_neither_failed_nor_ended(host):
+    samples = of_a_job(host, "inactive", "success", 0, 0)
+    assert samples == {
+        "running": 0, "scheduled": 1, "failed": 0, "next_timestamp_seconds": 2e9,
+    }  # fmt: skip
+
+
 def test_queues_are_named_by_a_variable_which_older_exporters_do_not_know():
     workers = parse_queues("mail:2,sms:1")
     assert [(each.pool, each.instance) for each in workers] == [
@@ -541,7 +612,7 @@ def test_the_command_line_is_understood(host):
             program = aroundtheworld_exporter.__file__
             arguments = ["shop", str(host.home), "127.0.0.1:9", "public:10001,10002"]
             python = sys.executable
-            os.environ["AROUNDTHEWORLD_QUEUES"] = "mail:1"
+            os.environ |= {"AROUNDTHEWORLD_QUEUES": "mail:1", "AROUNDTHEWORLD_JOBS": "nightly"}
             os.execv(python, [python, "-I", "-B", program, *arguments, "flask:10005:command"])
         address = "http://{}:{}/metrics".format(*listening.getsockname())
         try:

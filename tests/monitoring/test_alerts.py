@@ -17,6 +17,7 @@ PUBLIC = f'{BASE},pool="public"'
 WORKER = f'{PUBLIC},port="10001"'
 ADMIN = f'{BASE},pool="admin"'
 ADMIN_WORKER = f'{ADMIN},port="10004"'
+NIGHTLY = f'{BASE},pool="nightly"'
 BLOCKING = {
     f"aroundtheworld_pool_blocking{{{PUBLIC}}}": "0x60",
     f"aroundtheworld_pool_blocking{{{ADMIN}}}": "1x60",
@@ -162,6 +163,27 @@ CASES = {
         {f"aroundtheworld_backup_failed{{{BASE}}}": "1x60"},
         1,
         {f"aroundtheworld_backup_failed{{{BASE}}}": "0x60"},
+    ),
+    "JobFailed": (
+        {f"aroundtheworld_job_failed{{{NIGHTLY}}}": "1x60"},
+        1,
+        {f"aroundtheworld_job_failed{{{NIGHTLY}}}": "0x60"},
+    ),
+    "JobOff": (
+        {f"aroundtheworld_job_scheduled{{{NIGHTLY}}}": "0x60"},
+        16,
+        {f"aroundtheworld_job_scheduled{{{NIGHTLY}}}": "0x10 1x50"},
+    ),
+    "JobRunsLong": (
+        {
+            f"aroundtheworld_job_running{{{NIGHTLY}}}": "1x60",
+            f"aroundtheworld_job_last_start_timestamp_seconds{{{NIGHTLY}}}": "-86000x60",
+        },
+        10,
+        {
+            f"aroundtheworld_job_running{{{NIGHTLY}}}": "0x60",
+            f"aroundtheworld_job_last_start_timestamp_seconds{{{NIGHTLY}}}": "-86000x60",
+        },
     ),
     "DeployFailed": (
         {f'aroundtheworld_deploy_last_info{{{BASE},outcome="reverted"}}': "1x60"},

@@ -4,7 +4,7 @@ import pytest
 
 from aroundtheworld_controller.plan import describe_site
 from aroundtheworld_controller.pool_rules import limit_problems
-from tests.render import APP, QUEUE
+from tests.render import APP, JOB, QUEUE
 from tests.role.refusals import A_NAME, A_PORT, DEFAULTS, case, pools, problems_with
 from tests.role_files import load_yaml
 
@@ -402,6 +402,71 @@ ONE_PROBLEM = [
         )
         for word in ("{port}", "{address}")
     ),
+    *(
+        case(
+            f"at {at!r}",
+            pools(JOB | {"at": at}),
+            f"pools[2].at[{place}]: {text!r} is not allowed; {expected}",
+        )
+        for at, place, text, expected in (
+            *(
+                (text, 0, text, "it must be a time in systemd's calendar")
+                for text in (
+                    "3am",
+                    "0 3 * * *",
+                    "tomorrow",
+                    "@daily",
+                    "UTC",
+                    "",
+                    "03:00\n",
+                    "03:00;x",
+                )
+            ),
+            (["03:00", "Mun 04:00"], 1, "Mun 04:00", "it must be a time in systemd's calendar"),
+            (750, 0, "750", "it must be a time in systemd's calendar"),
+            ("24:00", 0, "24:00", "its hour must be from 0 to 23"),
+            ("*:60", 0, "*:60", "its minute must be from 0 to 59"),
+            ("*-13-01", 0, "*-13-01", "its month must be from 1 to 12"),
+            ("*-*-28..32", 0, "*-*-28..32", "its day must be from 1 to 31"),
+        )
+    ),
+    case("at of yes", pools(JOB | {"at": True}), "pools[2].at: True is not allowed; it must be a"),
+    case("at in a list", pools(JOB | {"at": [["03:00"]]}), "pools[2].at[0]: ['03:00'] is not"),
+    case(
+        "at of a pool with ports",
+        pools(admin={"at": "03:00"}),
+        "pools[1].at: ['03:00'] is not allowed in pool 'admin', which has ports, so that it serves",
+    ),
+    case(
+        "at without a command",
+        pools({"name": "nightly", "at": "03:00"}),
+        "pools[2].ports: [] is not allowed; pool 'nightly' needs at least one of its ports, or",
+    ),
+    case(
+        "processes of a job",
+        pools(JOB | {"processes": 2}),
+        "pools[2].processes: 2 is not allowed in pool 'nightly', which has at, and is never run",
+    ),
+    case(
+        "run_timeout of a queue",
+        pools(QUEUE | {"run_timeout": 60}),
+        "pools[2].run_timeout: 60 is not allowed in pool 'mail', which has no at",
+    ),
+    case(
+        "run_timeout of a pool with ports",
+        pools(admin={"run_timeout": 60}),
+        "pools[1].run_timeout: 60 is not allowed in pool 'admin', which has ports, and is no job",
+    ),
+    case(
+        "burst of a job",
+        pools(JOB | {"burst": 5}),
+        "pools[2].burst: 5 is not allowed in pool 'nightly', which has no ports",
+    ),
+    case(
+        "paths of a job",
+        pools(JOB | {"paths": ["/nightly"]}),
+        "pools[2].paths: ['/nightly'] is not allowed in pool 'nightly', which has no ports",
+    ),
     case(
         "name of a queue twice",
         pools(QUEUE | {"name": "admin"}),
@@ -495,6 +560,15 @@ ALLOWED = [
     pools(admin={"paths": ["/admin/", "/reports/yearly", "/a.b-c_d~e", "/.well-known"]}),
     pools(admin={"memory_max": "512M", "name": "a1_b", "watchdog": 0}),
     pools(QUEUE | {"processes": 64, "drain_timeout": 3600, "nice": 19, "memory_high": "10%"}),
+    *(
+        pools(JOB | {"at": at, "run_timeout": 604800})
+        for at in (
+            *("03:00", "*-*-* 03:00:00", "daily", "weekly UTC", "Mon..Fri 08:00", "*:00/15"),
+            *("Mon,Wed *-*-* 08:00 Europe/Berlin", "*-*~3/1", "*-02~01", "12..14:00", "Sat"),
+            *("Thu,Fri 2026-*-1,5 11:12:13", "2027-01-01", "*-*-*  03:00", "22:00..45/5"),
+            ["03:00", "Sun 12:00"],
+        )
+    ),
     pools(QUEUE | {"ports": [], "paths": [], "blocking": False, "unit": {"LimitNOFILE": 1024}}),
 ]
 

@@ -14,6 +14,7 @@ NOT_OF_TYPE = {
     "float": [None, True, "eighty", "1s", "", [], {}],
     "bool": [None, 0, 1, 1.0, "maybe", "", [], {}],
     "list": [None, True, 5, "a,b", {}],
+    "raw": [None, True, 1.5, {}],
     "dict": [None, True, 5, "a=b", []],
 }
 

@@ -39,6 +39,12 @@ EVERYTHING = {
             "binds": True,
         },
         {"name": "mail", "command": "python -m shop.mail"},
+        {
+            "name": "nightly",
+            "command": "python -m shop.nightly",
+            "at": ["03:00", "Sun 12:00"],
+            "run_timeout": 3600,
+        },
     ],
 }
 
@@ -190,6 +196,32 @@ QUEUE = {
 }
 
 
+JOB = {
+    "it ends by itself, and runs once at a time": "[Service] Type=oneshot",
+    "its limits are its pool's": "[Service] Slice=aroundtheworld-nightly.slice",
+    "what it was started with is noted while it runs, for its user and root": (
+        "[Service] RuntimeDirectory=aroundtheworld/job-nightly & RuntimeDirectoryMode=0700 & "
+        "ExecStartPre=/bin/sh -c 'echo "
+        '"$AROUNDTHEWORLD_RELEASE - $AROUNDTHEWORLD_POOL" >"$RUNTIME_DIRECTORY/runs"\''
+    ),
+    "it runs the operator's command": "[Service] ExecStart=/usr/bin/env python -m shop.nightly",
+    "a stop lets it finish, and kills what it leaves behind": "[Service] KillMode=mixed",
+    "it has its pool's time": "[Service] TimeoutStartSec=3600",
+    "it has its pool's time to end when it is stopped": "[Service] TimeoutStopSec=300",
+    "it yields to the others": "[Service] Nice=10 & CPUSchedulingPolicy=batch",
+    "it is the first to go when memory is short": "[Service] OOMScoreAdjust=500",
+    "it knows its pool": "[Service] Environment=AROUNDTHEWORLD_POOL=nightly",
+}
+TIMER = {
+    "it elapses at each of the operator's times": (
+        "[Timer] OnCalendar=03:00 & OnCalendar=Sun 12:00"
+    ),
+    "it makes up for what it missed while the host was down": "[Timer] Persistent=yes",
+    "it is on time": "[Timer] AccuracySec=1s",
+    "it comes with a boot": "[Install] WantedBy=timers.target",
+}
+
+
 def limits(weight, memory):
     return {
         "what its processes use is counted": "[Slice] CPUAccounting=yes",
@@ -220,7 +252,10 @@ METRICS = {
         "127.0.0.1:9146 public:10001,10002,10003 admin:10004:blocking shop:10005:command "
         "live:10006:command"
     ),
-    "it knows every worker without a port": ("[Service] Environment=AROUNDTHEWORLD_QUEUES=mail:1"),
+    "it knows every pool without ports": (
+        "[Service] Environment=AROUNDTHEWORLD_QUEUES=mail:1 & "
+        "Environment=AROUNDTHEWORLD_JOBS=nightly"
+    ),
     "it can open the workers' private sockets": "[Service] User=tornado",
     "what it writes is for nobody else": "[Service] UMask=0077",
     "it takes little from the workers": ("[Service] CPUWeight=20 & MemoryMax=256M & TasksMax=256"),
@@ -275,6 +310,9 @@ UNITS = {
         command("live", "serve 10006", "binds"), RELEASES,
     ],
     "aroundtheworld@mail-1.service.d/pool.conf": [QUEUE, RELEASES],
+    "aroundtheworld-job-nightly.service": [JOB, RELEASES, PROCESS, SANDBOX],
+    "aroundtheworld-job-nightly.timer": [TIMER],
+    "aroundtheworld-nightly.slice": [limits(20, "50%")],
     "aroundtheworld-mail.slice": [limits(20, "50%")],
     "aroundtheworld-public.slice": [limits(100, "infinity")],
     "aroundtheworld-public.handover.slice": [limits(100, "infinity")],
@@ -285,6 +323,7 @@ UNITS = {
 }  # fmt: skip
 
 
+REPEATED = ("Environment", "ExecStart", "LoadCredential", "OnCalendar", "SystemCallFilter")
 PROMISES = [
     (unit, promise, text)
     for unit, tables in UNITS.items()
@@ -309,7 +348,7 @@ def test_a_unit_keeps_its_promise(units, unit, promise, text):
         if value.endswith("…"):
             values = [each[: len(value) - 1] + "…" for each in values]
         assert value in values
-        if name not in ("Environment", "ExecStart", "LoadCredential", "SystemCallFilter"):
+        if name not in REPEATED:
             assert len(values) == 1, name  # of several, systemd takes the last or all
 
 

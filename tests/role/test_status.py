@@ -280,8 +280,16 @@ def test_directives_of_the_operators_own_are_found_in_the_units_of_their_pool(tm
         (layout.units / path).parent.mkdir(parents=True, exist_ok=True)
         (layout.units / path).write_text(text)
     units = [layout.service(port) for port in (10001, 10004, 10009)]  # the last has no file
+    paths = [layout.drop_in(unit) for unit in units]
     lines = ["LimitNOFILE=65536", "ReadWritePaths=-/srv/a", "ReadWritePaths=-/srv/b"]
-    assert status.own_directives(layout, units) == {"admin": lines}
+    assert status.own_directives(paths) == {"admin": lines}
+
+
+def test_directives_are_found_in_the_unit_of_a_job(tmp_path):
+    text = unit_texts(variables_for(MODELS["jobs"]))["aroundtheworld-job-nightly.service"]
+    (tmp_path / "unit").write_text(text)
+    found = status.own_directives([tmp_path / "unit"])
+    assert found == {"nightly": ["LimitNOFILE=65536"]}
 
 
 CLAIM = {"site": "shop", "https_port": 443, "server_names": ["www.example.org", "example.org"]}

@@ -28,6 +28,22 @@ COMMAND = {
     "state": "",
     "about": "takes work from a queue",
 }
+JOB = {
+    "pool": "nightly",
+    "running": False,
+    "scheduled": True,
+    "result": "success",
+    "began": "2026-11-26T03:00:00+00:00",
+    "seconds": 90.0,
+    "next": "2026-11-27T03:00:00+00:00",
+    "about": "",
+}
+JOBS = [
+    JOB,
+    {**JOB, "pool": "hourly", "result": "exit-code", "about": "failed (status 1): no disk"},
+    {**JOB, "pool": "daily", "running": True, "result": "", "seconds": None, "next": ""},
+    {**JOB, "pool": "yearly", "scheduled": False, "began": "", "seconds": None, "next": ""},
+]
 CHANGE = {
     "time": "2026-11-26T08:00:00+00:00",
     "verb": "deploy",
@@ -60,6 +76,7 @@ STATUS = {
     "certificate": {"names": ["www.example.org"], "end": "2027-02-24T08:00:00+00:00"},
     "backup": BACKUP,
     "workers": [WORKER, COMMAND],
+    "jobs": JOBS,
     "not_enforced": {"desk": ["memory_high"]},
     "directives": {"desk": ["LimitNOFILE=65536", "CPUQuota=50%"]},
     "access": {"desk": "from 192.0.2.0/24; at 30/m an address"},
@@ -88,6 +105,12 @@ def test_people_get_a_line_for_each_worker_and_change():
         "worker pool state release up requests in flight doing",
         "10001 public ready 0123456789ab 1.2 h 12 1 busy for 12.3 s in Report.get",
         "mail-1 mail active 0123456789ab takes work from a queue",
+        "",
+        "job state last began (UTC) took next (UTC) result",
+        "nightly waits 2026-11-26 03:00 1.5 min 2026-11-27 03:00 success",
+        "hourly waits 2026-11-26 03:00 1.5 min 2026-11-27 03:00 failed (status 1): no disk",
+        "daily runs 2026-11-26 03:00",
+        "yearly off success",
         "",
         "changed (UTC) verb by release seconds outcome",
         "2026-11-26 08:00 deploy ada 0123456789ab 3.2 reverted: no database",
@@ -127,6 +150,7 @@ def test_a_site_that_is_not_there_has_no_tables():
         "certificate": None,
         "backup": {},
         "workers": [],
+        "jobs": [],
         "changes": [],
         "not_enforced": {},
         "directives": {},

@@ -17,6 +17,7 @@ PLAN = {
     "current": "ba9876543210",
     "release": {"id": "0123456789ab"},
     "workers": [{"port": 10001}, {"port": 10004}],
+    "jobs": [],
 }
 
 

@@ -31,6 +31,46 @@ def test_properties_of_several_units_are_read_from_one_call():
 
 
 @pytest.mark.parametrize(
+    ("code", "out", "error", "problem"),
+    [
+        (0, "    Next elapse: Fri 2026-11-27 03:00:00 UTC\n", "", ""),
+        (0, "    Next elapse: never\n", "", "it never comes"),
+        (1, "", "Failed to parse calendar specification\n", "Failed to parse calendar"),
+    ],
+)
+def test_systemd_says_what_is_wrong_with_a_time(code, out, error, problem):
+    class Module:
+        def run_command(self, command, environ_update):
+            assert command[-2:] == ["--", "-x"]  # no option
+            return code, out, error
+
+    found = Systemd(Module()).calendar("-x")
+    assert found.startswith(problem)
+    assert bool(found) is bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("output", "elapse"),
+    [
+        (
+            '[{"next":2000000000000000,"unit":"a.timer"},{"next":0,"unit":"b.timer"}]',
+            {"a.timer": 2e9},
+        ),
+        ('[{"next":null,"unit":"a.timer"}]', {}),
+        ("", {}),
+        ("0 timers listed.", {}),
+    ],
+)
+def test_systemd_says_when_timers_elapse(output, elapse):
+    class Module:
+        def run_command(self, command):
+            return 0, output, ""
+
+    assert Systemd(Module()).next_elapse(["a.timer"]) == elapse
+    assert Systemd(None).next_elapse([]) == {}
+
+
+@pytest.mark.parametrize(
     ("since", "starts", "expected"),
     [
         (None, ["old"], "now"),

@@ -10,6 +10,7 @@ from tests.matrix import chosen
 from tests.render import (
     ADMIN,
     ENVIRONMENT_ID,
+    JOB,
     MODELS,
     PUBLIC,
     QUEUE,
@@ -46,6 +47,9 @@ def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(mo
         expected.append(f"{site}-{pool['name']}.slice")
         numbers = range(1, pool["processes"] + 1)
         expected += [f"{site}@{pool['name']}-{number}.service.d/pool.conf" for number in numbers]
+    for pool in plan["jobs"]:
+        expected.append(f"{site}-{pool['name']}.slice")
+        expected += [f"{site}-job-{pool['name']}.{kind}" for kind in ("service", "timer")]
     assert sorted(units) == sorted(expected)
 
 
@@ -221,6 +225,24 @@ def test_queues_come_first_and_nginx_knows_nothing_of_them():
     assert plan["claim"]["pools"] == ["public", "admin"]
     without = variables_for({**MODELS["queues"], "aroundtheworld_pools": [PUBLIC, ADMIN]})
     assert render("site.conf.j2", complete) == render("site.conf.j2", without)
+
+
+def test_a_release_changes_of_a_job_its_service_alone():
+    complete = variables_for({"aroundtheworld_pools": [PUBLIC, JOB]})
+    before = unit_texts(complete)
+    complete["__aroundtheworld_plan"]["release"]["id"] = "222222222222"
+    after = unit_texts(complete)
+    changed = {path for path, text in after.items() if before[path] != text and "-job-" in path}
+    assert changed == {"aroundtheworld-job-nightly.service"}
+    assert "nightly" not in render("site.conf.j2", complete)
+    workers = complete["__aroundtheworld_plan"]["workers"]
+    assert {worker["pool"] for worker in workers} == {"public"}
+
+
+def test_a_job_may_take_its_time_unless_its_pool_says_otherwise():
+    _, units = units_of({"aroundtheworld_pools": [PUBLIC, JOB]})
+    unit = units["aroundtheworld-job-nightly.service"]
+    assert unit.value("Service", "TimeoutStartSec") == "infinity"
 
 
 def test_what_is_not_tried_has_no_say_in_the_trial():

@@ -44,6 +44,12 @@ workers:
       of itself.
   type: list
   returned: always
+jobs:
+  description:
+    - How the last run of each job went, if one is known since the host has booted, whether it runs,
+      and when it runs next.
+  type: list
+  returned: always
 not_enforced:
   description: Of each pool, the settings that this kernel cannot enforce.
   type: dict

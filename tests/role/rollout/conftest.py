@@ -70,6 +70,7 @@ class Run:
         kinds: tuple[str, str] = ("runner", "runner"),
         metrics: int = 0,
         queue: int = 0,
+        at: tuple[str, ...] = (),
         change: Callable[[str], str] = str,
         **options: Any,
     ) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Run:
         host = self._host
         host.calls.clear()
         host.dead = False
-        text, expected = units_text(ports, address.strip("[]"), secrets, kinds, metrics, queue)
+        text, expected = units_text(ports, address.strip("[]"), secrets, kinds, metrics, queue, at)
         text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
         return self._run_module(
             workers,

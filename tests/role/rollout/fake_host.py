@@ -18,12 +18,16 @@ from ansible.module_utils.aroundtheworld.layout import SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus, parse_status
 
-from tests.render import ADMIN, PUBLIC, QUEUE, render, variables_for
+from tests.render import ADMIN, JOB, PUBLIC, QUEUE, render, variables_for
 
 FIRST, SECOND = "111111111111", "222222222222"
 # Units that most rollouts start, and that have tests of their own.
 OFTEN = ("migrate.service", "trial.service")
-LINKS = {"service": "multi-user.target.wants", "socket": "sockets.target.wants"}
+LINKS = {
+    "service": "multi-user.target.wants",
+    "socket": "sockets.target.wants",
+    "timer": "timers.target.wants",
+}
 
 
 Status = dict[str, Any]
@@ -57,7 +61,8 @@ class Host:
         self.units = directory / "etc/systemd/system"
         self.home = directory / "home"
         self.secrets = directory / "secrets"
-        for made in (self.units, self.home, self.secrets, directory / "run"):
+        stamps = directory / "var/lib/systemd/timers"
+        for made in (self.units, self.home, self.secrets, directory / "run", stamps):
             made.mkdir(parents=True)
         (self.secrets / "cookie_secret").write_text("x")
         self.claim = SystemLayout("aroundtheworld", directory).claim
@@ -70,6 +75,8 @@ class Host:
         self.running: dict[str, tuple[Status, float]] = {}
         self.ended: dict[str, float] = {}
         self.listening: dict[str, str | None] = {}  # name of a socket to its address
+        self.timers: set[str] = set()  # that wait for their times
+        self.never: dict[str, str] = {}  # times to what systemd says of them
         self.bound: set[str] = set()  # services that bind their port themselves
         self.calls: list[str] = []
         self.migrated: list[str] = []  # releases for which the migration ran
@@ -135,6 +142,9 @@ class Host:
             self._restart(self.pending.pop())  # with what systemd has read by now
         self.calls.append(" ".join([verb, *names]))
         assert not [name for name in names if re.search(r"@\D.*\.socket$", name)], "no such port"
+        gone = [name for name in names if name.endswith(".timer") and not self._text(name)]
+        if gone and check:
+            raise HostError(f"Unit {gone[0]} not loaded.")
         for name in names:
             getattr(self, f"_{verb.replace('-', '_')}", lambda name: None)(name)
         if verb == "daemon-reload":
@@ -153,6 +163,10 @@ class Host:
         """Return units in memory."""
         return set(fnmatch.filter([*self.running, *self.listening], pattern))
 
+    def calendar(self, time: str) -> str:
+        """Return what systemd says of a time."""
+        return self.never.get(time, "")
+
     def addresses(self) -> set[str | None]:
         """Return where the host listens."""
         bound = {f"0.0.0.0:{name.partition('@')[2][:5]}" for name in self.bound}
@@ -164,6 +178,8 @@ class Host:
 
     def _behind(self, private: Path) -> str:
         name = private.parent.name
+        if name.startswith("job-"):
+            return f"aroundtheworld-{name}.service"
         instance = name.removeprefix("handover-")
         return f"aroundtheworld{'' if name == instance else '-handover'}@{instance}.service"
 
@@ -225,7 +241,8 @@ class Host:
     def _show(self, name: str) -> dict[str, str]:
         kind = name.rpartition(".")[2]
         stale = any(self._file(path) != self.read.get(path) for path in self._sources(name))
-        known = name in self.running or name in self.listening or kind == "slice"
+        known = name in self.running or name in self.listening or name in self.timers
+        known = known or kind == "slice"
         linked = (self.units / LINKS.get(kind, "") / name).is_symlink()
         shown = {
             "Id": name,
@@ -256,6 +273,10 @@ class Host:
         port = name.partition("@")[2].rpartition(".")[0]
         if name.endswith(".socket"):
             self.listening.setdefault(name, self._address(name))
+        elif name.endswith(".timer"):
+            assert text, "there is no such timer"
+            self.timers.add(name)
+            self.stamp(name).touch()  # where there is none
         elif name.endswith("-prepare.service"):
             release = find(r"/releases/(\w+)/app$", text)
             if release in self.refused:
@@ -296,6 +317,7 @@ class Host:
         if name in self.running:  # of what has ended, systemd keeps when it started
             self.ended[name] = self.running.pop(name)[1]
         self.listening.pop(name, None)
+        self.timers.discard(name)
         self.bound.discard(name)
 
     def _restart(self, name: str) -> None:
@@ -305,12 +327,18 @@ class Host:
     def _enable(self, name: str) -> None:
         link = self.units / LINKS[name.rpartition(".")[2]] / name
         link.parent.mkdir(exist_ok=True)
-        link.symlink_to(self._sources(name)[0])
+        if not link.is_symlink():
+            link.symlink_to(self._sources(name)[0])
 
     def _disable(self, name: str) -> None:
         (self.units / LINKS[name.rpartition(".")[2]] / name).unlink(missing_ok=True)
 
     # --- What a test asks
+
+    def stamp(self, timer: str) -> Path:
+        """Return systemd's file about when a timer elapsed."""
+        path: Path = SystemLayout("aroundtheworld", self.root).stamp(timer)
+        return path
 
     def releases(self) -> dict[int, str | None]:
         """Return each port to the release that its worker runs."""
@@ -342,7 +370,8 @@ class Host:
         current = self.home / "current"
         running = {name: status for name, (status, _) in self.running.items()}
         target = current.readlink() if current.is_symlink() else None
-        return self._files(), links, self.read, running, dict(self.listening), target
+        listening = dict(self.listening)
+        return self._files(), links, self.read, running, listening, set(self.timers), target
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -362,10 +391,11 @@ def units_text(
     kinds: tuple[str, str],
     metrics: int = 0,
     queue: int = 0,
+    at: tuple[str, ...] = (),
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return all unit files of a site with a public and an admin pool, and its workers.
 
-    It may have a queue, with so many workers.
+    It may have a queue, with so many workers, and a job that is run at these times.
 
     The release is ``@RELEASE@``, so that a text can be used for any.
     """
@@ -374,6 +404,8 @@ def units_text(
         pools.append(ADMIN | {"ports": list(ports[1])} | KINDS[kinds[1]])
     if queue:
         pools.append(QUEUE | {"processes": queue})
+    if at:
+        pools.append(JOB | {"at": [*at]})
     variables = variables_for(
         {
             "aroundtheworld_pools": pools,

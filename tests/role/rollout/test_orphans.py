@@ -46,7 +46,7 @@ def test_sockets_of_orphans_are_stopped_before_their_services(host, run):
 
 @pytest.mark.parametrize("step", range(6))
 def test_a_removal_that_was_cut_off_anywhere_is_completed_by_the_next(host, run, step):
-    run()
+    run(queue=1, at=("03:00",))
     run(ports=FEWER)
     host.cut_off_at = step
     with pytest.raises(CutOffError):
@@ -55,7 +55,10 @@ def test_a_removal_that_was_cut_off_anywhere_is_completed_by_the_next(host, run,
     run(ports=FEWER, remove_orphans=True)
     assert run(ports=FEWER)["orphans"] == []
     assert host.releases() == {10001: FIRST}
-    assert not any(re.search(r"1000[234]|admin", path.name) for path in host.units.rglob("*"))
+    assert (host.queue(), host.timers) == ({}, set())
+    names = "1000[234]|admin|mail|nightly"
+    assert not any(re.search(names, path.name) for path in host.units.rglob("*"))
+    assert not host.stamp("aroundtheworld-job-nightly.timer").exists()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from tests.role.conftest import OWNER
 from tests.role.rollout.fake_host import (
     EVERY_WORKER_ON_FIRST,
     FIRST,
-    LINKS,
     SECOND,
     replacement_calls,
 )
@@ -27,7 +26,9 @@ def test_a_bare_host_gets_all_workers(host, run):
     assert host.prepared == [FIRST]
     assert (host.home / "current").readlink() == Path("releases") / FIRST
     assert sorted(path.name for path in host.units.glob("*.wants/*")) == sorted(
-        f"aroundtheworld@{port}.{kind}" for port in EVERY_WORKER_ON_FIRST for kind in LINKS
+        f"aroundtheworld@{port}.{kind}"
+        for port in EVERY_WORKER_ON_FIRST
+        for kind in ("service", "socket")
     )
 
 

@@ -58,7 +58,8 @@ def main() -> None:
     options = parser.parse_args()
     workers = [worker for pool in options.pools for worker in parse_workers(pool)]
     workers += parse_queues(os.environ.get("AROUNDTHEWORLD_QUEUES", ""))
-    site = Site(options.site, workers, options.nginx, Paths(options.home), options.https)
+    jobs = [pool for pool in os.environ.get("AROUNDTHEWORLD_JOBS", "").split(",") if pool]
+    site = Site(options.site, workers, options.nginx, Paths(options.home), options.https, jobs)
     with Server(socket.socket(fileno=FIRST_SOCKET), site) as server:
         server.serve_forever()
 

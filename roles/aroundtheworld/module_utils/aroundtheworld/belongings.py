@@ -54,7 +54,9 @@ def unit_files(claim: Claim, root: Path = ROOT) -> list[Path]:
     for pool in claim["pools"]:
         names += [layout.slice(pool), layout.stand_in_slice(pool)]
     queues = claim.get("queues", {})  # which a site of an older role does not have
-    names += map(layout.slice, queues)
+    jobs = claim.get("jobs", [])
+    names += map(layout.slice, [*queues, *jobs])
+    names += [layout.job(pool, kind) for pool in jobs for kind in ("service", "timer")]
     instances = [f"{pool}-{number + 1}" for pool in queues for number in range(queues[pool])]
     return [
         *(layout.units / name for name in names),

@@ -252,6 +252,20 @@ class SystemLayout:
         """Return the name of a unit of the metrics' endpoint, a ``socket`` or ``service``."""
         return f"{self.name}-metrics.{kind}"
 
+    def job(self, pool: str, kind: str) -> str:
+        """Return the name of a unit of a pool's job, its ``timer`` or ``service``."""
+        return f"{self.name}-job-{pool}.{kind}"
+
+    def job_of(self, unit: str) -> str:
+        """Return the name of the pool whose job a unit is, or an empty text."""
+        stem, _, kind = unit.rpartition(".")
+        is_job = kind in ("timer", "service") and stem.startswith(f"{self.name}-job-")
+        return stem.removeprefix(f"{self.name}-job-") if is_job else ""
+
+    def stamp(self, timer: str) -> Path:
+        """Return the file by which systemd knows when a timer has last elapsed."""
+        return self.root / "var" / "lib" / "systemd" / "timers" / f"stamp-{timer}"
+
     def end(self, kind: str) -> str:
         """Return the name of a unit that opens a closed site, its ``timer`` or ``service``."""
         return f"{self.name}-maintenance.{kind}"
@@ -289,8 +303,7 @@ class SystemLayout:
     @property
     def end_stamp(self) -> Path:
         """Return the file by which systemd knows whether the timer has elapsed."""
-        timers = self.root / "var" / "lib" / "systemd" / "timers"
-        return timers / f"stamp-{self.end('timer')}"
+        return self.stamp(self.end("timer"))
 
     def slice(self, pool: str) -> str:
         """Return the name of the slice of a pool's workers."""
@@ -334,6 +347,10 @@ class SystemLayout:
         prefix, _, port = unit.removesuffix(".service").partition("@")
         infix = "handover-" if prefix.endswith("-handover") else ""
         return self.run / f"{infix}{port}" / f"{socket}.sock"
+
+    def private_job(self, pool: str) -> Path:
+        """Return the directory that a pool's job has while it runs."""
+        return self.run / f"job-{pool}"
 
     @property
     def script(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.data.state import backup_status
 from ansible.module_utils.aroundtheworld.files import read_exactly
+from ansible.module_utils.aroundtheworld.jobs import job_problems, observe_jobs
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.lock import is_under_way, status_lines
@@ -58,7 +59,9 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
     entries = [{**entry, "cause": printable(entry["cause"])} for entry in log]
     rollout = is_under_way(layout.name)
     maintenance = read_state(layout.home)
+    jobs = observe_jobs(systemd, layout, own)
     problems = [*worker_problems(workers, release, rollout=rollout)]
+    problems += job_problems(jobs, rollout=rollout)
     if systemd.show(["nginx.service"])["nginx.service"]["ActiveState"] != "active":
         problems.append("nginx does not run")
     if log and log[-1]["outcome"] == "failed":
@@ -74,8 +77,14 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         "certificate": certificate,
         "backup": backup,
         "workers": [worker.to_json() for worker in workers],
+        "jobs": [job.to_json() for job in jobs],
         "not_enforced": unenforced_limits(systemd, layout, own),
-        "directives": own_directives(layout, [worker.unit for worker in workers]),
+        "directives": own_directives(
+            [
+                *(layout.drop_in(worker.unit) for worker in workers),
+                *(layout.units / job.unit for job in jobs),
+            ]
+        ),
         "access": access(layout),
         "locks": status_lines(layout.name),
         "changes": entries,
@@ -214,10 +223,10 @@ def worker_problems(
             yield f"{name} is {status.state}"
 
 
-def own_directives(layout: SystemLayout, units: Sequence[str]) -> dict[str, list[str]]:
-    """Return the name of each pool to the directives of `unit` that its workers' units have."""
+def own_directives(paths: Iterable[Path]) -> dict[str, list[str]]:
+    """Return the name of each pool to the directives of `unit` that the files of its units have."""
     found = {}
-    for text in map(read_exactly, map(layout.drop_in, units)):
+    for text in map(read_exactly, paths):
         if part := re.search(r"^# From `unit` of the pool:\n((?:.+\n)+)", text, re.MULTILINE):
             found[stated(text, "AROUNDTHEWORLD_POOL")] = part[1].splitlines()
     return found

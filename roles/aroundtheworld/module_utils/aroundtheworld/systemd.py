@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,14 @@ class Systemd:
         path = {"SYSTEMD_UNIT_PATH": f"{directory}:"}
         return str(self.module.run_command(command, environ_update=path)[2])
 
+    def calendar(self, time: str) -> str:
+        """Return what is wrong with a time in systemd's calendar, or an empty text."""
+        command = ["systemd-analyze", "calendar", "--", time]
+        code, out, error = self.module.run_command(command, environ_update={"LC_ALL": "C"})
+        if code:
+            return str(error or out).strip()
+        return "it never comes" if re.search("^ *Next elapse: never$", out, re.MULTILINE) else ""
+
     def show(self, units: Sequence[str], more: Sequence[str] = ()) -> dict[str, dict[str, str]]:
         """Return by the name of each unit its properties, also `more` ones, from one call."""
         if not units:
@@ -52,6 +61,16 @@ class Systemd:
             properties = dict(line.partition("=")[::2] for line in block.splitlines())
             shown[properties["Id"]] = properties
         return shown
+
+    def next_elapse(self, timers: Sequence[str]) -> dict[str, float]:
+        """Return when timers elapse next, in seconds since 1970; nothing of one that does not."""
+        if not timers:
+            return {}
+        out = self.call("list-timers", "--all", "--output=json", "--", *timers, check=False)
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            entries = json.loads(out)
+            return {entry["unit"]: entry["next"] / 1e6 for entry in entries if entry["next"]}
+        return {}
 
     def loaded(self, pattern: str) -> set[str]:
         """Return the names of the units in memory that match `pattern`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from aroundtheworld_controller.pools import is_queue
+from aroundtheworld_controller.pools import is_background
 from aroundtheworld_controller.variables import load_options, load_pool_settings
 
 
@@ -41,7 +41,7 @@ def lone_settings(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is set, and not as by default, without what it needs."""
     yield from _lone(variables, VARIABLES, load_options(), "")
     for index, pool in enumerate(variables["aroundtheworld_pools"]):
-        if not is_queue(pool):  # of which all that is for visitors is refused
+        if not is_background(pool):  # of which all that is for visitors is refused
             yield from _lone(pool, POOL, load_pool_settings(), f"aroundtheworld_pools[{index}].")
 
 

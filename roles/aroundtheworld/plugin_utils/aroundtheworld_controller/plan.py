@@ -21,6 +21,7 @@ from aroundtheworld_controller.pools import (
     derive_commands,
     derive_pools,
     derive_up,
+    is_job,
     is_queue,
     restart_order,
     serving,
@@ -76,6 +77,7 @@ def make_plan(
         "changed": False,
         "pools": pools,
         "queues": [pool for pool in site.pools if is_queue(pool)],
+        "jobs": [pool for pool in site.pools if is_job(pool)],
         "directives": derive_directives(site.pools),
         "addresses": derive_addresses(site.variables),
         "commands": derive_commands(site.variables),
@@ -116,7 +118,7 @@ def room_needed(
         host: What the module ``aroundtheworld_host`` observed.
     """
     workers = sum(len(pool["instances"]) for pool in site.pools)
-    units = 10 + 2 * len(site.pools) + 4 * workers
+    units = 10 + 4 * len(site.pools) + 4 * workers
     return needs(
         trees={} if release["id"] in host["releases"] else release["trees"],
         static=site.variables["aroundtheworld_static"],

@@ -17,12 +17,24 @@ from aroundtheworld_controller.variables import load_pool_settings
 # Where a pool is of two kinds, the default of the later one counts.
 KINDS = ("sticky", "blocking", "websocket", "stream", "command")
 NOT_SET = (False, "", "none")
+# The kinds of a pool without ports, whatever else it sets.
+BACKGROUND = ("blocking", "command")
 SHOWN = 10  # of a list of who may ask a pool for what
 
 
-def is_queue(pool: Mapping[str, Any]) -> bool:
-    """Tell whether a pool has a command and no ports: its workers take work from a queue."""
+def is_background(pool: Mapping[str, Any]) -> bool:
+    """Tell whether a pool has a command and no ports: nobody waits for what it does."""
     return bool(pool.get("command") and not pool.get("ports"))
+
+
+def is_queue(pool: Mapping[str, Any]) -> bool:
+    """Tell whether a pool's workers take work from a queue."""
+    return is_background(pool) and not pool["at"]
+
+
+def is_job(pool: Mapping[str, Any]) -> bool:
+    """Tell whether a pool's command is run at times."""
+    return is_background(pool) and bool(pool["at"])
 
 
 def serving(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -33,7 +45,7 @@ def serving(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def pool_with_defaults(pool: Mapping[str, Any]) -> dict[str, Any]:
     """Return a pool with every setting, those that it does not set by the defaults of its kind."""
     kinds = [kind for kind in KINDS if pool.get(kind, False) not in NOT_SET]
-    return {**defaults_of(["blocking", "command"] if is_queue(pool) else kinds), **pool}
+    return {**defaults_of(BACKGROUND if is_background(pool) else kinds), **pool}
 
 
 def defaults_of(kinds: Iterable[str]) -> dict[str, Any]:
@@ -84,9 +96,10 @@ def derive_pools(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
 def instances(pool: Mapping[str, Any]) -> list[str]:
     """Return what the units of a pool's workers are called by: ports, or the pool and numbers.
 
-    No pool has a hyphen in its name, so no two of them have the same.
+    A job has no workers, but units of its own. No pool has a hyphen in its name, so no two of them
+    have the same.
     """
-    if pool["ports"]:
+    if not is_queue(pool):
         return [str(port) for port in pool["ports"]]
     return [f"{pool['name']}-{number + 1}" for number in range(pool["processes"])]
 
@@ -239,6 +252,7 @@ def derive_claim(
         "pools": [pool["name"] for pool in serving(pools)],
         "queues": {pool["name"]: pool["processes"] for pool in pools if is_queue(pool)},
         "backup": bool(variables["aroundtheworld_backup_at"]),
+        "jobs": [pool["name"] for pool in pools if is_job(pool)],
         "sockets": [
             {"address": address, "port": port, "variable": variable}
             for address, port, variable in sockets

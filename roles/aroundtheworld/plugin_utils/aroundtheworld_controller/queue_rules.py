@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aroundtheworld_controller.pools import defaults_of, is_queue
+from aroundtheworld_controller.calendar_rules import calendar_problem
+from aroundtheworld_controller.pools import BACKGROUND, defaults_of, is_background
 from aroundtheworld_controller.variables import load_pool_settings
 
 
@@ -16,22 +17,32 @@ def queue_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
         pool: With every setting. What it has by default means no harm.
         where: What stands before a setting in a message.
     """
-    name = pool["name"]
+    name, at = pool["name"], pool["at"]
     if pool["ports"]:
-        _, most = load_pool_settings()["processes"]["range"]
-        if 1 < (count := pool["processes"]) <= most:
+        yield from _only_for(pool, where, "processes", "which has ports, and a worker for each")
+        if at:
             yield (
-                f"{where}.processes: {count} is not allowed in pool {name!r}, which has ports, and "
-                "a worker for each of them. Leave it out."
+                f"{where}.at: {_shown(at)} is not allowed in pool {name!r}, which has ports, so "
+                "that it serves all the time. Leave one of both out."
             )
+        yield from _only_for(pool, where, "run_timeout", "which has ports, and is no job")
         return
-    if not is_queue(pool):
+    if not is_background(pool):
         yield (
             f"{where}.ports: [] is not allowed; pool {name!r} needs at least one of its ports, or "
             "else a command that takes work from a queue."
         )
         return
-    usual = defaults_of(["blocking", "command"])
+    for position, text in enumerate(at):
+        if problem := calendar_problem(text):
+            yield f"{where}.at[{position}]: {text!r} is not allowed; {problem}."
+    if at:
+        yield from _only_for(
+            pool, where, "processes", "which has at, and is never run twice at once"
+        )
+    else:
+        yield from _only_for(pool, where, "run_timeout", "which has no at, so that it has no end")
+    usual = defaults_of(BACKGROUND)
     for key, setting in load_pool_settings().items():
         if setting.get("serving") and pool[key] != usual[key]:
             yield (
@@ -44,6 +55,14 @@ def queue_problems(pool: Mapping[str, Any], where: str) -> Iterator[str]:
                 f"{where}.command: {pool['command']!r} is not allowed in pool {name!r}, which has "
                 f"no ports; there is nothing that {word} could stand for."
             )
+
+
+def _only_for(pool: Mapping[str, Any], where: str, key: str, why: str) -> Iterator[str]:
+    """Yield that a pool of this kind has no such setting, if it sets it to what may be."""
+    setting, value, name = load_pool_settings()[key], pool[key], pool["name"]
+    low, high = setting["range"]
+    if value != setting["default"] and low <= value <= high:
+        yield f"{where}.{key}: {value} is not allowed in pool {name!r}, {why}. Leave it out."
 
 
 def _shown(value: object) -> str:

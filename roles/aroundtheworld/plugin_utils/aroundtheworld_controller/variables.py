@@ -42,6 +42,7 @@ class Type(NamedTuple):
 
 # ``-e aroundtheworld_http_port=8080`` gives a text, and YAML gives a number for ``1048576``.
 TYPES = {
+    "raw": Type((str, int, list, tuple), lambda value: _listed(value), "a text or a list of them"),
     "str": Type((str, int), check_type_str, "a text"),
     "path": Type((str,), check_type_str, "a path"),
     "int": Type((int, str), check_type_int, "a whole number"),
@@ -50,6 +51,11 @@ TYPES = {
     "list": Type((list, tuple), list, "a list"),
     "dict": Type((dict,), dict, "a mapping"),
 }
+
+
+def _listed(value: object) -> list[Any]:
+    """Return a list as it is, and anything else as a list of one."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 class BadInputError(Exception):

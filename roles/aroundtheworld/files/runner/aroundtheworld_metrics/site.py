@@ -16,8 +16,10 @@ from prometheus_client.registry import Collector
 
 from aroundtheworld_metrics.certificate import Certificate, served
 from aroundtheworld_metrics.families import Families
+from aroundtheworld_metrics.job_metrics import add_jobs, job_units, timers
 from aroundtheworld_metrics.sources import (
     last_change,
+    next_elapse,
     read_backups,
     read_closing,
     read_nginx,
@@ -61,6 +63,7 @@ class Site(Collector):
         nginx: str,
         paths: Paths,
         https: tuple[int, str] | None = None,
+        jobs: Sequence[str] = (),
     ) -> None:
         """Take what there should be.
 
@@ -70,22 +73,24 @@ class Site(Collector):
             nginx: The address of nginx's status page, as ``address:port``.
             paths: Where everything is.
             https: The port of HTTPS and a host name there, if the site has it.
+            jobs: The pools that have jobs.
         """
         self.name, self.workers, self.nginx, self.paths = name, workers, nginx, paths
-        self.https = https
+        self.https, self.jobs = https, jobs
         self._collecting = threading.Lock()
-        self._threads = ThreadPoolExecutor(min(len(workers) + 3, MOST_THREADS))
+        self._threads = ThreadPoolExecutor(min(len(workers) + 4, MOST_THREADS))
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families; a source that does not answer is left out."""
         with self._collecting:
             began = time.monotonic()
             families = Families(self.name)
-            pools = list(dict.fromkeys(worker.pool for worker in self.workers))
+            pools = list(dict.fromkeys([*(worker.pool for worker in self.workers), *self.jobs]))
             slices = {f"{self.name}-{pool}.slice": pool for pool in pools}
             services = {f"{self.name}@{worker.instance}.service": worker for worker in self.workers}
             nginx = self._threads.submit(read_nginx, self.nginx)
-            systemd = self._threads.submit(read_units, [*services, *slices])
+            systemd = self._threads.submit(read_units, [*services, *job_units(self), *slices])
+            elapse = self._threads.submit(next_elapse, timers(self)) if self.jobs else None
             https = self._threads.submit(served, *self.https) if self.https else None
             reading = {
                 worker: self._threads.submit(read_worker, self._control(worker))
@@ -96,6 +101,7 @@ class Site(Collector):
             for name, worker in services.items():
                 read = reading[worker].result if worker in reading else None
                 _add_worker(families, worker, units.get(name, {}), read)
+            add_jobs(families, self, units, elapse.result() if elapse else {})
             for pool in pools:
                 may = any(worker.pool == pool and worker.blocking for worker in self.workers)
                 families.gauge(

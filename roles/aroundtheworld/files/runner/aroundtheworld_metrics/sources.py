@@ -20,7 +20,10 @@ from aroundtheworld_runner.bounded_http import request
 
 TIMEOUT = 1.0  # seconds until a source that does not answer is left out
 SLICE_PROPERTIES = ("MemoryCurrent", "MemoryMax", "CPUUsageNSec", "TasksCurrent", "TasksMax")
-PROPERTIES = ",".join(["Id", *crashes.PROPERTIES, *SLICE_PROPERTIES])
+JOB_PROPERTIES = ("ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic")
+PROPERTIES = ",".join(
+    dict.fromkeys(["Id", *crashes.PROPERTIES, *JOB_PROPERTIES, "Result", *SLICE_PROPERTIES])
+)
 SYSTEMCTL = "/usr/bin/systemctl"
 LAST_BYTES = 64 * 1024  # of the log of changes, with the last entry in them
 
@@ -63,6 +66,25 @@ def read_units(names: Sequence[str]) -> dict[str, dict[str, str]]:
         properties = dict(line.partition("=")[::2] for line in block.splitlines())
         units[properties.get("Id", "")] = properties
     return units
+
+
+def next_elapse(timers: Sequence[str]) -> dict[str, float]:
+    """Return when timers elapse next, Unix time; nothing when systemd does not say.
+
+    On hosts module_utils/aroundtheworld/systemd.py does the same.
+    """
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):
+        output = subprocess.run(  # noqa: S603 - names from the unit file
+            [SYSTEMCTL, "list-timers", "--all", "--output=json", "--", *timers],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=2 * TIMEOUT,
+        ).stdout
+        entries = json.loads(output)
+        return {entry["unit"]: entry["next"] / 1e6 for entry in entries if entry["next"]}
+    return {}
 
 
 def read_nginx(address: str) -> dict[str, int]:

@@ -38,6 +38,17 @@ class Expected:
         return [worker.socket for worker in self.workers if worker.has_socket]
 
     @property
+    def timers(self) -> list[str]:
+        """The names of the timers of jobs."""
+        return [path.name for path in self.files if path.suffix == ".timer"]
+
+    @property
+    def job_files(self) -> set[Path]:
+        """The files of the units of jobs."""
+        timers = [path for path in self.files if path.suffix == ".timer"]
+        return {*timers, *(path.with_suffix(".service") for path in timers)}
+
+    @property
     def unused_sockets(self) -> list[str]:
         """The names of the socket units of workers that bind their ports themselves."""
         return [worker.socket for worker in self.workers if worker.kind == "binds"]

@@ -46,16 +46,20 @@ def find_orphans(site: SiteLayout, expected: Expected, observed: Observed) -> Or
 
 def remove_orphans(host: Host, orphans: Orphans) -> None:
     """Stop these units, and remove them."""
-    # Sockets first: a connection to one would start its service again.
+    # Sockets and timers first: they would start their services again.
     sockets, services, slices = (
         [name for name in orphans if name.endswith(kind)]
-        for kind in (".socket", ".service", ".slice")
+        for kind in ((".socket", ".timer"), ".service", ".slice")
     )
     for names in (sockets, services, slices):
         if names:
             host.systemd.call("stop", "--", *names)
     if sockets or services:
         host.systemd.call("disable", "--quiet", "--", *sockets, *services)
+    # Before the files, by which the next run would know of them.
+    stamps = [host.site.stamp(name) for name in sockets if name.endswith(".timer")]
+    for stamp in stamps:
+        stamp.unlink(missing_ok=True)
     paths = [path for files in orphans.values() for path in files]
     for path in paths:
         belongings.remove_file(path)
@@ -63,4 +67,4 @@ def remove_orphans(host: Host, orphans: Orphans) -> None:
     host.systemd.call("reset-failed", "--", *orphans, check=False)
     # The stand-ins of these workers are gone as well.
     stand_ins = [host.site.drop_in(name.replace("@", "-handover@", 1)) for name in services]
-    belongings.give_up(host.site.name, [*paths, *stand_ins], root=host.site.root)
+    belongings.give_up(host.site.name, [*paths, *stamps, *stand_ins], root=host.site.root)

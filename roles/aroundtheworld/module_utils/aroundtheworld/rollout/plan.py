@@ -24,6 +24,7 @@ class Plan:
         write: Path to text of the unit files that are not as they should be.
         read: Units whose files systemd has not read.
         enable: Units that are not started at boot.
+        timers: Each timer of a job that does not wait for its times, and why.
         replace: Each worker that does not run what it should, and why.
         running: Those of them that serve now.
         metrics: Why the metrics' endpoint has to be restarted, or an empty text.
@@ -37,6 +38,7 @@ class Plan:
     write: Mapping[Path, str]
     read: Sequence[str]
     enable: Sequence[str]
+    timers: Mapping[str, str]
     replace: Mapping[Worker, str]
     running: Sequence[Worker]
     metrics: str
@@ -65,6 +67,7 @@ class Plan:
             f"replace {worker.service} ({worker.pool}), because {why}"
             for worker, why in self.replace.items()
         ]
+        steps += [f"start {timer}, because {why}" for timer, why in self.timers.items()]
         if self.metrics:
             steps.append(f"restart {site.metrics('socket')}, because {self.metrics}")
         if self.switch:
@@ -98,6 +101,7 @@ def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migra
             if unit.get("NeedDaemonReload") == "yes" and name not in expected.unused_sockets
         ],
         enable=list(_not_enabled(site, expected, observed)),
+        timers=dict(_timers(site, expected, observed, write)),
         replace=replace,
         running=[
             worker
@@ -128,6 +132,19 @@ def _not_enabled(site: SiteLayout, expected: Expected, observed: Observed) -> It
     for name in names:
         if observed.units[name].get("UnitFileState") != "enabled":
             yield name
+
+
+def _timers(
+    site: SiteLayout, expected: Expected, observed: Observed, write: Mapping[Path, str]
+) -> Iterator[tuple[str, str]]:
+    for timer in expected.timers:
+        unit = observed.units[timer]
+        if site.units / timer in write:
+            yield timer, "its times changed"
+        elif unit.get("ActiveState") != "active":
+            yield timer, "it does not run"
+        elif unit.get("UnitFileState") != "enabled":
+            yield timer, "it would not start at boot"
 
 
 def _why_replace(worker: Worker, observed: Observed, write: Mapping[Path, str]) -> str:

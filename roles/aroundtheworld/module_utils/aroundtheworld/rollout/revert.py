@@ -11,6 +11,7 @@ from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.rollout import before, metrics
 from ansible.module_utils.aroundtheworld.rollout.gate import Gate
 from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.rollout.jobs import Jobs
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import Plan
 from ansible.module_utils.aroundtheworld.rollout.replacement import Replacement
@@ -45,10 +46,12 @@ class Touched:
     Attributes:
         workers: Those that may run something else than before.
         enabled: Units that are started at boot now.
+        timers: Those of jobs that may have other times than before, or none.
     """
 
     workers: Sequence[Worker]
     enabled: Sequence[str]
+    timers: Sequence[str] = ()
 
 
 class Revert:
@@ -60,11 +63,12 @@ class Revert:
         files: UnitFiles,
         gate: Gate,
         replacement: Replacement,
+        jobs: Jobs,
         phases: Phases,
     ) -> None:
         """Take what the rollout worked with."""
         self._host, self._files, self._gate = host, files, gate
-        self._replacement, self._phases = replacement, phases
+        self._replacement, self._jobs, self._phases = replacement, jobs, phases
         self._problems: list[str] = []
 
     def run(self, plan: Plan, touched: Touched, instances: Collection[str]) -> tuple[str, str]:
@@ -105,6 +109,9 @@ class Revert:
 
     def _put_back(self, plan: Plan, touched: Touched, copies: dict[Path, Path]) -> None:
         drop_ins = {worker.drop_in for worker in touched.workers}
+        units = self._host.site.units
+        new = [timer for timer in touched.timers if units / timer not in copies]
+        self._attempt(self._jobs.end, new)
         for path, copy in copies.items():
             if path not in drop_ins:
                 self._attempt(self._files.put_back, path, copy)
@@ -112,6 +119,9 @@ class Revert:
             if path not in copies and path not in drop_ins and path.exists():
                 self._attempt(self._files.remove, path)
         self._attempt(self._files.reload)
+        self._attempt(
+            self._jobs.start, [timer for timer in touched.timers if units / timer in copies]
+        )
         self._disable(touched)
         if plan.metrics:
             self._attempt(metrics.restart, self._host)
@@ -166,6 +176,7 @@ class Revert:
         if units := [*sockets, *services, *endpoint]:
             self._attempt(systemd.call, "stop", "--", *units)
             systemd.call("reset-failed", "--", *units, check=False)
+        self._attempt(self._jobs.end, touched.timers)
         self._disable(touched)
 
     def _disable(self, touched: Touched) -> None:

@@ -14,6 +14,7 @@ from ansible.module_utils.aroundtheworld.rollout.canary import Canary, Compariso
 from ansible.module_utils.aroundtheworld.rollout.expected import Expected
 from ansible.module_utils.aroundtheworld.rollout.gate import Gate
 from ansible.module_utils.aroundtheworld.rollout.host import Host
+from ansible.module_utils.aroundtheworld.rollout.jobs import Jobs, pools_with_jobs, releases_in_use
 from ansible.module_utils.aroundtheworld.rollout.observed import Observed
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import Plan
@@ -74,8 +75,11 @@ class Rollout:
         self._files = UnitFiles(host, unread=bool(plan.read))
         self._gate = Gate(host, since=observed.moment.of_day)
         self._replacement = Replacement(host, self._files, self._gate, observed.addresses)
+        self._jobs = Jobs(host, self._files)
+        self._pools_with_jobs = pools_with_jobs(host.site, [*observed.own, *expected.files])
         self._touched: list[Worker] = []
         self._enabled: list[str] = []
+        self._timers: list[str] = []
 
     def run(self) -> None:
         """Carry out the plan, log it, and remove releases that are not needed any more.
@@ -101,7 +105,9 @@ class Rollout:
         except InterruptedRun as interruption:  # before anything was changed
             raise HostError(f"Nothing was changed: {interruption}.") from None
         statuses = self._host.statuses(self._expected.workers).values()
-        prune(site.home, change.keep_releases, {status.release for status in statuses})
+        running = {status.release for status in statuses}
+        running |= {*releases_in_use(self._host, self._pools_with_jobs)}
+        prune(site.home, change.keep_releases, running)
 
     def _carry_out(self) -> None:
         """Carry out all steps; whatever happens meanwhile, a signal too, reverts them.
@@ -120,6 +126,7 @@ class Rollout:
                 self._start_stopped()
                 comparison = self._replace_running()
                 self._finish(comparison)
+                self._set_jobs()
                 if self._plan.switch:
                     link_atomically(site.current, f"releases/{self._plan.release}")
                 migration.mark(site.home, former, self._plan.release)
@@ -138,8 +145,11 @@ class Rollout:
                 Preparation(self._host, self._files, self._expected).run(self._plan.preparations)
 
     def _write_units(self) -> None:
-        """Write all unit files but the drop-ins of workers that run: those follow one by one."""
-        later = {worker.drop_in for worker in self._plan.running}
+        """Write all unit files but the drop-ins of workers that run: those follow one by one.
+
+        Nor those of jobs, which begin with the release when all workers run it.
+        """
+        later = {worker.drop_in for worker in self._plan.running} | self._expected.job_files
         self._files.write(
             {path: text for path, text in self._plan.write.items() if path not in later}
         )
@@ -186,7 +196,10 @@ class Rollout:
 
     def _finish(self, comparison: Comparison) -> None:
         """Wait for the stand-ins, and look at all workers once more."""
-        self._files.write(self._plan.write)
+        of_jobs = self._expected.job_files
+        self._files.write(
+            {path: text for path, text in self._plan.write.items() if path not in of_jobs}
+        )
         self._replacement.finish(self._instances, self._phases)
         self._files.reload()
         for worker in self._touched:
@@ -196,9 +209,19 @@ class Rollout:
         self._gate.check_same([worker for worker in self._touched if worker.kind == "queue"])
         self._check_errors(comparison)
 
+    def _set_jobs(self) -> None:
+        """Have jobs run the release from now on, at their times."""
+        of_jobs, self._timers = self._expected.job_files, [*self._plan.timers]
+        texts = {path: text for path, text in self._plan.write.items() if path in of_jobs}
+        if texts or self._timers:
+            with self._phases.phase("set jobs"):
+                self._jobs.set(self._timers, texts)
+
     def _revert(self) -> tuple[str, str]:
-        revert = Revert(self._host, self._files, self._gate, self._replacement, self._phases)
-        touched = Touched(self._touched, self._enabled)
+        revert = Revert(
+            self._host, self._files, self._gate, self._replacement, self._jobs, self._phases
+        )
+        touched = Touched(self._touched, self._enabled, self._timers)
         return revert.run(self._plan, touched, self._instances)
 
 

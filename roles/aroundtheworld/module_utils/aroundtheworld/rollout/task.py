@@ -67,7 +67,7 @@ def carry_out(
             unified_diff(path, observed.texts[path], text) for path, text in plan.write.items()
         )
     if plan.write and not options["remove_orphans"]:
-        verify(host, expected)
+        verify(host, expected, plan.write)
     if steps and not options["begin"]:
         return {"changed": False, "pending": True, "current": observed.release}
     if steps and not check_mode:

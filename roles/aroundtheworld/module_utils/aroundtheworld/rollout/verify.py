@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.rollout.expected import Expected
@@ -12,16 +12,21 @@ from ansible.module_utils.aroundtheworld.rollout.host import Host
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 
-def verify(host: Host, expected: Expected) -> None:
+def verify(host: Host, expected: Expected, write: Mapping[Path, str]) -> None:
     """Refuse unit files with a line that systemd does not understand; it would leave that out.
 
     Only what it prints about a line of theirs counts: for a directive that it does not know,
     systemd 252 does not fail, and for a program that is missing it does.
 
+    Args:
+        host: The host.
+        expected: What should be.
+        write: Path to text of the files that are to be written.
+
     Raises:
         HostError: There is such a line.
     """
-    if problems := list(_problems(host, expected)):
+    if problems := [*_problems(host, expected), *_problems_of_times(host, write)]:
         lines = "\n".join(f"  - {problem}" for problem in problems)
         raise HostError(f"Nothing was changed, because of this:\n{lines}")
 
@@ -45,6 +50,7 @@ def _problems(host: Host, expected: Expected) -> Iterator[str]:
             copy.write_text(text)
         output = host.systemd.verify(directory, sorted(names))
     pools = {worker.drop_in: worker.pool for worker in expected.workers}
+    pools |= {path: pool for path in expected.job_files if (pool := site.job_of(path.name))}
     found: dict[tuple[str, str], set[str]] = {}
     lines = re.finditer(rf"^{re.escape(work)}/(.+?):([0-9]+): (.*)$", output, re.MULTILINE)
     for path, number, message in (match.groups() for match in lines):
@@ -57,3 +63,12 @@ def _problems(host: Host, expected: Expected) -> Iterator[str]:
         of_pools = {where for where in places if where not in texts}
         for where in sorted(of_pools or places):
             yield f"{where} has {line!r}; systemd: {message}"
+
+
+def _problems_of_times(host: Host, write: Mapping[Path, str]) -> Iterator[str]:
+    """Yield the times of jobs that systemd does not understand, or that will never come."""
+    for path, text in write.items():
+        for time in re.findall(r"^OnCalendar=(.*)$", text, re.MULTILINE):
+            if problem := host.systemd.calendar(time):
+                pool = host.site.job_of(path.name)
+                yield f"aroundtheworld_pools: at of pool {pool!r} has {time!r}; systemd: {problem}"

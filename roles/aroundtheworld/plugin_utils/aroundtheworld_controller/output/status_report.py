@@ -23,6 +23,7 @@ def json_line(host: str, site: str, status: Status) -> str:
         "backup",
         "problems",
         "workers",
+        "jobs",
         "not_enforced",
         "directives",
         "access",
@@ -65,6 +66,9 @@ def report(host: str, site: str, status: Status, width: int = 0) -> Iterator[str
     if status["workers"]:
         yield ""
         yield from workers_table(status, width)
+    if status["jobs"]:
+        yield ""
+        yield from jobs_table(status, width)
     if status["changes"]:
         yield ""
         yield from changes_table(status, width)
@@ -128,6 +132,30 @@ def workers_table(status: Status, width: int = 0) -> list[str]:
     return table(headings, rows, width, numbers=("up", "requests", "in flight"))
 
 
+def jobs_table(status: Status, width: int = 0) -> list[str]:
+    """Return a table with a row for each job."""
+    headings = ["job", "state", "last began (UTC)", "took", "next (UTC)", "result"]
+    rows = []
+    for job in status["jobs"]:
+        waits = "waits" if job["scheduled"] else "off"
+        rows.append(
+            [
+                job["pool"],
+                "runs" if job["running"] else waits,
+                minute(job["began"]),
+                "" if job["seconds"] is None else duration(job["seconds"]),
+                minute(job["next"]),
+                job["about"] or job["result"],
+            ]
+        )
+    return table(headings, rows, width, numbers=("took",))
+
+
+def minute(time: str) -> str:
+    """Return a time of ISO 8601 as people read it, without its seconds."""
+    return time[:16].replace("T", " ")
+
+
 def changes_table(status: Status, width: int = 0) -> list[str]:
     """Return a table with a row for each change, oldest first."""
     headings = ["changed (UTC)", "verb", "by", "release", "seconds", "outcome"]
@@ -137,7 +165,7 @@ def changes_table(status: Status, width: int = 0) -> list[str]:
         cause = entry["cause"].splitlines()[:1]
         rows.append(
             [
-                entry["time"][:16].replace("T", " "),
+                minute(entry["time"]),
                 entry["verb"],
                 entry["who"],
                 entry["to"],

@@ -38,6 +38,7 @@ def summary(
     parts = [
         f"release {release} ({change})",
         f"{count} worker{'' if count == 1 else 's'}",
+        *([f"{jobs} job{'' if jobs == 1 else 's'}"] if (jobs := len(plan["jobs"])) else []),
         *([] if seconds is None else [f"{seconds:.1f} s"]),
     ]
     if ca := plan["tls"].get("source", {}).get("ca"):
