@@ -174,6 +174,31 @@ def test_what_a_killed_backup_left_goes_with_it(site, host, back_up):
     assert len(site.snapshots()) >= before
 
 
+@pytest.mark.parametrize("which", ["last", "time"])
+def test_a_backup_is_laid_beside_the_site(site, host, ansible_playbook, back_up, which):
+    host.check_output(f"echo then | install -o tornado -m 0600 /dev/stdin {SHARED}/word.txt")
+    row = site.write()
+    assert back_up().returncode == 0
+    moment = host.check_output("date --utc +%Y-%m-%dT%H:%M:%SZ")
+    host.check_output(f"echo now >{SHARED}/word.txt")
+    if which == "time":
+        assert back_up().returncode == 0
+    chosen = ["-e", f"aroundtheworld_backup={moment}"] if which == "time" else []
+    try:
+        to = "aroundtheworld_restore_to=/root/beside"
+        assert ansible_playbook("--tags", "restore", "-e", to, *chosen).returncode == 0
+        assert host.check_output("cat /root/beside/shared/word.txt") == "then"
+        query = f"select id from rounds where id = {row}"
+        game = f"sqlite3 /root/beside/databases/game.sqlite '{query}'"
+        assert host.check_output(game) == row
+        assert host.run("pg_restore --list /root/beside/databases/stock.pgdump").rc == 0
+        assert host.check_output(f"cat {SHARED}/word.txt") == "now"
+        again = ansible_playbook("--tags", "restore", "-e", to)
+        assert "it is not empty" in again.output
+    finally:
+        host.run(f"rm -rf /root/beside {SHARED}/word.txt")
+
+
 def test_the_timer_has_a_next_time_and_a_second_run_changes_nothing(host, ansible_playbook):
     assert "aroundtheworld-backup.timer" in host.check_output("systemctl list-timers --no-pager")
     run = ansible_playbook()

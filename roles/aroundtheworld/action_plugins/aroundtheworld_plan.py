@@ -7,10 +7,11 @@ which must be nobody else's, and observes the host. All problems of one kind are
 each with the variable's name, its value and what is allowed.
 
 Variables are read where they are, so that a misspelt one is seen too; of the app's source, the
-argument ``app_dir`` names the directory, and ``app_revision`` the commit. There are four programs:
+argument ``app_dir`` names the directory, and ``app_revision`` the commit. There are five programs:
 with the argument ``release`` a rollback, to that release on the host, or to the one before for
 ``previous``, and the app does not matter; with the argument ``remove`` a removal, which only a run
-or person that has the site can prevent; with ``backup`` a backup; and otherwise a deployment.
+or person that has the site can prevent; with ``backup`` a backup; with ``restore`` one is read; and
+otherwise a deployment.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from aroundtheworld_controller.app.project import is_own
 from aroundtheworld_controller.app.project_wheel import with_project
 from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.cache import cache_directory
+from aroundtheworld_controller.data.restores import missing_target
 from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
 from aroundtheworld_controller.nginx.acme import lineage_problems
 from aroundtheworld_controller.nginx.headers import decided_headers
@@ -75,6 +77,8 @@ class ActionModule(RoleAction):
             return self._removal(task_vars)
         if self._task.args.get("backup"):
             return self._backup(task_vars)
+        if self._task.args.get("restore"):
+            return self._restore(task_vars)
         program = self._rollback if self._task.args.get("release") else self._deployment
         if is_alone(task_vars) or self._task.check_mode:
             return program(task_vars)
@@ -100,6 +104,17 @@ class ActionModule(RoleAction):
             return make_plan(site, {"id": release}, {"id": host["releases"][release]}, host)
 
         return self._with_host(site, "backup", task_vars, plan)
+
+    def _restore(self, task_vars: TaskVars) -> Result:
+        site = self._site(task_vars)
+        refuse(missing_target(site.variables))
+        # The host may be one that never had the site, and nothing of it is changed.
+        facts = ("packages_missing", "python3_apt")
+
+        def plan(host: Result) -> Result:
+            return {"changed": False, "host": {fact: host[fact] for fact in facts}}
+
+        return self._with_host(site, "restore", task_vars, plan)
 
     def _rollback(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)

@@ -165,7 +165,7 @@ def test_the_host_gets_files_by_their_paths_and_urls_by_their_secrets():
     ]
     backups = derive_backups(variables)
     assert backups["repository"] == f"/var/backups/{variables['aroundtheworld_site']}"
-    assert backups["keep"] == {"daily": 7, "weekly": 4, "monthly": 6}
+    assert backups["keep"] == {"last": 10, "daily": 7, "weekly": 4, "monthly": 6}
 
 
 def test_a_home_that_is_refused_is_not_where_everything_is():

@@ -80,6 +80,7 @@ FAILURES = {
     "0.18, locked": (11, f"Fatal: {IN_USE}", BusyError, "locked exclusively by PID 7 on x"),
     "full": (1, "Save() write: no space left on device", HostError, "has no room left"),
     "ssh": (1, "subprocess ssh: ssh: connect to host x: refused", HostError, "cannot be reached"),
+    "damaged": (1, "Fatal: load <index/93>: invalid data returned", HostError, "is damaged: "),
     "whatever": (1, "Fatal: pack 4711 is damaged\x1b[2J", HostError, "pack 4711 is damaged?[2J"),
 }
 
@@ -222,6 +223,16 @@ def test_ssh_asks_nobody_and_does_not_wait_for_ever(tmp_path, repository, ssh):
 def test_a_directory_needs_no_cache(restic):
     assert "--no-cache" in restic.options
     assert restic.directory == Restic("local:/mnt/backups", Path(), Path()).directory
+
+
+def test_a_part_of_a_snapshot_is_written_and_checked(script, restic, tmp_path):
+    script.answers("stats", '{"total_size": 6000}')
+    assert restic.restore_bytes("c5") == 6000
+    restic.restore("c5", tmp_path, [Path("/srv/[shop]")])
+    (*_, words, _) = script.calls()
+    assert words[words.index("restore") :] == [
+        *("restore", "c5", "--verify", "--target", str(tmp_path), r"--include=/srv/\[shop\]"),
+    ]
 
 
 def test_settings_of_another_repository_in_the_environment_do_not_count(

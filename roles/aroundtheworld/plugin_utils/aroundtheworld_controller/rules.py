@@ -13,6 +13,7 @@ from ansible.errors import AnsibleError
 from aroundtheworld_controller.commands import command_problem
 from aroundtheworld_controller.data.backups import backup_problems
 from aroundtheworld_controller.data.databases import database_problems
+from aroundtheworld_controller.data.restores import restore_problems
 from aroundtheworld_controller.environment_rules import environment_problems
 from aroundtheworld_controller.lone_settings import lone_settings
 from aroundtheworld_controller.nginx.acme import acme_problems
@@ -207,6 +208,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     yield from media_problems(variables)
     yield from database_problems(variables)
     yield from backup_problems(variables)
+    yield from restore_problems(variables)
 
 
 def check_variables(values: Mapping[str, Any]) -> dict[str, Any]:

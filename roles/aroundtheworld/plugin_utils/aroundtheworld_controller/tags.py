@@ -10,6 +10,7 @@ VERBS = (
     "maintenance_off",
     "rollback",
     "backup",
+    "restore",
     "status",
     "advise",
     "lock",

@@ -24,6 +24,7 @@ MARK = "aroundtheworld"
 ANSWER_SECONDS = 45.0
 # How long to wait for somebody else who has the repository for themselves, to clean it up.
 LOCKED_SECONDS, PAUSE_SECONDS = 600.0, 5.0
+DAMAGED = ("invalid data returned", "ciphertext verification failed", "does not match hash")
 INCOMPLETE = 3  # the exit status of a backup that could not read some files
 VANISHED = re.compile(r"no such file or directory", re.IGNORECASE)
 SFTP = re.compile(
@@ -106,13 +107,25 @@ class Restic:
 
     # --- Snapshots
 
-    def snapshots(self, site: str, host: str = "") -> list[dict[str, Any]]:
-        """Return the snapshots of a site, oldest first, of one host or of all."""
-        only = ["--host", host] if host else []
-        found = json.loads(
-            self._output("snapshots", "--json", "--tag", tags(site), *only) or "null"
-        )
+    def snapshots(self, site: str = "", host: str = "") -> list[dict[str, Any]]:
+        """Return the snapshots of a site, oldest first, of one host or of all; or all there are."""
+        only = [*(["--tag", tags(site)] if site else []), *(["--host", host] if host else [])]
+        found = json.loads(self._output("snapshots", "--json", *only) or "null")
         return sorted(found or [], key=lambda snapshot: str(snapshot["time"]))
+
+    def restore_bytes(self, snapshot: str) -> int:
+        """Return what the files of a snapshot take."""
+        out = self._output("stats", "--json", "--mode", "restore-size", snapshot)
+        return int(json.loads(out)["total_size"])
+
+    def restore(self, snapshot: str, target: Path, paths: Sequence[Path]) -> None:
+        """Write what a snapshot has below these paths, each below a directory, and check it.
+
+        Raises:
+            HostError: Some of it could not be written, or is not what it should be.
+        """
+        includes = [f"--include={_literally(path)}" for path in paths]
+        self._output("restore", snapshot, "--verify", "--target", str(target), *includes)
 
     def backup(
         self,
@@ -255,6 +268,11 @@ class Restic:
             return BusyError(f"{where} is in use by somebody else: {printable(words, 500)}")
         if "no space left" in low:
             return HostError(f"{where} has no room left. Nothing that was in it is lost.")
+        if any(word in low for word in DAMAGED):
+            return HostError(
+                f"{where} is damaged: {printable(words, 500)}. Keep it as it is, name another one, "
+                "and look on the host what `restic check` says of it."
+            )
         if "ssh" in low or "permission denied" in low or "connection" in low:
             return HostError(f"{where} cannot be reached: {printable_lines(words, 5)}")
         return HostError(f"restic {command} failed with status {code}: {printable_lines(words, 8)}")

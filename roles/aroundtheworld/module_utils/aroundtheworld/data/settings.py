@@ -22,7 +22,7 @@ class Settings:
         user: Whom its workers run as.
         repository: Where the backups are, as restic takes it.
         at: When there is one, as systemd's calendar takes it, or an empty text.
-        keep: How many days, weeks and months to keep, by ``daily``, ``weekly`` and ``monthly``.
+        keep: How many to keep, by ``last``, ``daily``, ``weekly`` and ``monthly``.
         databases: Each with ``name``, ``kind`` and ``place``.
         process: How a process of the site is run, as `Process` has it.
     """

@@ -13,7 +13,7 @@ from aroundtheworld_controller.data.databases import derive_databases
 REPOSITORY = "aroundtheworld_backup_repository"
 AT, KEEP = "aroundtheworld_backup_at", "aroundtheworld_backup_keep"
 PASSWORD, ON_FAILURE = "aroundtheworld_backup_password", "aroundtheworld_backup_on_failure"
-PERIODS = ("daily", "weekly", "monthly")
+PERIODS = ("last", "daily", "weekly", "monthly")
 
 DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 # What systemd's calendar takes of it (systemd.time(7)), and nobody can misread.
@@ -69,8 +69,8 @@ def backup_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             )
     if not any(keep.values()):
         yield (
-            f"{KEEP}: {keep!r} is not allowed; no backup would be kept. Say how many days, weeks "
-            "or months, as in {daily: 7, weekly: 4, monthly: 6}."
+            f"{KEEP}: {keep!r} is not allowed; no backup would be kept. Say how many, as in "
+            "{last: 10, daily: 7, weekly: 4, monthly: 6}."
         )
     password = variables[PASSWORD]
     if password and (len(password) < 16 or re.search(r"[\x00-\x1f\x7f]", password)):

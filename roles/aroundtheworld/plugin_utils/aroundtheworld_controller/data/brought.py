@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aroundtheworld_controller.data.backups import PASSWORD, derive_backups
+from aroundtheworld_controller.data.backups import PASSWORD, derive_backups, repository_of
 from aroundtheworld_controller.data.password import kept_password, make_password, password_file
 from aroundtheworld_controller.data.program import program
+from aroundtheworld_controller.variables import BadInputError
 
 # What a backup follows from, by the names of variables.
 VARIABLES = (
@@ -50,6 +51,29 @@ def brought(
         "program": base64.b64encode(program()).decode(),
     }
     return json.dumps(wanted), news
+
+
+def to_read(variables: Mapping[str, Any], inventory: str | None) -> str:
+    """Return what a host needs to read backups, as one text that Ansible hides.
+
+    Args:
+        variables: Those in `VARIABLES`, as their types.
+        inventory: The directory of the inventory.
+
+    Raises:
+        BadInputError: Nobody knows the password.
+    """
+    password = variables[PASSWORD]
+    if not password:
+        path = password_file(inventory)
+        if not (password := kept_password(path)):
+            raise BadInputError(
+                f"{PASSWORD}: is missing, and so is {path}, where the controller keeps the one "
+                "that it makes. Nobody can read the backups without it: bring your copy back."
+            )
+    site, repository = variables["aroundtheworld_site"], repository_of(variables)
+    settings = {"site": site, "repository": repository}
+    return json.dumps({"settings": settings, "password": password})
 
 
 def _password(
