@@ -135,18 +135,18 @@ def test_a_site_that_stands_still_is_felt_by_all_who_come_meanwhile(site):
 
 
 @pytest.mark.parametrize(
-    ("respond", "outcome"),
+    ("respond", "outcome", "patience"),
     [
-        (lambda handler: answer(handler, 503), "503"),
-        (lambda handler: handler.connection.shutdown(2), "ConnectionResetError"),
-        (lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n"), "ValueError"),
-        (lambda handler: time.sleep(0.6), "no response in 0.2 s"),
+        (lambda handler: answer(handler, 503), "503", 20),
+        (lambda handler: handler.connection.shutdown(2), "ConnectionResetError", 20),
+        (lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n"), "ValueError", 20),
+        (lambda handler: time.sleep(0.6), "no response in 0.2 s", 0.2),
     ],
     ids=["an error", "a broken connection", "no length", "no response"],
 )
-def test_failures_are_counted(site, respond, outcome):
+def test_failures_are_counted(site, respond, outcome, patience):
     visitors = site(respond)
-    visitors.come(50, 10, patience=0.2)
+    visitors.come(50, 10, patience=patience)
     assert visitors.outcomes == {outcome: 10}
 
 
