@@ -51,6 +51,8 @@ GOES = (
     "srv/shop/maintenance.html",
     "srv/shop/maintenance/state.json",
     "srv/shop/.lock",
+    "srv/shop/backup/state.json",
+    "etc/shop/backup/password",
 )
 DATA = (
     "srv/shop/shared/shop.db",
@@ -212,6 +214,13 @@ def test_all_but_the_data_goes(host, run):
     assert set(stays) < set(result["kept"])
     assert "remove_data=true" in result["kept"][-1]
     assert run()["changed"] is False
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_where_the_backups_are_that_stay_is_told(host, run, data):
+    state = {"repository": "/var/backups/shop"}
+    (host.root / "srv/shop/backup/state.json").write_text(json.dumps(state))
+    assert "The backups in /var/backups/shop stay." in run(data=data)["kept"]
 
 
 def test_data_goes_too_when_that_is_wanted(host, run):

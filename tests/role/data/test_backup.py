@@ -300,6 +300,13 @@ def test_a_failure_is_written_down_for_status_and_command(host, told, capsys):
     assert state.read_state(host.layout)["failed"] == {}
 
 
+def test_a_failure_that_nobody_thought_of_is_written_down_too(host, told):
+    host.restic.fails["backup"] = ValueError("no JSON")
+    with pytest.raises(ValueError, match="no JSON"):
+        told("back-up", "shop")
+    assert "ValueError: no JSON" in state.read_state(host.layout)["failed"]["cause"]
+
+
 def test_after_a_kill_the_site_is_released_and_the_copies_are_gone(host, told, monkeypatch):
     monkeypatch.setenv("INVOCATION_ID", "77")
     lock.take({**OWNER, "run": "77"})

@@ -147,6 +147,13 @@ def test_a_timer_of_the_operators_is_neither_overwritten_nor_removed(host):
     assert not host.layout.backup_script.exists()
 
 
+def test_the_plan_knows_which_files_a_site_with_backups_has(host):
+    claim = json.loads(host.layout.claim.read_text())
+    without = set(belongings.planned_files(claim, host.root))
+    more = set(belongings.planned_files({**claim, "backup": True}, host.root)) - without
+    assert more == set(host.layout.backup_files)
+
+
 def test_a_command_of_the_operators_comes_with_the_failure(host):
     host.converge(on_failure='tell "${BACKUP_FAILURE}"')
     failed = host.layout.units / "shop-backup-failed.service"

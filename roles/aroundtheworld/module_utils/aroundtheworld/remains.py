@@ -8,6 +8,7 @@ from pathlib import Path
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.accounts import find_user
 from ansible.module_utils.aroundtheworld.claims import MADE_BY, read_claims
+from ansible.module_utils.aroundtheworld.files import read_mapping
 from ansible.module_utils.aroundtheworld.layout import DROP_IN, SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
@@ -157,9 +158,16 @@ class Remains:
             *beside_drop_ins,
         ]
 
+    def repository(self) -> str:
+        """Return where backups of the site are, or an empty text when it had none."""
+        state = read_mapping(self.layout.backup_state)
+        return str(state.get("repository", ""))
+
     def kept(self) -> list[str]:
         """Return what is left of the site afterwards, each a sentence."""
         sentences = [f"{path} is not the role's, and stays." for path in self.strangers()]
+        if self.exists and (repository := self.repository()):
+            sentences.append(f"The backups in {repository} stay.")
         if self.keeps:
             layout = self.layout
             former_logs = belongings.former_logs(layout.name, layout.root)

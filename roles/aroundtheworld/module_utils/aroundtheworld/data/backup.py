@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import pwd
 import re
 import shutil
 import socket
@@ -165,8 +164,9 @@ class Backup:
         target.mkdir(mode=0o711, parents=True)
         self.layout.staging.chmod(0o711)
         target.chmod(0o700)
-        user = pwd.getpwnam(self.settings.user)
-        os.chown(target, user.pw_uid, user.pw_gid)
+        # Whose data it is; where the host knows its users from may be out of sight here.
+        owner = self.layout.shared.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)
         task = {
             "shared": str(self.layout.shared),
             "target": str(target),

@@ -56,6 +56,9 @@ def back_up(site: str, program: Path) -> int:
         note_failure(site, str(failure))
         print(failure, file=sys.stderr)
         return 1
+    except Exception as failure:
+        note_failure(site, f"This should not happen: {type(failure).__name__}: {failure}")
+        raise
     last = state["last"]
     for note in last["notes"]:
         print(note)
