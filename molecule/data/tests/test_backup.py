@@ -43,9 +43,9 @@ def test_no_visitor_notices_a_backup_and_it_has_every_write_from_before(
     assert site.restored("pragma integrity_check") == ["ok"]
 
 
-def test_a_backup_has_all_that_a_run_does_not_make_again(site, host, back_up):
+def test_a_backup_has_all_that_a_run_does_not_make_again(site, host):
     host.check_output(f"install -o tornado -m 0600 /dev/null {SHARED}/photo.jpg")
-    assert back_up().returncode == 0
+    site.back_up()
     files = site.files()
     release = host.check_output(f"readlink -f {HOME}/current")
     environment = host.check_output(f"readlink -f {HOME}/current/venv")
@@ -109,7 +109,7 @@ def test_what_the_list_does_not_name_is_named(site, host, back_up):
 def test_what_keeps_a_backup_from_being_made_is_a_sentence(
     site, host, back_up, http, breaking, mending, sentence
 ):
-    assert back_up().returncode == 0
+    site.back_up()
     before = site.snapshots()
     host.check_output(breaking)
     try:
@@ -128,11 +128,11 @@ def test_what_keeps_a_backup_from_being_made_is_a_sentence(
         assert sentence in told
         assert sentence in site.state()["failed"]["cause"]
     assert not host.file(STAGING).exists
-    assert back_up().returncode == 0
+    site.back_up()
     assert site.state()["failed"] == {}
 
 
-def test_another_password_is_told(back_up, site):
+def test_another_password_is_told(back_up):
     run = back_up("-e", "aroundtheworld_backup_password=another-long-password")
     assert run.returncode != 0
     assert "was made with another password than this" in run.output
@@ -159,7 +159,7 @@ def test_while_a_backup_is_made_others_read_who_it_is_and_no_secret(
 
 
 def test_what_a_killed_backup_left_goes_with_it(site, host, back_up):
-    assert back_up().returncode == 0
+    site.back_up()
     before = len(site.snapshots())
     with site.in_the_middle():
         host.check_output(f"systemctl kill --signal=KILL {SERVICE}")
@@ -175,14 +175,14 @@ def test_what_a_killed_backup_left_goes_with_it(site, host, back_up):
 
 
 @pytest.mark.parametrize("which", ["last", "time"])
-def test_a_backup_is_laid_beside_the_site(site, host, ansible_playbook, back_up, which):
+def test_a_backup_is_laid_beside_the_site(site, host, ansible_playbook, which):
     host.check_output(f"echo then | install -o tornado -m 0600 /dev/stdin {SHARED}/word.txt")
     row = site.write()
-    assert back_up().returncode == 0
+    site.back_up()
     moment = host.check_output("date --utc +%Y-%m-%dT%H:%M:%SZ")
     host.check_output(f"echo now >{SHARED}/word.txt")
     if which == "time":
-        assert back_up().returncode == 0
+        site.back_up()
     chosen = ["-e", f"aroundtheworld_backup={moment}"] if which == "time" else []
     try:
         to = "aroundtheworld_restore_to=/root/beside"
@@ -205,8 +205,8 @@ def test_the_timer_has_a_next_time_and_a_second_run_changes_nothing(host, ansibl
     assert (run.returncode, run.changed) == (0, 0)
 
 
-def test_status_and_metrics_say_how_the_last_one_went(site, host, ansible_playbook, back_up):
-    assert back_up().returncode == 0
+def test_status_and_metrics_say_how_the_last_one_went(site, host, ansible_playbook):
+    site.back_up()
     run = ansible_playbook("--tags", "status")
     assert run.returncode == 0
     assert f"backup: {site.state()['last']['id']} of " in run.output
