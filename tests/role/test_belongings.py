@@ -9,6 +9,7 @@ from ansible.module_utils.aroundtheworld import belongings, running
 from ansible.module_utils.aroundtheworld.host import names
 from ansible.module_utils.aroundtheworld.layout import SystemLayout
 
+from tests import readme
 from tests.matrix import chosen
 from tests.render import MODELS, render, variables_for
 from tests.role_files import load_yaml
@@ -225,6 +226,20 @@ def test_every_file_that_is_written_is_planned_and_carries_the_mark(model):
     assert written <= units
     for template in ("run.sh.j2", "site.conf.j2"):
         assert mark in render(template, variables).splitlines()[:3], template
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_readme_has_every_file_and_no_other(model):
+    mine = variables_for(MODELS[model])["__aroundtheworld_plan"]["claim"]
+    planned = [str(path) for path in belongings.planned_files(mine)]
+
+    def covered(row):
+        return {path for path in planned if readme.is_covered(path, row, mine["site"])}
+
+    assert set(planned) == set().union(*map(covered, readme.promised()))
+    # Links are made by systemd; the plan has no list of them.
+    files = [row for row in readme.always() if row.startswith(("/etc/systemd/", "/usr/"))]
+    assert [row for row in files if ".wants" not in row and not covered(row)] == []
 
 
 def test_role_and_modules_agree_on_the_mark():

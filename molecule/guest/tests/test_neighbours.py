@@ -1,10 +1,11 @@
 """The site has come, and nobody else on the host notices."""
 
 import json
-import re
 import secrets
 
 import pytest
+
+from tests import readme
 
 LOG = "/var/log/nginx/aroundtheworld/access.log"
 
@@ -18,36 +19,21 @@ def test_everybody_else_is_as_before(neighbours_are_well):
     neighbours_are_well()
 
 
-@pytest.fixture(scope="module")
-def promised(checkout):
-    """The README's table: patterns of paths, each with its description. Each covers what is
-    below it, too.
-    """
-    text = (checkout / "README.md").read_text()
-    _, heading, section = text.partition("What it makes on the host\n")
-    assert heading, "the README does not say what the role makes on the host"
-    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", section.partition("\n#")[0], re.MULTILINE)
-    return {path: text for cell, text in rows for path in re.findall(r"`(/[^`]+)`", cell)}
-
-
-def pattern(path):
-    """A path in which `<port>` and `*` stand for any name, as an expression."""
-    parts = re.split(r"<\w+>|\*", path.replace("<site>", "aroundtheworld").rstrip("/"))
-    return re.compile("[^/]+".join(map(re.escape, parts)) + "(/.*)?")
-
-
-def test_the_role_makes_what_the_readme_says_and_nothing_else(promised, look, difference):
+def test_the_role_makes_what_the_readme_says_and_nothing_else(look, difference):
     made = difference(look())
-    unlisted = [path for path in made if not any(pattern(row).fullmatch(path) for row in promised)]
-    assert unlisted == []
-    # Not looked for: what `look.py` leaves out, and what a site has only if it is set up so.
-    listed = [
-        row
-        for row, text in promised.items()
-        if not row.startswith(("/run/", "/var/log/")) and ", if " not in text
+
+    def is_made(pattern):
+        return any(readme.is_covered(path, pattern, "aroundtheworld") for path in made)
+
+    unlisted = [
+        path
+        for path in made
+        if not any(readme.is_covered(path, row, "aroundtheworld") for row in readme.promised())
     ]
-    missing = [row for row in listed if not any(pattern(row).fullmatch(path) for path in made)]
-    assert missing == []
+    assert unlisted == []
+    # Not looked for: what `look.py` leaves out.
+    listed = [row for row in readme.always() if not row.startswith(("/run/", "/var/log/"))]
+    assert [row for row in listed if not is_made(row)] == []
 
 
 @pytest.mark.parametrize("person", ["ada", "deploy"])
