@@ -183,7 +183,7 @@ def _start_again(host: Host) -> None:
     )
     host.shell(
         "systemctl stop 'bare-*.service'; systemctl restart 'aroundtheworld@*.service'"
-        f" && {start} && systemctl reload nginx"
+        f" && {start} && systemctl reload nginx && sleep 1"  # it reloads after that has ended
     )
     ports = " ".join(map(str, BARE_PORTS))
     answers = (
