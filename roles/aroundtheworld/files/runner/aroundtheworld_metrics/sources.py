@@ -51,14 +51,7 @@ def read_worker(control: Path) -> list[Metric]:
 def read_units(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return each unit's properties; raises `OSError` when systemd does not answer."""
     try:
-        output = subprocess.run(  # noqa: S603 - names from the unit file
-            [SYSTEMCTL, "show", f"--property={PROPERTIES}", "--", *names],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=2 * TIMEOUT,
-        ).stdout
+        output = _systemctl("show", f"--property={PROPERTIES}", "--", *names)
     except subprocess.SubprocessError as error:
         raise OSError(str(error)) from error
     units = {}
@@ -74,17 +67,20 @@ def next_elapse(timers: Sequence[str]) -> dict[str, float]:
     On hosts module_utils/aroundtheworld/systemd.py does the same.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):
-        output = subprocess.run(  # noqa: S603 - names from the unit file
-            [SYSTEMCTL, "list-timers", "--all", "--output=json", "--", *timers],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=2 * TIMEOUT,
-        ).stdout
-        entries = json.loads(output)
+        entries = json.loads(_systemctl("list-timers", "--all", "--output=json", "--", *timers))
         return {entry["unit"]: entry["next"] / 1e6 for entry in entries if entry["next"]}
     return {}
+
+
+def _systemctl(*arguments: str) -> str:
+    return subprocess.run(  # noqa: S603 - names from the unit file
+        [SYSTEMCTL, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=2 * TIMEOUT,
+    ).stdout
 
 
 def read_nginx(address: str) -> dict[str, int]:

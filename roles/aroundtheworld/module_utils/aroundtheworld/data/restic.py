@@ -74,7 +74,7 @@ class Restic:
             program: Which restic.
         """
         self.repository, self.program = repository, program
-        self.directory = Path(repository.removeprefix("local:")) if _is_local(repository) else None
+        self.directory = directory_of(repository)
         place = ["--no-cache"] if self.directory else ["--cache-dir", str(cache)]
         self.options = ["--repo", repository, "--password-file", str(password), *place]
         if match := SFTP.match(repository):
@@ -283,8 +283,10 @@ def tags(site: str) -> str:
     return f"{MARK},site={site}"
 
 
-def _is_local(repository: str) -> bool:
-    return repository.startswith(("/", "local:"))
+def directory_of(repository: str) -> Path | None:
+    """Return the directory of this host that a repository is, if it is one."""
+    is_local = repository.startswith(("/", "local:"))
+    return Path(repository.removeprefix("local:")) if is_local else None
 
 
 def _literally(path: Path) -> str:

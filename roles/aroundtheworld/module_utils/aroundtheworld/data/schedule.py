@@ -11,7 +11,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.data.backup import check_directory
 from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts
-from ansible.module_utils.aroundtheworld.data.restic import Restic
+from ansible.module_utils.aroundtheworld.data.restic import directory_of
 from ansible.module_utils.aroundtheworld.data.settings import (
     Settings,
     password_path,
@@ -139,7 +139,7 @@ class Schedule:
 
     def _units(self, settings: Settings, on_failure: str) -> dict[Path, str]:
         """Return the texts of the services."""
-        layout, repository = self.layout, Restic(settings.repository, Path(), Path()).directory
+        layout, repository = self.layout, directory_of(settings.repository)
         written = [layout.backup, *filter(None, [repository])]
         seen = [layout.home, layout.etc]
         seen += [Path("/etc", name) for name in SEEN]
@@ -182,7 +182,7 @@ class Schedule:
             if not path.is_dir() and self._changing(f"directory {path}"):
                 path.mkdir()
                 path.chmod(mode)
-        repository = Restic(settings.repository, Path(), Path()).directory
+        repository = directory_of(settings.repository)
         if not repository:
             return
         if missing := missing_mounts(repository, self.layout.root):
@@ -201,7 +201,7 @@ class Schedule:
     def _set_timer(self, at: str) -> None:
         """Have backups begin at that time, or not by themselves."""
         layout = self.layout
-        stamp = layout.end_stamp.with_name(f"stamp-{self.timer.name}")
+        stamp = layout.stamp(self.timer.name)
         own = belongings.files(layout.name, layout.root)
         if not at:
             if self.timer not in own:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout
+from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 
@@ -46,21 +46,20 @@ class Settings:
         return json.dumps(vars(self), indent=2, sort_keys=True) + "\n"
 
 
-def settings_path(layout: SiteLayout) -> Path:
+def settings_path(layout: SystemLayout) -> Path:
     """Return the file with the settings."""
     return Path(layout.backup_settings, "settings.json")
 
 
-def password_path(layout: SiteLayout) -> Path:
+def password_path(layout: SystemLayout) -> Path:
     """Return the file with the password of the repository."""
     return Path(layout.backup_settings, "password")
 
 
 def read_settings(site: str, root: Path = ROOT) -> Settings:
     """Return the settings of a site's backups; raises `HostError` when there are none."""
-    path = root / "etc" / site / "backup" / "settings.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(settings_path(SystemLayout(site, root)).read_text())
         return Settings(**found)
     except (OSError, TypeError, ValueError) as error:
         raise HostError(
