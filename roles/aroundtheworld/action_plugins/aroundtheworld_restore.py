@@ -9,24 +9,24 @@ from ansible.utils.display import Display
 
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
-from aroundtheworld_controller.action import Result, RoleAction, TaskVars
-from aroundtheworld_controller.data.brought import VARIABLES, to_read
+from aroundtheworld_controller.action import Result, TaskVars
+from aroundtheworld_controller.data.action import BackupAction
+from aroundtheworld_controller.data.brought import to_read
 from aroundtheworld_controller.data.restores import WHICH, moment_of
 from aroundtheworld_controller.variables import checked
 
 display = Display()
 
 
-class ActionModule(RoleAction):
+class ActionModule(BackupAction):
     """The task ``aroundtheworld_restore``; takes what the module takes, but for ``backup``."""
 
     def act(self, task_vars: TaskVars) -> Result:
         """Return the module's result."""
-        variables = {name: checked(name, self.value(name, task_vars)) for name in VARIABLES}
         arguments = {
             **self._task.args,
             "which": moment_of(checked(WHICH, self.value(WHICH, task_vars))),
-            "backup": to_read(variables, task_vars.get("inventory_dir")),
+            "backup": to_read(self.variables(task_vars), task_vars.get("inventory_dir")),
         }
         result = self.module("restore", arguments, task_vars)
         if not result.get("failed") and "backup" in result and not self._task.check_mode:
