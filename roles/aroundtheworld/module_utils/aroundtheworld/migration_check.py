@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ansible.module_utils.aroundtheworld.app_command import Place, ask
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.installation import Installation, name_interpreter
 from ansible.module_utils.aroundtheworld.process import Process
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 
 # What a migration would do may be a script of SQL, of which this many lines are shown.
 LINES = 500
@@ -32,7 +31,9 @@ def check_migration(
     """
     release, environment = installation.release, installation.environment
     if not archive:
-        return _output(installation.run, release, environment, command, process, release.name)
+        return _output(
+            installation.run, Place(release, environment, release.name), command, process
+        )
     missing = installation.missing()
     with installation.unpacked(archive) as source:
         if "environment" in missing:
@@ -40,25 +41,21 @@ def check_migration(
             installation.install_environment(source, environment)
         name_interpreter(source / "bin", environment)
         path = source if "release" in missing else release
-        return _output(installation.run, path, environment, command, process, release.name)
+        place = Place(path, environment, release.name)
+        return _output(installation.run, place, command, process)
 
 
-def _output(
-    run: Run, release: Path, environment: Path, command: Sequence[str], process: Process, name: str
-) -> str:
+def _output(run: Run, place: Place, command: Sequence[str], process: Process) -> str:
     """Run a command as a process of the release, and return what it prints.
 
     It could write what a worker can: SQLite does not open a database read-only whose log is
     nobody's at the moment. To change nothing is what the command is for.
     """
-    unit = f"migration-check-{os.getpid()}"
-    properties = process.properties(unit, release, environment, name)
-    systemd_run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
-    code, out, error = run([*systemd_run, *properties, "--", "/usr/bin/env", *command])
-    if code:
-        last = "\n".join((out + error).strip().splitlines()[-20:])
+    answer = ask(run, process, place, command, "migration-check", lines=LINES)
+    if answer.status:
+        last = "\n".join(answer.printed.splitlines()[-20:])
         raise HostError(
-            f"The release {name} cannot say what its migration would do, "
+            f"The release {place.name} cannot say what its migration would do, "
             f"because `{' '.join(command)}` failed:\n{last}"
         )
-    return str(printable_lines(str(out).strip(), LINES))
+    return str(answer.printed)
