@@ -20,12 +20,17 @@ HOSTS_SUBNET ?=
 SCENARIO ?= $(patsubst %,-s %,$(TEST_SCENARIOS))
 MATRIX ?=
 MEASURE ?=
+ORDER ?=
 PARTS ?=
 
 export PYTHON MATRIX MEASURE HOSTS_PREFIX HOSTS_SUBNET
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Lint and tests start hundreds of Pythons: without byte code each compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
+# No test depends on another: with ORDER=random, or the number that such a run prints, another order.
+ifneq ($(ORDER),)
+export PYTEST_ADDOPTS := $(PYTEST_ADDOPTS) -p randomly $(if $(filter-out random,$(ORDER)),--randomly-seed=$(ORDER))
+endif
 # Molecule's frame around a command's output would wrap and indent its lines.
 export MOLECULE_COMMAND_BORDERS := false
 
@@ -35,7 +40,7 @@ help: ## list what make can do
 	@echo
 	@echo "Variables: DEBIAN=12|13, HTTP_PORT=8080 and SSH_PORT=2222 for up, TLS=local and HTTPS_PORT=8443 for HTTPS;"
 	@echo "SCENARIO='-s rollout' for molecule, and MEASURE=yes on a quiet machine; PARTS='playbooks load cost frontdoor game isolation growth' for bench;"
-	@echo "PYTHON=python3; MATRIX=all for every case of unit; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
+	@echo "PYTHON=python3; MATRIX=all for every case of unit, ORDER=random for tests in another order; HOSTS_PREFIX=atw-xxxxxx and HOSTS_SUBNET=10.77.0.0/24 for hosts."
 
 # --- the tools ------------------------------------------------------------------------------------
 
