@@ -121,6 +121,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "aroundtheworld_metrics_address": "fd00::5",
     },
     "no_secrets": {"aroundtheworld_secrets": {}, "aroundtheworld_migrate_command": ""},
+    "schema_check": {"aroundtheworld_schema_check_command": "python -m aroundtheworld check"},
     "two_secrets": {
         "aroundtheworld_secrets": {"cookie_secret": "generate", "mail_password": "a value"}
     },

@@ -406,6 +406,18 @@ ONE_PROBLEM = [
         "a ' opens a quotation that nothing closes",
     ),
     case(
+        "schema_check_command",
+        {"aroundtheworld_schema_check_command": "check | tee"},
+        "aroundtheworld_schema_check_command: 'check | tee' ",
+        "means something to a shell",
+    ),
+    case(
+        "migrate_lock_timeout",
+        {"aroundtheworld_migrate_lock_timeout": -1},
+        "aroundtheworld_migrate_lock_timeout: -1 ",
+        "it must be a number of seconds from 0",
+    ),
+    case(
         "migrate_command",
         {"aroundtheworld_migrate_command": "a\nExecStart=b"},
         "aroundtheworld_migrate_command: 'a\\nExecStart=b' ",

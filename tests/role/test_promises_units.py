@@ -19,6 +19,8 @@ EVERYTHING = {
     "aroundtheworld_metrics_port": 9145,
     "aroundtheworld_import_timeout": 61,
     "aroundtheworld_migrate_timeout": 62,
+    "aroundtheworld_migrate_lock_timeout": 7,
+    "aroundtheworld_schema_check_command": "python -m aroundtheworld check",
     "aroundtheworld_health_timeout": 4,
     "aroundtheworld_block_warn": 2,
     "aroundtheworld_pools": [
@@ -280,11 +282,24 @@ UNITS = {
     "aroundtheworld-migrate.service": [
         ONCE,
         {
-            "it runs the operator's command": (
-                "[Service] ExecStart=/usr/bin/env python -m aroundtheworld migrate"
+            "it runs the operator's command, which gives up waiting for a lock in time": (
+                '[Service] ExecStart=/usr/bin/env "PGOPTIONS=-c lock_timeout=7s ${PGOPTIONS}" '
+                "AROUNDTHEWORLD_LOCK_TIMEOUT=7 python -m aroundtheworld migrate"
             ),
+            "a site need not have options for PostgreSQL": "[Service] Environment=PGOPTIONS=",
             "it has the operator's time": "[Service] TimeoutStartSec=62",
             "it has a minute to end when it is stopped": "[Service] TimeoutStopSec=60",
+        },
+        RELEASES, PROCESS, SANDBOX,
+    ],
+    "aroundtheworld-schema.service": [
+        ONCE,
+        {
+            "it asks the release by the operator's command": (
+                "[Service] ExecStart=/usr/bin/env python -m aroundtheworld check"
+            ),
+            "it has the operator's time": "[Service] TimeoutStartSec=61",
+            "it ends soon when it is stopped": "[Service] TimeoutStopSec=15",
         },
         RELEASES, PROCESS, SANDBOX,
     ],

@@ -37,6 +37,8 @@ def test_each_worker_and_each_pool_has_its_unit_files_and_there_are_no_others(mo
         expected.append(f"{site}-trial.service")
     if MODELS[model].get("aroundtheworld_migrate_command", "by default"):
         expected.append(f"{site}-migrate.service")
+    if "aroundtheworld_schema_check_command" in MODELS[model]:
+        expected.append(f"{site}-schema.service")
     expected.append(f"{site}-handover@.service")
     if "aroundtheworld_metrics_port" in MODELS[model]:
         expected += [f"{site}-metrics.socket", f"{site}-metrics.service"]
@@ -174,6 +176,12 @@ def test_values_of_secrets_and_of_the_environment_are_in_no_file_for_others(temp
 def test_without_a_migrate_command_nothing_migrates():
     _, units = units_of({"aroundtheworld_migrate_command": ""})
     assert "aroundtheworld-migrate.service" not in units
+
+
+def test_without_a_limit_a_migration_waits_for_locks_as_long_as_it_takes():
+    _, units = units_of({"aroundtheworld_migrate_lock_timeout": 0})
+    command = units["aroundtheworld-migrate.service"].value("Service", "ExecStart")
+    assert command == "/usr/bin/env python -m aroundtheworld migrate"
 
 
 def test_a_percent_sign_in_the_migrate_command_stays_one():

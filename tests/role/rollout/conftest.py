@@ -71,6 +71,7 @@ class Run:
         metrics: int = 0,
         queue: int = 0,
         at: tuple[str, ...] = (),
+        schema: str = "",
         change: Callable[[str], str] = str,
         **options: Any,
     ) -> dict[str, Any]:
@@ -78,7 +79,8 @@ class Run:
         host = self._host
         host.calls.clear()
         host.dead = False
-        text, expected = units_text(ports, address.strip("[]"), secrets, kinds, metrics, queue, at)
+        shape = (ports, address.strip("[]"), secrets, kinds, metrics, queue, at, schema)
+        text, expected = units_text(*shape)
         text = text.replace("/etc/systemd/system", str(host.units)).replace("@RELEASE@", release)
         return self._run_module(
             workers,

@@ -22,7 +22,7 @@ from tests.render import ADMIN, JOB, PUBLIC, QUEUE, render, variables_for
 
 FIRST, SECOND = "111111111111", "222222222222"
 # Units that most rollouts start, and that have tests of their own.
-OFTEN = ("migrate.service", "trial.service")
+OFTEN = ("migrate.service", "schema.service", "trial.service")
 LINKS = {
     "service": "multi-user.target.wants",
     "socket": "sockets.target.wants",
@@ -81,6 +81,9 @@ class Host:
         self.calls: list[str] = []
         self.migrated: list[str] = []  # releases for which the migration ran
         self.unmigratable: set[str] = set()  # releases of which it fails
+        self.asked: list[str] = []  # releases that were asked whether they can run on the database
+        self.unfit: set[str] = set()  # releases that cannot
+        self.wrote = ""  # what is in the journal of a unit
         self.tried = 0  # how often commands were tried
         self.prepared: list[str] = []  # releases for which the preparation ran
         self.cut_off_at: int | None = None
@@ -172,9 +175,9 @@ class Host:
         bound = {f"0.0.0.0:{name.partition('@')[2][:5]}" for name in self.bound}
         return set(self.listening.values()) | bound | {"0.0.0.0:22"}
 
-    def journal(self, unit: str, since: float | None = None) -> str:
+    def journal(self, unit: str, lines: int = 20, since: float | None = None) -> str:
         """Return what stands for the journal of a unit."""
-        return f"(the journal of {unit})"
+        return f"(the journal of {unit}){self.wrote}"
 
     def _behind(self, private: Path) -> str:
         name = private.parent.name
@@ -287,6 +290,10 @@ class Host:
             if release in self.unmigratable:
                 raise HostError("systemctl start failed")
             self.migrated.append(release)
+        elif name.endswith("-schema.service"):
+            self.asked.append(find(r"/releases/(\w+)/app$", text))
+            if self.asked[-1] in self.unfit:
+                raise HostError("systemctl start failed")
         elif name.endswith("-trial.service"):
             self.tried += 1
         elif name.endswith("-metrics.service"):
@@ -392,10 +399,12 @@ def units_text(
     metrics: int = 0,
     queue: int = 0,
     at: tuple[str, ...] = (),
+    schema: str = "",
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return all unit files of a site with a public and an admin pool, and its workers.
 
-    It may have a queue, with so many workers, and a job that is run at these times.
+    It may have a queue, with so many workers, a job that is run at these times, and a command that
+    says whether a release can run on the database.
 
     The release is ``@RELEASE@``, so that a text can be used for any.
     """
@@ -412,6 +421,7 @@ def units_text(
             "aroundtheworld_listen_address": address,
             "aroundtheworld_secrets": dict.fromkeys(secrets, "generate"),
             "aroundtheworld_metrics_port": metrics,
+            "aroundtheworld_schema_check_command": schema,
         }
     )
     plan = variables["__aroundtheworld_plan"]

@@ -103,3 +103,75 @@ def test_a_release_that_cannot_be_run_touches_no_worker(host, run):
     assert "(the journal of aroundtheworld-prepare.service)" in str(caught.value)
     assert host.restarts() == ["start aroundtheworld-prepare.service"]
     assert host.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("wrote", "sentence"),
+    [
+        (
+            "psycopg.errors.LockNotAvailable: canceling statement due to lock timeout",
+            r"waited for 5 s \(aroundtheworld_migrate_lock_timeout\) for a lock that another ",
+        ),
+        ("FEHLER: Anfrage wird storniert (SQLSTATE 55P03)", "for a lock that another session"),
+        ("sqlite3.OperationalError: database is locked", "longer than the app's busy timeout"),
+    ],
+)
+def test_a_migration_that_gives_up_on_a_lock_says_so(host, run, wrote, sentence):
+    run()
+    host.unmigratable.add(SECOND)
+    host.wrote = wrote
+    with pytest.raises(run.failed, match=sentence):
+        run(SECOND)
+
+
+def test_no_other_failure_speaks_of_locks(host, run):
+    host.unmigratable.add(FIRST)
+    host.wrote = "ValueError: the block is locked 155P031"
+    with pytest.raises(run.failed) as caught:
+        run()
+    assert "wait" not in str(caught.value)
+
+
+CHECK = "python -m shop check"
+
+
+def test_another_release_is_asked_whether_it_can_run_on_the_database_after_its_migration(host, run):
+    run(schema=CHECK)
+    run(SECOND, schema=CHECK)
+    order = [call for call in host.calls if call.startswith("start ") and "@" not in call]
+    steps = ("prepare", "migrate", "schema")
+    assert order == [f"start aroundtheworld-{step}.service" for step in steps]
+    run(FIRST, verb="rollback", schema=CHECK)
+    assert host.asked == [FIRST, SECOND, FIRST]
+
+
+def test_the_release_that_runs_is_not_asked(host, run):
+    run(schema=CHECK)
+    host.unfit.add(FIRST)
+    (host.secrets / "cookie_secret").write_text("other")
+    assert run(schema=CHECK)["replace"]
+    assert host.asked == [FIRST]
+
+
+def test_a_rollback_to_a_release_that_cannot_run_on_the_database_touches_no_worker(host, run):
+    run(schema=CHECK)
+    run(SECOND, schema=CHECK)
+    before = host.snapshot()
+    host.unfit.add(FIRST)
+    with pytest.raises(run.failed) as caught:
+        run(FIRST, verb="rollback", schema=CHECK)
+    unasked = f"-e aroundtheworld_release={FIRST} -e aroundtheworld_schema_check_command="
+    assert unasked in str(caught.value)
+    assert "(the journal of aroundtheworld-schema.service)" in str(caught.value)
+    assert host.snapshot() == before
+    run(FIRST, verb="rollback")  # without the command
+    assert host.log()[-1]["outcome"] == "done"
+
+
+def test_a_deployment_of_a_release_that_cannot_run_on_the_database_speaks_of_its_migration(
+    host, run
+):
+    run(schema=CHECK)
+    host.unfit.add(SECOND)
+    with pytest.raises(run.failed, match="-e aroundtheworld_migrate=true"):
+        run(SECOND, schema=CHECK)

@@ -19,7 +19,7 @@ CLAIM = "aroundtheworld.json"
 # The drop-in of a worker or stand-in, with its release and its pool's settings.
 DROP_IN = "pool.conf"
 # The units of a rollout's steps, each started once.
-STEPS = ("prepare", "migrate", "trial")
+STEPS = ("prepare", "migrate", "schema", "trial")
 # Made last in a virtual environment: one without it was cut off.
 WHOLE = ".whole"
 

@@ -185,7 +185,8 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         variables["aroundtheworld_max_body_size"], "aroundtheworld_max_body_size"
     )
     yield from header_size_problems(variables)
-    for key in ("aroundtheworld_migrate_command", "aroundtheworld_migrate_check_command"):
+    for command in ("migrate", "migrate_check", "schema_check"):
+        key = f"aroundtheworld_{command}_command"
         yield from command_problem(variables[key], key)
     yield from environment_problems(variables)
     yield from lone_settings(variables)

@@ -30,6 +30,7 @@ SECONDS = {
     "aroundtheworld_block_warn": 0,
     "aroundtheworld_lock_wait": 0,
     "aroundtheworld_migrate_timeout": 1,
+    "aroundtheworld_migrate_lock_timeout": 0,
     "aroundtheworld_import_timeout": 1,
     "aroundtheworld_header_timeout": 1,
 }

@@ -93,7 +93,15 @@ def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migra
         worker: why for worker in expected.workers if (why := _why_replace(worker, observed, write))
     }
     return Plan(
-        preparations=list(_preparations(site, expected, replace=bool(replace), migrate=migrate)),
+        preparations=list(
+            _preparations(
+                site,
+                expected,
+                replace=bool(replace),
+                migrate=migrate,
+                other=observed.release != expected.release,
+            )
+        ),
         write=write,
         read=[
             name
@@ -117,9 +125,15 @@ def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migra
 
 
 def _preparations(
-    site: SiteLayout, expected: Expected, *, replace: bool, migrate: bool
+    site: SiteLayout, expected: Expected, *, replace: bool, migrate: bool, other: bool
 ) -> Iterator[str]:
-    for step, needed in (("prepare", replace), ("migrate", migrate), ("trial", replace)):
+    for step, needed in (
+        ("prepare", replace),
+        ("migrate", migrate),
+        # The current release runs on the database already, whatever that is worth.
+        ("schema", replace and other),
+        ("trial", replace),
+    ):
         name = site.step(step)
         if needed and site.units / name in expected.files:
             yield name

@@ -16,15 +16,24 @@ from ansible.module_utils.aroundtheworld.systemd import HostError
 TIMEOUTS = {
     "prepare": "aroundtheworld_import_timeout",
     "migrate": "aroundtheworld_migrate_timeout",
+    "schema": "aroundtheworld_import_timeout",
 }
+LOCK_TIMEOUT = "aroundtheworld_migrate_lock_timeout"
+# How a migration that fails says that a lock was in its way: PostgreSQL's name and number for it,
+# which are the same in every language, and what SQLite says.
+POSTGRESQL_LOCK = re.compile(r"lock timeout|LockNotAvailable|lock_not_available|\b55P03\b")
+SQLITE_LOCK = re.compile(r"database (?:table )?is locked|SQLITE_BUSY")
+# Of a traceback whose last lines may be a long statement.
+SEARCHED_LINES = 200
 
 
 class Preparation:
     """Runs the units that have to succeed first; a failure leaves the site as it was."""
 
-    def __init__(self, host: Host, files: UnitFiles, expected: Expected) -> None:
-        """Take the release and the unit files that should be."""
+    def __init__(self, host: Host, files: UnitFiles, expected: Expected, *, back: bool) -> None:
+        """Take the release and the unit files that should be, and whether this is a rollback."""
         self._host, self._files, self._expected = host, files, expected
+        self._back = back
 
     def run(self, units: Sequence[str]) -> None:
         """Run the units one after the other; raises `HostError` when one fails.
@@ -48,16 +57,59 @@ class Preparation:
     def _failure(self, unit: str) -> HostError:
         site, systemd = self._host.site, self._host.systemd
         journal = systemd.journal(unit)
-        result = systemd.call("show", "--property=Result", "--value", unit, check=False)
+        result = systemd.call("show", "--property=Result", "--value", unit, check=False).strip()
         # So nothing on the host is left marked as failed.
         systemd.call("reset-failed", "--", unit, check=False)
         step = unit.removeprefix(f"{site.name}-").removesuffix(".service")
-        late = ""
-        if result.strip() == "timeout" and step in TIMEOUTS:
-            text = self._expected.files[site.units / unit]
+        text = self._expected.files[site.units / unit]
+        why = ""
+        if result == "timeout" and step in TIMEOUTS:
             limit = re.search(r"^TimeoutStartSec=(.*)$", text, re.M)
-            late = f" It took longer than {TIMEOUTS[step]} allows, {limit[1] if limit else '?'} s."
+            why = f" It took longer than {TIMEOUTS[step]} allows, {limit[1] if limit else '?'} s."
+        elif step == "migrate":
+            why = lock_sentence(systemd.journal(unit, SEARCHED_LINES), text)
+        elif step == "schema":
+            why = schema_sentence(self._expected.release, back=self._back)
         return HostError(
             f"The release {self._expected.release} cannot be run, so no worker was restarted."
-            f"{late} The journal of {unit}:\n{journal}"
+            f"{why} The journal of {unit}:\n{journal}"
         )
+
+
+def lock_sentence(journal: str, unit: str) -> str:
+    """Return that a migration gave up on a lock, if it did, for after another sentence.
+
+    Args:
+        journal: What the migration wrote.
+        unit: The text of its unit.
+    """
+    if POSTGRESQL_LOCK.search(journal):
+        limit = re.search(r"\bAROUNDTHEWORLD_LOCK_TIMEOUT=(\d+)", unit)
+        told = f" for {limit[1]} s ({LOCK_TIMEOUT})" if limit else ""
+        return (
+            f" Its migration waited{told} for a lock that another session of PostgreSQL holds, and "
+            "gave up, because every page would have waited behind it. Run again when that session "
+            "has ended; pg_blocking_pids() and pg_stat_activity say which one it is."
+        )
+    if SQLITE_LOCK.search(journal):
+        return (
+            " Its migration gave up on the lock of SQLite's database, because another process was "
+            "writing for longer than the app's busy timeout. Run again."
+        )
+    return ""
+
+
+def schema_sentence(release: str, *, back: bool) -> str:
+    """Return what to do about a release that cannot run on the database as it is."""
+    if not back:
+        return (
+            " It says that it cannot run on the database as it is "
+            "(aroundtheworld_schema_check_command). If the database is older, its migration does "
+            "not do all of it, or has to run again (-e aroundtheworld_migrate=true)."
+        )
+    return (
+        " It says that it cannot run on the database as it is "
+        "(aroundtheworld_schema_check_command): a newer one has migrated it. If it only does not "
+        "know that command yet, and you know that it can run: --tags rollback "
+        f"-e aroundtheworld_release={release} -e aroundtheworld_schema_check_command="
+    )

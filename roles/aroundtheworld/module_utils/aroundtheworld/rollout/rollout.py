@@ -142,7 +142,9 @@ class Rollout:
         """Import the app, migrate the database and try commands, before any worker is touched."""
         if self._plan.preparations:
             with self._phases.phase("prepare"):
-                Preparation(self._host, self._files, self._expected).run(self._plan.preparations)
+                back = self._change.verb == "rollback"
+                preparation = Preparation(self._host, self._files, self._expected, back=back)
+                preparation.run(self._plan.preparations)
 
     def _write_units(self) -> None:
         """Write all unit files but the drop-ins of workers that run: those follow one by one.
