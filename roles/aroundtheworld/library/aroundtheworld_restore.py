@@ -71,7 +71,12 @@ def main() -> None:
         with owned(module), tempfile.TemporaryDirectory(dir="/run") as work:
             password = Path(work, "password")
             password.write_text(brought["password"] + "\n")
-            restic = Restic(settings["repository"], password, Path(work, "cache"))
+            restic = Restic(
+                settings["repository"],
+                password,
+                Path(work, "cache"),
+                variables=brought["environment"],
+            )
             restic.check()
             host, site = socket.gethostname(), settings["site"]
             snapshot = choose(restic.snapshots(), site, host, module.params["which"])

@@ -12,7 +12,8 @@ from ansible.module_utils.aroundtheworld import hold, lock
 from ansible.module_utils.aroundtheworld.data import backup as backup_module
 from ansible.module_utils.aroundtheworld.data import program, state
 from ansible.module_utils.aroundtheworld.data.backup import Backup
-from ansible.module_utils.aroundtheworld.data.restic import BusyError, MissingError, Summary
+from ansible.module_utils.aroundtheworld.data.failures import BusyError, MissingError
+from ansible.module_utils.aroundtheworld.data.restic import Summary
 from ansible.module_utils.aroundtheworld.data.settings import Settings
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aroundtheworld_controller.data.backups import derive_backups, directory_of
+from aroundtheworld_controller.data.backups import derive_backups, directory_of, server_variables
 from aroundtheworld_controller.data.databases import derive_databases
 from aroundtheworld_controller.rules import check_variables
 from tests.render import APP
@@ -79,7 +79,10 @@ CASES = [
             "backups",
             "/",
             "sftp:-F:/b",
-            "s3:s3.example.org/b",
+            "s3:s3.example.org/bucket",
+            "s3:https://key:secret@s3.example.org/bucket",
+            "s3:https://s3.example.org",
+            "s3:https://s3.example.org/bucket?x=1",
             "sftp:",
             "sftp:-oProxyCommand=x:/b",
             "sftp:a b:/c",
@@ -135,6 +138,35 @@ def test_a_password_that_is_refused_is_not_shown(password):
     (problem,) = problems_with({"aroundtheworld_backup_password": password})
     assert problem.startswith("aroundtheworld_backup_password: this value is not allowed")
     assert password not in problem
+
+
+IN_S3 = {"aroundtheworld_backup_repository": "s3:https://s3.example.org/bucket/shop"}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "why"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "AKID"}, "AWS_SECRET_ACCESS_KEY", "is missing"),
+        ({**KEYS, "LD_PRELOAD": "/tmp/s3cret"}, "LD_PRELOAD", "no such variable; allowed are AWS_"),
+        ({**KEYS, "AWS_SESSION_TOKEN": "s3cret s3cret"}, "AWS_SESSION_TOKEN", "without spaces"),
+        ({**KEYS, "AWS_SESSION_TOKEN": 53}, "AWS_SESSION_TOKEN", "in quotes if it is a number"),
+    ],
+)
+def test_credentials_that_are_refused_are_not_shown(environment, name, why):
+    (problem,) = problems_with({**IN_S3, "aroundtheworld_backup_environment": environment})
+    assert problem.startswith(f"aroundtheworld_backup_environment.{name}: ")
+    assert why in problem
+    assert "s3cret" not in problem
+
+
+def test_credentials_go_to_the_host_that_needs_them():
+    environment = {"aroundtheworld_backup_environment": KEYS}
+    assert problems_with({**IN_S3, **environment}) == []
+    variables = check_variables({**DEFAULTS, **APP, **IN_S3, **environment})
+    assert server_variables(variables) == KEYS
+    # Of a group, some hosts may have theirs elsewhere.
+    assert server_variables(check_variables({**DEFAULTS, **APP, **environment})) == {}
 
 
 @pytest.mark.parametrize(

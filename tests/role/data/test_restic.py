@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.aroundtheworld.data import restic as restic_module
-from ansible.module_utils.aroundtheworld.data.restic import BusyError, MissingError, Restic
+from ansible.module_utils.aroundtheworld.data.failures import (
+    BusyError,
+    MissingError,
+    RefusedError,
+)
+from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 SUMMARY = {"message_type": "summary", "total_bytes_processed": 6000, "data_added": 8301}
@@ -66,7 +71,29 @@ WRONG = json.dumps(
     {"message_type": "exit_error", "code": 12, "message": "Fatal: wrong password or no key found"}
 )
 IN_USE = "unable to create lock in backend: repository is already locked exclusively by PID 7 on x"
+S3 = "Fatal: unable to open config file: Stat: "
+DIAL = "dial tcp 192.0.2.1:443: connect: connection refused"
 FAILURES = {
+    "0.14, no bucket": (
+        1,
+        f"{S3}The specified bucket does not exist\n{PLACE}",
+        MissingError,
+        "is not there",
+    ),
+    "0.14, no key": (1, f"{S3}Access Denied.\n{PLACE}", RefusedError, "_backup_environment: Fatal"),
+    "0.14, wrong key": (
+        1,
+        f"{S3}The request signature we calculated does not match\n{PLACE}",
+        RefusedError,
+        "does not take the credentials",
+    ),
+    "0.18, no key": (
+        1,
+        "Fatal: unable to open repository: s3.getCredentials: no credentials found.",
+        RefusedError,
+        "does not take the credentials",
+    ),
+    "0.14, no S3": (1, f"{S3}Get: {DIAL}\n{PLACE}", HostError, f"cannot be reached: {S3}Get: dial"),
     "0.14, none": (1, f"Fatal: {NOWHERE}\n{PLACE}", MissingError, "/mnt/backups is not there"),
     "0.18, none": (
         10,
@@ -106,6 +133,41 @@ def test_one_that_does_not_answer_is_given_up(script, restic, monkeypatch):
     with pytest.raises(HostError, match="has not answered for 0 s"):
         restic.check()
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("The specified bucket does not exist", MissingError),
+        ("The access key ID you provided does not exist in our records.", RefusedError),
+    ],
+)
+def test_what_no_second_try_cures_is_not_tried_for_a_quarter_of_an_hour(
+    script, restic, words, kind
+):
+    tries = f"Stat(<config/>) returned error, retrying after 25.7s: Stat: {words}"
+    script.answers("cat", first=f"echo '{tries}' >&2; exec sleep 60")
+    began = time.monotonic()
+    with pytest.raises(kind):
+        restic.check()
+    assert time.monotonic() - began < 30
+
+
+def test_a_server_that_is_away_is_waited_for_and_then_named(script, restic, monkeypatch):
+    monkeypatch.setattr(restic_module, "ANSWER_SECONDS", 0.1)
+    tries = f"Stat(<config/>) returned error, retrying after 25.7s: Stat: {DIAL}"
+    script.answers("cat", first=f"echo '{tries}' >&2; exec sleep 60")
+    with pytest.raises(HostError, match="has not answered for 0 s: Stat: dial tcp 192"):
+        restic.check()
+
+
+def test_only_restic_gets_the_credentials_and_nobody_elses(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "another's")
+    variables = {"AWS_ACCESS_KEY_ID": "ours"}
+    restic = Restic("s3:https://x/b", tmp_path, tmp_path, str(script.path), variables)
+    script.answers("cat", first='echo "{\\"id\\": \\"$AWS_ACCESS_KEY_ID/$AWS_SESSION_TOKEN\\"}"')
+    assert restic.check() == "ours/"
+    assert "ours" not in " ".join(restic.options)
 
 
 @pytest.mark.parametrize(("summary", "identity"), [(OLD, "c532ea29"), (NEW, "90de9084" + 56 * "0")])

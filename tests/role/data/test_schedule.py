@@ -9,7 +9,7 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.data import schedule as schedule_module
 from ansible.module_utils.aroundtheworld.data import state
 from ansible.module_utils.aroundtheworld.data.schedule import Schedule, back_up_now
-from ansible.module_utils.aroundtheworld.data.settings import read_settings
+from ansible.module_utils.aroundtheworld.data.settings import read_settings, read_variables
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
@@ -45,7 +45,7 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(schedule_module, "check_directory", lambda directory: None)
     systemd = Systemd()
 
-    def converge(check_mode=False, wanted=True, on_failure="", **settings):
+    def converge(check_mode=False, wanted=True, on_failure="", environment=(), **settings):
         schedule = Schedule(layout, systemd, check_mode=check_mode)
         systemd.calls.clear()
         known = {
@@ -63,6 +63,7 @@ def host(tmp_path, monkeypatch):
             "settings": known,
             "on_failure": on_failure,
             "password": "a very long password",
+            "environment": dict(environment),
             "program": base64.b64encode(PROGRAM).decode(),
         }
         schedule.converge(brought if wanted else {})
@@ -111,6 +112,19 @@ def test_a_dry_run_makes_nothing_and_says_the_same(host):
     assert sorted(host.root.rglob("*")) == before
     assert told == host.converge()
     assert not any("very long" in change for change in told)
+
+
+def test_credentials_are_roots_alone_and_in_nothing_that_is_shown(host):
+    secret = {"AWS_SECRET_ACCESS_KEY": "a-secret-key"}
+    told = host.converge(environment=secret)
+    path = host.layout.backup_settings / "environment.json"
+    assert json.loads(path.read_text()) == read_variables(host.layout) == secret
+    assert path.stat().st_mode & 0o777 == 0o600
+    others = {each for each in host.root.rglob("*") if each.is_file()} - {path}
+    assert not [each for each in others if b"a-secret-key" in each.read_bytes()]
+    assert "a-secret-key" not in "".join(told)
+    host.converge()
+    assert read_variables(host.layout) == {}
 
 
 def test_another_time_is_the_timers_and_none_takes_it_away(host):

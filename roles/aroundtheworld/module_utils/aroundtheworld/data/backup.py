@@ -20,10 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
+from ansible.module_utils.aroundtheworld.data.failures import BusyError, MissingError
 from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts
-from ansible.module_utils.aroundtheworld.data.restic import BusyError, MissingError, Restic
+from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.data.room import shown, spare
-from ansible.module_utils.aroundtheworld.data.settings import Settings, password_path
+from ansible.module_utils.aroundtheworld.data.settings import (
+    Settings,
+    password_path,
+    read_variables,
+)
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
 from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
 from ansible.module_utils.aroundtheworld.lock import LockedError, release, take, working
@@ -47,7 +52,10 @@ class Backup:
         self.settings, self.program = settings, program
         self.layout = settings.layout
         self.restic = Restic(
-            settings.repository, password_path(self.layout), self.layout.backup / "cache"
+            settings.repository,
+            password_path(self.layout),
+            self.layout.backup / "cache",
+            variables=read_variables(self.layout),
         )
 
     def make(self) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""Commands to restic, of the versions in Debian 12 (0.14) and 13 (0.18), and what its errors mean.
-
-Since 0.17 its exit status says what is wrong; before, only its words do.
-"""
+"""Commands to restic, of the versions in Debian 12 (0.14) and 13 (0.18)."""
 
 from __future__ import annotations
 
@@ -16,15 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.data.failures import (
+    BusyError,
+    failure,
+    hopeless,
+    messages,
+    unanswered,
+)
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import printable, printable_lines
+from ansible.module_utils.aroundtheworld.untrusted import printable_lines
 
 MARK = "aroundtheworld"
 # Until a repository that does not answer counts as gone.
 ANSWER_SECONDS = 45.0
 # How long to wait for somebody else who has the repository for themselves, to clean it up.
 LOCKED_SECONDS, PAUSE_SECONDS = 600.0, 5.0
-DAMAGED = ("invalid data returned", "ciphertext verification failed", "does not match hash")
 INCOMPLETE = 3  # the exit status of a backup that could not read some files
 VANISHED = re.compile(r"no such file or directory", re.IGNORECASE)
 SFTP = re.compile(
@@ -32,14 +35,6 @@ SFTP = re.compile(
     r"|(?P<alias>[^:/]+):)"
 )
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15"
-
-
-class MissingError(HostError):  # type: ignore[misc]
-    """There is no repository where it should be."""
-
-
-class BusyError(HostError):  # type: ignore[misc]
-    """Somebody else has the repository for themselves."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,12 @@ class Restic:
     """A repository of backups."""
 
     def __init__(
-        self, repository: str, password: Path, cache: Path, program: str = "restic"
+        self,
+        repository: str,
+        password: Path,
+        cache: Path,
+        program: str = "restic",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """Name the repository, as restic does; nothing is asked yet.
 
@@ -72,8 +72,10 @@ class Restic:
             password: The file with its password.
             cache: A directory for what is read often of a repository elsewhere.
             program: Which restic.
+            variables: What restic alone gets in its environment: credentials of a server.
         """
         self.repository, self.program = repository, program
+        self.variables = dict(variables or {})
         self.directory = directory_of(repository)
         place = ["--no-cache"] if self.directory else ["--cache-dir", str(cache)]
         self.options = ["--repo", repository, "--password-file", str(password), *place]
@@ -156,9 +158,9 @@ class Restic:
         arguments = ["--json", "--quiet", "--host", host, "--tag", tags(site), *parent, *excludes]
         command = ["backup", *arguments, "--", *map(str, paths)]
         code, out, error = self._until_unlocked(command, watch)
-        summary = _messages(out, "summary")
+        summary = messages(out, "summary")
         if code not in (0, INCOMPLETE) or not summary:
-            raise self._failure("backup", code, out + error)
+            raise failure(self.repository, "backup", code, out + error)
         vanished, others = _unread(out + "\n" + error)
         found = summary[-1]
         result = Summary(
@@ -192,7 +194,7 @@ class Restic:
     def _output(self, *arguments: str, seconds: float | None = None) -> str:
         code, out, error = self._run(arguments, seconds=seconds)
         if code:
-            raise self._failure(arguments[0], code, out + error)
+            raise failure(self.repository, arguments[0], code, out + error)
         return out
 
     def _until_unlocked(
@@ -202,7 +204,9 @@ class Restic:
         deadline = time.monotonic() + LOCKED_SECONDS
         while True:
             code, out, error = self._run(command, watch)
-            busy = isinstance(self._failure("", code, out + error), BusyError) if code else False
+            busy = bool(code) and isinstance(
+                failure(self.repository, "", code, out + error), BusyError
+            )
             if not busy or time.monotonic() > deadline:
                 return code, out, error
             time.sleep(PAUSE_SECONDS)
@@ -214,14 +218,18 @@ class Restic:
         seconds: float | None = None,
     ) -> tuple[int, str, str]:
         """Run restic; whatever ends this ends it too."""
-        # Nothing of ours decides which repository or password it takes.
-        environment = {key: value for key, value in os.environ.items() if "RESTIC_" not in key}
+        # Nothing of ours decides which repository, password or credentials it takes.
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("RESTIC_", "AWS_"))
+        }
         command = [self.program, *self.options, *arguments]
         begun = time.monotonic()
         try:
             process = subprocess.Popen(  # noqa: S603 - no shell
                 command,
-                env={"HOME": "/root", **environment},
+                env={"HOME": "/root", **environment, **self.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -234,14 +242,16 @@ class Restic:
             ) from None
         try:
             while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                try:
                     out, error = process.communicate(timeout=1.0)
                     return process.returncode, out, error
+                except subprocess.TimeoutExpired as still:
+                    errors = (still.stderr or b"").decode(errors="replace")  # bytes, also of text
+                if reason := hopeless(self.repository, errors):
+                    raise reason
                 watch()
                 if seconds and time.monotonic() - begun > seconds:
-                    raise HostError(
-                        f"The repository {self.repository} has not answered for {seconds:.0f} s."
-                    )
+                    raise unanswered(self.repository, errors, seconds)
         except BaseException:
             process.terminate()  # it takes its lock away
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -252,30 +262,6 @@ class Restic:
                 if stream:
                     stream.close()
             raise
-
-    def _failure(self, command: str, code: int, output: str) -> HostError:
-        """Return what an error of restic means, as an error to raise."""
-        where, words = f"The repository {self.repository}", _words(output)
-        low = words.lower()
-        if code == 10 or "is there a repository" in low:
-            return MissingError(f"{where} is not there.")
-        if code == 12 or "wrong password" in low:
-            return HostError(
-                f"{where} was made with another password than this. Give the right one in "
-                "aroundtheworld_backup_password, or name another repository."
-            )
-        if code == 11 or "already locked" in low:
-            return BusyError(f"{where} is in use by somebody else: {printable(words, 500)}")
-        if "no space left" in low:
-            return HostError(f"{where} has no room left. Nothing that was in it is lost.")
-        if any(word in low for word in DAMAGED):
-            return HostError(
-                f"{where} is damaged: {printable(words, 500)}. Keep it as it is, name another one, "
-                "and look on the host what `restic check` says of it."
-            )
-        if "ssh" in low or "permission denied" in low or "connection" in low:
-            return HostError(f"{where} cannot be reached: {printable_lines(words, 5)}")
-        return HostError(f"restic {command} failed with status {code}: {printable_lines(words, 8)}")
 
 
 def tags(site: str) -> str:
@@ -294,31 +280,13 @@ def _literally(path: Path) -> str:
     return re.sub(r"([\[\]*?\\])", r"\\\1", str(path))
 
 
-def _messages(output: str, kind: str) -> list[dict[str, Any]]:
-    """Return the messages of a kind that restic printed, each a line of JSON."""
-    found = []
-    for line in output.splitlines():
-        with contextlib.suppress(ValueError):
-            message = json.loads(line)
-            if isinstance(message, dict) and message.get("message_type") == kind:
-                found.append(message)
-    return found
-
-
-def _words(output: str) -> str:
-    """Return what restic said, without the JSON around some of it."""
-    said = [str(message.get("message", "")) for message in _messages(output, "exit_error")]
-    said += [line for line in output.splitlines() if line and not line.startswith("{")]
-    return "\n".join(said)
-
-
 def _unread(output: str) -> tuple[list[str], list[str]]:
     """Return the paths of files that vanished, and what else could not be read, each a sentence.
 
     0.14 does not always say why; then a file that is no longer there has vanished.
     """
     vanished, others = {}, {}
-    for message in _messages(output, "error"):
+    for message in messages(output, "error"):
         error, item = message.get("error", {}), str(message.get("item", ""))
         why = (
             error.get("message") or os.strerror(error.get("Err", 0)) if error else "no reason told"

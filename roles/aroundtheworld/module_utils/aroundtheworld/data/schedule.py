@@ -16,6 +16,7 @@ from ansible.module_utils.aroundtheworld.data.settings import (
     Settings,
     password_path,
     settings_path,
+    variables_path,
 )
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
 from ansible.module_utils.aroundtheworld.files import (
@@ -113,7 +114,7 @@ class Schedule:
 
         Args:
             wanted: ``settings`` as `Settings` has them, ``on_failure`` as a unit has it,
-                ``password``, and ``program`` in base64.
+                ``password``, ``environment`` for restic, and ``program`` in base64.
 
         Raises:
             HostError: The host is not fit for it.
@@ -127,6 +128,8 @@ class Schedule:
         program = base64.b64decode(wanted["program"]).decode("utf-8", "surrogateescape")
         self._write(self.layout.backup_script, program, 0o755)
         self._write(password_path(self.layout), wanted["password"] + "\n", 0o600, hidden=True)
+        variables = json.dumps(wanted["environment"], sort_keys=True) + "\n"
+        self._write(variables_path(self.layout), variables, 0o600, hidden=True)
         self._write(settings_path(self.layout), settings.text(), 0o600)
         texts = self._units(settings, wanted["on_failure"])
         changed = [self._write(path, text, 0o644) for path, text in texts.items()]

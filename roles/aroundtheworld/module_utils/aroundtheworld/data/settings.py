@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.files import read_mapping
 from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
@@ -54,6 +55,16 @@ def settings_path(layout: SystemLayout) -> Path:
 def password_path(layout: SystemLayout) -> Path:
     """Return the file with the password of the repository."""
     return Path(layout.backup_settings, "password")
+
+
+def variables_path(layout: SystemLayout) -> Path:
+    """Return the file with the credentials of a server that has the repository."""
+    return Path(layout.backup_settings, "environment.json")
+
+
+def read_variables(layout: SystemLayout) -> dict[str, str]:
+    """Return the credentials as variables of restic's environment; none when it needs none."""
+    return {str(name): str(value) for name, value in read_mapping(variables_path(layout)).items()}
 
 
 def read_settings(site: str, root: Path = ROOT) -> Settings:

@@ -13,6 +13,7 @@ from aroundtheworld_controller.data.databases import derive_databases
 REPOSITORY = "aroundtheworld_backup_repository"
 AT, KEEP = "aroundtheworld_backup_at", "aroundtheworld_backup_keep"
 PASSWORD, ON_FAILURE = "aroundtheworld_backup_password", "aroundtheworld_backup_on_failure"
+ENVIRONMENT = "aroundtheworld_backup_environment"
 PERIODS = ("last", "daily", "weekly", "monthly")
 
 DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -23,6 +24,13 @@ SFTP = re.compile(
     r"sftp:(?://(?P<host>\w[\w.@-]*|(?:\w[\w.-]*@)?\[[0-9a-f:]+\])(?::(?P<port>\d{1,5}))?/"
     r"|(?P<alias>\w[\w.@-]*):)(?P<path>[^\x00-\x1f\x7f\s'\"\\]+)"
 )
+S3 = re.compile(
+    r"s3:https?://(?:[A-Za-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+    r"(?:/[^\x00-\x1f\x7f\s'\"\\?#]*)?"
+)
+# What restic gets for S3, by the names that it knows; the first two it needs.
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+VARIABLES = (*CREDENTIALS, "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION")
 DIRECTORY = re.compile(r"(?:local:)?(?P<path>/[^\x00-\x1f\x7f]+)")
 
 
@@ -41,12 +49,13 @@ def backup_problems(variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the variables of backups."""
     repository, home = variables[REPOSITORY], variables["aroundtheworld_home"]
     directory = directory_of(repository)
-    if repository and not directory and not SFTP.fullmatch(repository):
+    others = (SFTP, S3)
+    if repository and not directory and not any(kind.fullmatch(repository) for kind in others):
         yield (
             f"{REPOSITORY}: {repository!r} is not allowed; it must be a directory of the host, as "
-            "in '/mnt/backups/shop', or on another machine, as in 'sftp:shop@backup.example.org:"
-            "/srv/shop'. A password is not part of it: root on the host needs a key for that "
-            "machine."
+            "in '/mnt/backups/shop', on another machine, as in 'sftp:shop@backup.example.org:"
+            "/srv/shop', or in S3, as in 's3:https://s3.example.org/bucket/shop'. A password is "
+            f"not part of it: root on the host needs a key for that machine, S3 {ENVIRONMENT}."
         )
     elif home and f"{directory}/".startswith(f"{home}/"):
         yield (
@@ -78,7 +87,36 @@ def backup_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             f"{PASSWORD}: this value is not allowed; it must be one line of at least 16 "
             "characters, or empty for the controller to make one."
         )
+    yield from _environment_problems(variables)
     yield from command_problem(variables[ON_FAILURE], ON_FAILURE)
+
+
+def _environment_problems(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the credentials of a server; no value is shown."""
+    environment = variables[ENVIRONMENT]
+    for name, value in environment.items():
+        if name not in VARIABLES:
+            yield (
+                f"{ENVIRONMENT}.{name}: there is no such variable; allowed are "
+                f"{', '.join(VARIABLES)}."
+            )
+        elif not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+            yield (
+                f"{ENVIRONMENT}.{name}: this value is not allowed; it must be a text without "
+                "spaces, in quotes if it is a number."
+            )
+    if S3.fullmatch(variables[REPOSITORY]):
+        for name in CREDENTIALS:
+            if name not in environment:
+                yield (
+                    f"{ENVIRONMENT}.{name}: is missing; {REPOSITORY} is in S3, which takes nobody "
+                    "without. Give it from a vault."
+                )
+
+
+def server_variables(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return what restic needs in its environment to reach the repository."""
+    return dict(variables[ENVIRONMENT]) if S3.fullmatch(variables[REPOSITORY]) else {}
 
 
 def derive_backups(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aroundtheworld_controller.data.backups import PASSWORD, derive_backups, repository_of
+from aroundtheworld_controller.data.backups import (
+    ENVIRONMENT,
+    PASSWORD,
+    derive_backups,
+    repository_of,
+    server_variables,
+)
 from aroundtheworld_controller.data.password import kept_password, make_password, password_file
 from aroundtheworld_controller.data.program import program
 from aroundtheworld_controller.variables import BadInputError
@@ -16,7 +22,8 @@ from aroundtheworld_controller.variables import BadInputError
 VARIABLES = (
     *("aroundtheworld_site", "aroundtheworld_home", "aroundtheworld_user"),
     *("aroundtheworld_databases", "aroundtheworld_backup_at", "aroundtheworld_backup_repository"),
-    *("aroundtheworld_backup_keep", "aroundtheworld_backup_on_failure", PASSWORD),
+    *("aroundtheworld_backup_keep", "aroundtheworld_backup_on_failure"),
+    *(PASSWORD, ENVIRONMENT),
 )
 
 
@@ -48,6 +55,7 @@ def brought(
         "settings": settings,
         "on_failure": on_failure,
         "password": password,
+        "environment": server_variables(variables),
         "program": base64.b64encode(program()).decode(),
     }
     return json.dumps(wanted), news
@@ -73,7 +81,8 @@ def to_read(variables: Mapping[str, Any], inventory: str | None) -> str:
             )
     site, repository = variables["aroundtheworld_site"], repository_of(variables)
     settings = {"site": site, "repository": repository}
-    return json.dumps({"settings": settings, "password": password})
+    environment = server_variables(variables)
+    return json.dumps({"settings": settings, "password": password, "environment": environment})
 
 
 def _password(
