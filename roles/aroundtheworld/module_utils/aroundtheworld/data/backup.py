@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
+from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker
 from ansible.module_utils.aroundtheworld.data.failures import BusyError, MissingError
 from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts
 from ansible.module_utils.aroundtheworld.data.restic import Restic
@@ -32,16 +31,13 @@ from ansible.module_utils.aroundtheworld.data.settings import (
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
 from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
 from ansible.module_utils.aroundtheworld.lock import LockedError, release, take, working
-from ansible.module_utils.aroundtheworld.process import Process
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import printable, printable_lines
+from ansible.module_utils.aroundtheworld.untrusted import printable
 
 FORMAT = 1  # of what is in a snapshot
 # How long a backup waits for a run to end, and how often it looks.
 PATIENCE_SECONDS, PAUSE_SECONDS = 1800.0, 5.0
-REPORT_BYTES = 1024 * 1024
 VANISHED_SHOWN = 10
-LOW = ("Nice=19", "CPUWeight=10", "IOWeight=10", "IOSchedulingClass=idle")
 
 
 class Backup:
@@ -180,7 +176,7 @@ class Backup:
             "target": str(target),
             "databases": list(self.settings.databases),
         }
-        report = self._run_as_worker(json.dumps(task), target)
+        report = run_as_worker(self.settings, self.program, "copy", task, target)
         problems, notes, left_out = (
             [str(entry) for entry in report.get(key, [])]
             for key in ("problems", "notes", "left_out")
@@ -192,36 +188,6 @@ class Backup:
         shared = str(self.layout.shared)
         inside = [Path(path) for path in left_out if os.path.normpath(path).startswith(shared)]
         return [printable(note, 1000) for note in notes], inside
-
-    def _run_as_worker(self, task: str, target: Path) -> Mapping[str, Any]:
-        """Run our own program as a worker runs, with a further directory that it may write to."""
-        unit = f"{self.settings.site}-run-backup-{os.getpid()}"
-        release = Path(os.path.realpath(self.layout.current))
-        process = Process([*map(str, self._process_lines())], [])
-        properties = process.properties(unit, release, release / "venv", release.name)
-        room = max(spare(target), 1)
-        more = [*LOW, f"ReadWritePaths={target}", f"LimitFSIZE={room}", "WorkingDirectory=/"]
-        command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
-        command += [*properties, *(f"--property={line}" for line in more), "--"]
-        command += ["/usr/bin/python3", "-I", "-B", str(self.program), "copy"]
-        done = subprocess.run(  # noqa: S603 - no shell
-            command, input=task, capture_output=True, text=True, errors="replace", check=False
-        )
-        try:
-            found = json.loads(done.stdout[:REPORT_BYTES])
-        except ValueError:
-            found = None
-        if done.returncode or not isinstance(found, dict):
-            told = printable_lines((done.stderr or done.stdout).strip(), 8)
-            raise HostError(f"The databases could not be copied (status {done.returncode}): {told}")
-        return found
-
-    def _process_lines(self) -> Iterator[str]:
-        """Yield how a process of the site is run, without secrets that are not on the host."""
-        for line in self.settings.process:
-            secret = re.fullmatch(r"LoadCredential=[^:]+:(/.+)", line)
-            if not secret or Path(secret[1]).exists():
-                yield line
 
     def manifest(self) -> dict[str, Any]:
         """Return what is in the backup, for a restore on a host that knows nothing."""
