@@ -23,7 +23,7 @@ def test_the_program_runs_where_there_is_nothing_but_python(tmp_path):
     done = subprocess.run(
         [*command, "copy"], input=json.dumps(task), capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == {"problems": [], "notes": [], "left_out": []}
+    assert json.loads(done.stdout) == {key: [] for key in ("problems", "notes", "left_out", "wal")}
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr[:6]) == (2, "usage:")
 

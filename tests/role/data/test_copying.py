@@ -186,7 +186,9 @@ def test_the_process_takes_and_gives_json(shared, monkeypatch, capsys):
     task = {"shared": str(shared), "target": str(shared.parent), "databases": []}
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(task)))
     copying.main()
-    assert json.loads(capsys.readouterr().out) == {"problems": [], "notes": [], "left_out": []}
+    assert json.loads(capsys.readouterr().out) == {
+        key: [] for key in ("problems", "notes", "left_out", "wal")
+    }
 
 
 def test_a_reserve_is_left_and_it_is_not_a_large_part_of_a_large_disk(tmp_path):

@@ -6,6 +6,7 @@ as JSON:
 - ``problems``: why there is no backup, each a sentence.
 - ``notes``: what the operator should know, each a sentence.
 - ``left_out``: paths of what has a copy instead.
+- ``wal``: the names of SQLite databases that write their log ahead, which no copy does.
 """
 
 from __future__ import annotations
@@ -53,11 +54,13 @@ def copy_all(task: Mapping[str, Any]) -> dict[str, Any]:
     """
     shared, target = Path(task["shared"]), Path(task["target"])
     databases: Sequence[Database] = task["databases"]
-    problems, left_out = [], set()
+    problems, left_out, wal = [], set(), []
     for database in databases:
         try:
             if database["kind"] == "sqlite":
-                left_out |= _copy_sqlite(database, shared, target)
+                paths, is_ahead = _copy_sqlite(database, shared, target)
+                left_out |= paths
+                wal += [database["name"]] if is_ahead else []
             else:
                 _copy_postgresql(database, target)
         except (CopyError, postgresql.DumpError, OSError, sqlite3.Error) as error:
@@ -65,14 +68,14 @@ def copy_all(task: Mapping[str, Any]) -> dict[str, Any]:
                 f"aroundtheworld_databases: there is no copy of {database['name']!r}: {error}."
             )
     notes = [] if problems else list(_notes(shared, {Path(path) for path in left_out}))
-    return {"problems": problems, "notes": notes, "left_out": sorted(left_out)}
+    return {"problems": problems, "notes": notes, "left_out": sorted(left_out), "wal": wal}
 
 
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
-def _copy_sqlite(database: Database, shared: Path, target: Path) -> set[str]:
-    """Copy a database, and return the paths of its own files."""
+def _copy_sqlite(database: Database, shared: Path, target: Path) -> tuple[set[str], bool]:
+    """Copy a database; return the paths of its own files, and whether it writes its log ahead."""
     path = Path(database["place"])
     real = Path(os.path.realpath(path))  # of a link in a circle, too
     if not real.is_relative_to(os.path.realpath(shared)):
@@ -80,13 +83,16 @@ def _copy_sqlite(database: Database, shared: Path, target: Path) -> set[str]:
     if not path.is_file():
         raise CopyError(f"there is no file {path}")
     files = [Path(f"{real}{suffix}") for suffix in ("", *COMPANIONS[:1])]
-    _check_room(sum(file.stat().st_size for file in files if file.exists()), target)
-    backup_sqlite(real, target / copy_name(database))
-    return {f"{each}{suffix}" for each in (path, real) for suffix in ("", *COMPANIONS)}
+    check_room(sum(file.stat().st_size for file in files if file.exists()), target)
+    is_ahead = backup_sqlite(real, target / copy_name(database))
+    return {f"{each}{suffix}" for each in (path, real) for suffix in ("", *COMPANIONS)}, is_ahead
 
 
-def backup_sqlite(source: Path, target: Path) -> None:
+def backup_sqlite(source: Path, target: Path) -> bool:
     """Copy a database in one step, so that it is as it was at one moment; then check the copy.
+
+    Returns:
+        Whether it writes its log ahead.
 
     Raises:
         CopyError: It cannot be copied, or is damaged.
@@ -106,26 +112,34 @@ def backup_sqlite(source: Path, target: Path) -> None:
         database.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         copy.execute("pragma synchronous = off")
         database.backup(copy, pages=-1, progress=give_up)
+        (mode,) = database.execute("pragma journal_mode").fetchone()
         found = [row[0] for row in copy.execute("pragma quick_check(3)")]
         # Otherwise a copy of a database with a log would get one of its own when it is read.
         copy.execute("pragma journal_mode = delete")
     if found != ["ok"]:
         raise CopyError(f"SQLite finds it damaged: {'; '.join(map(str, found))}")
+    return bool(mode == "wal")
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
 
 def _copy_postgresql(database: Database, target: Path) -> None:
-    secret = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/"), database["place"])
-    if not secret.is_file():
-        raise CopyError(f"the secret {database['place']!r} with its URL is not on the host")
-    variables = postgresql.connection(secret.read_text())
-    _check_room(postgresql.database_bytes(variables), target)
+    variables = postgresql.connection(credential(database))
+    check_room(postgresql.database_bytes(variables), target)
     postgresql.dump(variables, target / copy_name(database))
 
 
-def _check_room(needed: int, target: Path) -> None:
+def credential(database: Database) -> str:
+    """Return the URL of a database; raises `CopyError` when it is not there."""
+    secret = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/"), database["place"])
+    if not secret.is_file():
+        raise CopyError(f"the secret {database['place']!r} with its URL is not on the host")
+    return secret.read_text()
+
+
+def check_room(needed: int, target: Path) -> None:
+    """Raise `CopyError` unless so many bytes may be used below a directory."""
     if (room := spare(target)) < needed:
         raise CopyError(
             f"its copy needs {shown(needed)}, and {shown(max(room, 0))} may be used in {target}"

@@ -96,7 +96,7 @@ def _hosts(text: str) -> dict[str, str]:
 def database_bytes(variables: Mapping[str, str]) -> int:
     """Return how large the database is, which is at least what its dump takes."""
     query = "select pg_database_size(current_database())"
-    return int(_run(["psql", "-X", "-A", "-t", "-w", "-c", query], variables).strip())
+    return int(run_client(["psql", "-X", "-A", "-t", "-w", "-c", query], variables).strip())
 
 
 def dump(variables: Mapping[str, str], target: Path) -> None:
@@ -106,17 +106,25 @@ def dump(variables: Mapping[str, str], target: Path) -> None:
     """
     wait = f"--lock-wait-timeout={LOCK_SECONDS}s"
     flags = ["--format=custom", "--compress=0", "--no-password", wait]
-    _run(["pg_dump", *flags, f"--file={target}"], variables)
-    _run(["pg_restore", "--list", str(target)], {})
+    run_client(["pg_dump", *flags, f"--file={target}"], variables)
+    run_client(["pg_restore", "--list", str(target)], {})
 
 
-def _run(command: Sequence[str], variables: Mapping[str, str]) -> str:
+def environment_for(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program of PostgreSQL.
+
+    libpq looks for certificates in the home.
+    """
+    home = {"HOME": path} if (path := os.environ.get("HOME")) else {}
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **home, **variables}
+
+
+def run_client(command: Sequence[str], variables: Mapping[str, str]) -> str:
     """Return what a program of PostgreSQL prints; raises `DumpError` with its last lines."""
-    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **_home(), **variables}
     try:
         done = subprocess.run(  # noqa: S603 - no shell
             command,
-            env=environment,
+            env=environment_for(variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -129,8 +137,3 @@ def _run(command: Sequence[str], variables: Mapping[str, str]) -> str:
         lines = done.stderr.strip().splitlines()[-5:] or [f"status {done.returncode}"]
         raise DumpError(f"{command[0]} failed: {' '.join(lines)}")
     return done.stdout
-
-
-def _home() -> dict[str, str]:
-    """Return the variable of a home, where libpq looks for certificates."""
-    return {"HOME": home} if (home := os.environ.get("HOME")) else {}

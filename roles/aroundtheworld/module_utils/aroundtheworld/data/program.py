@@ -1,7 +1,7 @@
 """The program ``<site>-backup``, which the units of backups run.
 
 ``back-up`` makes a backup. ``ended`` comes after it, however it ended, and writes down a failure.
-``copy`` is the part that runs as the site's user.
+``copy`` and ``put`` are the parts that run as the site's user.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.data import copying
+from ansible.module_utils.aroundtheworld.data import copying, putting
 from ansible.module_utils.aroundtheworld.data.backup import Backup, invocation
 from ansible.module_utils.aroundtheworld.data.room import shown
 from ansible.module_utils.aroundtheworld.data.settings import read_settings
@@ -24,7 +24,9 @@ from ansible.module_utils.aroundtheworld.files import write_atomically
 from ansible.module_utils.aroundtheworld.lock import release
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
-USAGE = "usage: SITE-backup back-up SITE | ended SITE | copy"
+USAGE = "usage: SITE-backup back-up SITE | ended SITE | copy | put"
+# What runs as the site's user.
+PARTS = {"copy": copying.main, "put": putting.main}
 
 
 def main(arguments: Sequence[str], program: Path) -> int:
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str], program: Path) -> int:
         arguments: Those of the command line.
         program: The file of this program.
     """
-    if list(arguments) == ["copy"]:
-        copying.main()
+    if len(arguments) == 1 and (part := PARTS.get(arguments[0])):
+        part()
         return 0
     try:
         command, site = arguments
