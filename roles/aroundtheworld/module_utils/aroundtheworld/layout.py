@@ -95,6 +95,11 @@ class HomeLayout:
         return self.backup / "state.json"
 
     @property
+    def standstill(self) -> Path:
+        """Return the file that is there while the site stands still for its data."""
+        return self.backup / "standstill.json"
+
+    @property
     def staging(self) -> Path:
         """Return the directory with the databases' copies, which is there during a backup."""
         return self.backup / "staging"

@@ -92,6 +92,20 @@ class Switch:
         """Tell whether the site is closed, by whatever."""
         return bool(self.layout.maintenance.exists())
 
+    def closing(self) -> Closing | None:
+        """Return how the site is closed now, or None when it is open."""
+        if not self.is_closed():
+            return None
+        state = read_state(self.layout.home)
+        known = self.link.is_symlink()
+        name = self.link.readlink().name if known else ""
+        return Closing(
+            **{key: state[key] for key in ("scope", "pools", "reason", "until", "who")},
+            retry_after=name.partition("~")[2],
+            page=read_exactly(self.link / "page.html" if known else self.layout.maintenance),
+            json=read_exactly(self.link / "page.json") if known else "",
+        )
+
     def expected_state(self, closing: Closing) -> dict[str, Any]:
         """Return the state of the site when it is closed like this."""
         before = read_state(self.layout.home)
