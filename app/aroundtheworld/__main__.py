@@ -13,18 +13,14 @@ from random import Random
 
 import sqlalchemy as sa
 
-from aroundtheworld import world
+from aroundtheworld import findings, world
 from aroundtheworld.app import make_app
 from aroundtheworld.clock import now_ms
 from aroundtheworld.config import Config, ConfigError, database_url
 from aroundtheworld.db import players
 from aroundtheworld.db.engine import Database
-from aroundtheworld.db.migrate import (
-    current_revision,
-    migrate,
-    newest_revision,
-    what_to_migrate,
-)
+from aroundtheworld.db.fit import misfits
+from aroundtheworld.db.migrate import migrate, what_to_migrate
 from aroundtheworld.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 from aroundtheworld.simulate import Simulation, simulate
 
@@ -33,29 +29,46 @@ class CommandError(Exception):
     """A command fails; its text says why."""
 
 
-def check() -> str:
-    """Check that the configuration is complete and the database fits this release."""
+def check() -> list[str]:
+    """Check the configuration, the database's schema, and what is in it; return the findings."""
     app = make_app()
     try:
-        found = app.database.read(current_revision)
-    except sa.exc.OperationalError as error:
+        return app.database.read(misfits) or findings.of_data(app.database, app.config.photos)
+    except sa.exc.DatabaseError as error:
         raise CommandError(f"The database cannot be read: {error.orig}") from error
     finally:
         app.database.close()
-    expected = newest_revision()
-    if found != expected:
-        raise CommandError(
-            f"The database is at revision {found or 'none'}, this release needs {expected}:"
-            " run `python -m aroundtheworld migrate`"
-        )
-    return f"The configuration is complete and the database is at revision {found}."
+
+
+def schema() -> list[str]:
+    """Return what keeps this release from running on the database as it is."""
+    database = Database(database_url())
+    try:
+        return database.read(misfits)
+    except sa.exc.DatabaseError as error:
+        raise CommandError(f"The database cannot be read: {error.orig}") from error
+    finally:
+        database.close()
+
+
+def tell(found: list[str], fine: str) -> None:
+    """Print what was found, one a line, and end with status 1; or that all is well."""
+    print("\n".join(found) or fine)
+    if found:
+        sys.exit(1)
+
+
+def valid_name(entered: str) -> str:
+    """Return a player's name as it is stored."""
+    name = players.normalised_name(entered)
+    if name is None:
+        raise CommandError(f"{entered!r} cannot be a name; allowed are {players.NAME_RULE}")
+    return name
 
 
 def create_admin(entered: str) -> str:
     """Make an administrator of that name, with a password from the terminal or stdin."""
-    name = players.normalised_name(entered)
-    if name is None:
-        raise CommandError(f"{entered!r} cannot be a name; allowed are {players.NAME_RULE}")
+    name = valid_name(entered)
     database = Database(database_url())
     try:
         password_hash = Passwords().hashed(read_password())
@@ -147,7 +160,8 @@ def parse_arguments() -> argparse.Namespace:
         "migrate", help="bring the database to this release's schema and world"
     )
     bring.add_argument("--check", action="store_true", help="only say what that would change")
-    commands.add_parser("check", help="say whether configuration and database fit this release")
+    commands.add_parser("check", help="say what is wrong with configuration, database and photos")
+    commands.add_parser("schema", help="say whether this release can run on the database as it is")
     add = commands.add_parser("create-admin", help="add an administrator, or set the password")
     add.add_argument("name", metavar="NAME", help=players.NAME_RULE)
     fill_up = commands.add_parser("simulate", help="add players with an invented history")
@@ -172,7 +186,9 @@ def main() -> None:
             case "migrate":
                 print((what_to_migrate if arguments.check else migrate)(database_url()))
             case "check":
-                print(check())
+                tell(check(), "The configuration is complete, and the data fit together.")
+            case "schema":
+                tell(schema(), "This release can run on the database.")
             case "create-admin":
                 print(create_admin(arguments.name))
             case "simulate":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import pytest
@@ -17,6 +19,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from aroundtheworld.__main__ import main
 from aroundtheworld.app import AroundTheWorld, make_app
 from aroundtheworld.config import Config
 from aroundtheworld.db import players
@@ -119,6 +122,37 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.run_until_complete(loop.shutdown_default_executor())
     asyncio.set_event_loop(None)
     loop.close()
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command in this process: a new process takes longer to start than the command."""
+
+    def run(*arguments: str, stdin: str | bytes = "", **environ: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name in ("DATABASE_URL", "COOKIE_SECRET", "COOKIE_SECRET_FILE"):
+                patch.delenv(name, raising=False)
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["aroundtheworld", *arguments])
+            content = stdin if isinstance(stdin, bytes) else stdin.encode()
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+            code, sentence = 0, ""
+            try:
+                main()
+            except SystemExit as end:
+                # As the interpreter does with what a program ends with.
+                code, sentence = (end.code, "") if isinstance(end.code, int) else (1, end.code)
+            output = capsys.readouterr()
+            return Done(code, output.out, output.err + sentence)
+
+    return run
 
 
 class Browser:

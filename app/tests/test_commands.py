@@ -1,49 +1,15 @@
 from __future__ import annotations
 
-import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from aroundtheworld.__main__ import main
-
 APP = Path(__file__).parent.parent
 SECRET = "x" * 32
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process: a new process takes longer to start than the command."""
-
-    def run(*arguments: str, stdin: str = "", **environ: str) -> Done:
-        with monkeypatch.context() as patch:
-            for name in ("DATABASE_URL", "COOKIE_SECRET", "COOKIE_SECRET_FILE"):
-                patch.delenv(name, raising=False)
-            for name, value in environ.items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["aroundtheworld", *arguments])
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
-            code, sentence = 0, ""
-            try:
-                main()
-            except SystemExit as end:
-                # As the interpreter does with what a program ends with.
-                code, sentence = (end.code, "") if isinstance(end.code, int) else (1, end.code)
-            output = capsys.readouterr()
-            return Done(code, output.out, output.err + sentence)
-
-    return run
 
 
 def test_a_command_that_cannot_be_done_ends_with_a_sentence_and_status_1():
@@ -64,7 +30,7 @@ def test_from_nothing_to_a_working_admin(run, tmp_path):
     url = f"sqlite:///{tmp_path / 'game.db'}"
     before = run("check", DATABASE_URL=url, COOKIE_SECRET=SECRET)
     assert before.returncode == 1
-    assert "run `python -m aroundtheworld migrate`" in before.stderr
+    assert "run `python -m aroundtheworld migrate`" in before.stdout
     would = run("migrate", "--check", DATABASE_URL=url).stdout.splitlines()
     assert re.fullmatch(r"From revision none to \d{4}:", would[0])
     assert would[1] == "  0001: Players, places and rounds."

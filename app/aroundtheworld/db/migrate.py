@@ -33,6 +33,12 @@ def newest_revision() -> str | None:
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
+def known_revisions() -> set[str]:
+    """Return the schema's revisions that this release knows."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return {script.revision for script in scripts.walk_revisions()}
+
+
 def current_revision(connection: sa.Connection) -> str | None:
     """Return the schema's revision of the database; None for an empty database."""
     return MigrationContext.configure(connection).get_current_revision()
@@ -53,11 +59,7 @@ def migrate(url: str) -> str:
             if engine.dialect.name == "postgresql":
                 _wait_for_other_migrations(connection)
             before, newest = current_revision(connection), newest_revision()
-            known = {
-                script.revision
-                for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
-            }
-            if before is not None and before not in known:
+            if before is not None and before not in known_revisions():
                 return (
                     f"The database is at revision {before}, which a newer release made;"
                     f" this release knows up to {newest}. Nothing was changed."
@@ -82,8 +84,7 @@ def what_to_migrate(url: str) -> str:
     finally:
         engine.dispose()
     newest = scripts.get_current_head()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if before is not None and before not in known:
+    if before is not None and before not in known_revisions():
         return f"The database is at revision {before}, which a newer release made: nothing to do."
     if before == newest:
         return f"The database is at revision {before} already: nothing to do."

@@ -44,6 +44,11 @@ def tokens(connection: sa.Connection) -> Sequence[tuple[int, str]]:
     return [(row.id, row.token) for row in rows]
 
 
+def every(connection: sa.Connection) -> Sequence[Row]:
+    """Return all photos, in the order in which they were added."""
+    return connection.execute(sa.select(photos).order_by(photos.c.id)).all()
+
+
 def by_id(connection: sa.Connection, photo_id: int) -> Row | None:
     """Return the photo, or None."""
     return connection.execute(sa.select(photos).where(photos.c.id == photo_id)).one_or_none()
