@@ -10,14 +10,15 @@ import secrets
 import sys
 from pathlib import Path
 from random import Random
+from typing import BinaryIO
 
 import sqlalchemy as sa
 
-from aroundtheworld import findings, world
+from aroundtheworld import findings, player_file, world
 from aroundtheworld.app import make_app
 from aroundtheworld.clock import now_ms
 from aroundtheworld.config import Config, ConfigError, database_url
-from aroundtheworld.db import players
+from aroundtheworld.db import player_data, players
 from aroundtheworld.db.engine import Database
 from aroundtheworld.db.fit import misfits
 from aroundtheworld.db.migrate import migrate, what_to_migrate
@@ -56,6 +57,55 @@ def tell(found: list[str], fine: str) -> None:
     print("\n".join(found) or fine)
     if found:
         sys.exit(1)
+
+
+def export_player(entered: str) -> str:
+    """Return the data of the player of that name as a file."""
+    name = valid_name(entered)
+    database = Database(database_url())
+    try:
+        data = database.snapshot(player_data.collect, name)
+    except sa.exc.OperationalError as error:
+        raise CommandError(f"The database cannot be read: {error.orig}") from error
+    finally:
+        database.close()
+    if data is None:
+        raise CommandError(f"There is no player {name}; a guest has no name yet")
+    return player_file.to_text(data)
+
+
+def import_player(file: BinaryIO, entered: str) -> str:
+    """Add the player of a file, all of it or nothing, under a name of its own if one is entered."""
+    if file.isatty():
+        raise CommandError(
+            "A terminal is no file: give it on the standard input, as in `import <ada.json`"
+        )
+    data = player_file.read(file.read(player_file.LARGEST_FILE + 1), now_ms())
+    if entered:
+        data["player"]["name"] = valid_name(entered)
+    database = Database(database_url())
+    try:
+        played = database.write(player_data.add, data)
+    except player_data.CannotAddError as error:
+        raise CommandError(str(error)) from error
+    except sa.exc.IntegrityError as error:
+        raise CommandError("Another import came first; nothing was imported. Try again") from error
+    except sa.exc.OperationalError as error:
+        raise CommandError(
+            f"The database cannot be used: {error.orig}. Was it migrated?"
+        ) from error
+    finally:
+        database.close()
+    return f"The player {data['player']['name']} was added, with {played:,} rounds."
+
+
+def write_out(text: str) -> None:
+    """Write a file to the standard output."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        raise CommandError(f"The file could not be written: {error.strerror}") from error
 
 
 def valid_name(entered: str) -> str:
@@ -162,6 +212,10 @@ def parse_arguments() -> argparse.Namespace:
     bring.add_argument("--check", action="store_true", help="only say what that would change")
     commands.add_parser("check", help="say what is wrong with configuration, database and photos")
     commands.add_parser("schema", help="say whether this release can run on the database as it is")
+    out = commands.add_parser("export", help="write one player's data to the standard output")
+    out.add_argument("name", metavar="NAME", help=players.NAME_RULE)
+    into = commands.add_parser("import", help="add a player that `export` wrote, from stdin")
+    into.add_argument("--name", default="", help="in place of the name in the file")
     add = commands.add_parser("create-admin", help="add an administrator, or set the password")
     add.add_argument("name", metavar="NAME", help=players.NAME_RULE)
     fill_up = commands.add_parser("simulate", help="add players with an invented history")
@@ -189,6 +243,10 @@ def main() -> None:
                 tell(check(), "The configuration is complete, and the data fit together.")
             case "schema":
                 tell(schema(), "This release can run on the database.")
+            case "export":
+                write_out(export_player(arguments.name))
+            case "import":
+                print(import_player(sys.stdin.buffer, arguments.name))
             case "create-admin":
                 print(create_admin(arguments.name))
             case "simulate":
@@ -196,7 +254,7 @@ def main() -> None:
             case "dev":
                 prepare_for_development(arguments.directory)
                 asyncio.run(serve_for_development(arguments.port))
-    except (CommandError, ConfigError) as error:
+    except (CommandError, ConfigError, player_file.FileRefused) as error:
         sys.exit(f"{error}.")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,12 +6,30 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 MINIMUM_LENGTH = 12
 # Longer input only costs time to hash.
 MAXIMUM_LENGTH = 200
+# In place of a hash: no password fits it.
+NO_PASSWORD = "!"  # noqa: S105 - that no password fits is the point
+# What a hash from elsewhere may cost at most, each time that somebody logs in with it.
+MOST_ROUNDS, MOST_MEMORY_KIB, MOST_LANES = 4, 64 * 1024, 4
+
+
+def is_affordable(password_hash: str) -> bool:
+    """Tell whether a hash that was made elsewhere is one of argon2id, and no costlier than ours."""
+    try:
+        costs = extract_parameters(password_hash)
+    except (InvalidHashError, ValueError):
+        return False
+    return (
+        costs.type is Type.ID
+        and 0 < costs.time_cost <= MOST_ROUNDS
+        and 0 < costs.memory_cost <= MOST_MEMORY_KIB
+        and 0 < costs.parallelism <= MOST_LANES
+    )
 
 
 class Passwords:

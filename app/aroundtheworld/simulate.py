@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from aroundtheworld import quiz
 from aroundtheworld.db.engine import Database
 from aroundtheworld.db.schema import flights, journeys, players, round_questions, rounds
+from aroundtheworld.passwords import NO_PASSWORD
 from aroundtheworld.travel import Flight, coins_for, flights_from
 from aroundtheworld.world import City, Country, World
 
 # Written in batches: a visitor's write never waits for more than a batch.
 PLAYERS_PER_BATCH = 50
-NO_PASSWORD = "!"  # noqa: S105 - that no password fits is the point
 
 DAY_MS = 24 * 60 * 60 * 1000
 HISTORY_DAYS = 180

@@ -104,6 +104,16 @@ class Database:
         with self.engine.begin() as connection:
             return query(connection, *args, **kwargs)
 
+    def snapshot(
+        self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `read`; all that `query` reads is of one moment."""
+        engine = self.engine
+        if engine.dialect.name == "postgresql":  # of SQLite that is always true
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.begin() as connection:
+            return query(connection, *args, **kwargs)
+
     def write(
         self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
