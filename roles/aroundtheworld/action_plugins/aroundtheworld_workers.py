@@ -1,4 +1,7 @@
-"""Run the module of the same name; show its phases, and let several hosts take turns."""
+"""Run the module of the same name; show its phases, and let several hosts take turns.
+
+The host gets the program that copies databases, if the site has any.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, RoleAction, TaskVars, is_alone
+from aroundtheworld_controller.data.undo import to_copy
 from aroundtheworld_controller.output.progress import shown
 from aroundtheworld_controller.output.summary import replacements
 from aroundtheworld_controller.runs.fleet import Fleet
@@ -23,7 +27,7 @@ class ActionModule(RoleAction):
 
     def act(self, task_vars: TaskVars) -> Result:
         """Return the module's result."""
-        arguments = self._task.args
+        arguments = {**self._task.args, "data": to_copy(self._task.args.get("data") or {})}
         host = task_vars["inventory_hostname"]
 
         def rollout(*, begin: bool = True) -> Result:

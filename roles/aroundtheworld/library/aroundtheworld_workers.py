@@ -67,6 +67,12 @@ options:
         for the first time.
     type: bool
     default: false
+  data:
+    description:
+      - What it takes to copy the databases before a migration - C(settings) of the site, the
+        C(program) in base64, and C(copied), the names of the databases. Nothing is copied without.
+    type: dict
+    default: {}
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
   lock: {description: The run that owns the site, type: dict, required: true}

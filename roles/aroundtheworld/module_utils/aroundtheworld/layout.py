@@ -105,6 +105,11 @@ class HomeLayout:
         return self.backup / "staging"
 
     @property
+    def undo(self) -> Path:
+        """Return the directory with copies of databases from before migrations."""
+        return self.backup / "undo"
+
+    @property
     def former_before(self) -> Path:
         """Return where former versions of the role kept `SystemLayout.before`."""
         return self.home / ".before"

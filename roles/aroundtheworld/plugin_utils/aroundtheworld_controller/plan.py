@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aroundtheworld_controller.data.undo import derive_data
 from aroundtheworld_controller.nginx.client_certificates import derive_client_cas
 from aroundtheworld_controller.nginx.header_sizes import derive_buffers
 from aroundtheworld_controller.nginx.headers import derive_headers
@@ -81,6 +82,7 @@ def make_plan(
         "directives": derive_directives(site.pools),
         "addresses": derive_addresses(site.variables),
         "commands": derive_commands(site.variables),
+        "data": derive_data(site.variables),
         "workers": restart_order(site.pools),
         "static": derive_static(site.variables, pools),
         "media": derive_media(site.variables, pools),

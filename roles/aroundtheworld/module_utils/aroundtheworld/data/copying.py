@@ -71,6 +71,15 @@ def copy_all(task: Mapping[str, Any]) -> dict[str, Any]:
     return {"problems": problems, "notes": notes, "left_out": sorted(left_out), "wal": wal}
 
 
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 # --- SQLite ---------------------------------------------------------------------------------------
 
 
@@ -118,6 +127,7 @@ def backup_sqlite(source: Path, target: Path) -> bool:
         copy.execute("pragma journal_mode = delete")
     if found != ["ok"]:
         raise CopyError(f"SQLite finds it damaged: {'; '.join(map(str, found))}")
+    sync(target)
     return bool(mode == "wal")
 
 

@@ -29,6 +29,7 @@ from ansible.module_utils.aroundtheworld.data.copying import (
     check_room,
     copy_name,
     credential,
+    sync,
 )
 
 
@@ -126,16 +127,16 @@ def put_sqlite(copy: Path, place: Path, *, wal: bool) -> None:
             with contextlib.closing(sqlite3.connect(fresh)) as database:
                 database.execute("pragma journal_mode = wal")
         check_sqlite(fresh)
-        _sync(fresh)
+        sync(fresh)
         fresh.chmod(mode)
         _end_log(place)
         for suffix in COMPANIONS:
             Path(f"{place}{suffix}").unlink(missing_ok=True)
-        _sync(place.parent)
+        sync(place.parent)
         for suffix in COMPANIONS:  # of the fresh one: empty, and of no use under this name
             Path(f"{fresh}{suffix}").unlink(missing_ok=True)
         fresh.replace(place)
-        _sync(place.parent)
+        sync(place.parent)
     finally:
         _remove(fresh)
 
@@ -155,15 +156,6 @@ def _end_log(place: Path) -> None:
 def _remove(path: Path) -> None:
     for suffix in ("", *COMPANIONS):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a directory, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def main() -> None:

@@ -31,5 +31,11 @@ def mark(home: Path, *releases: str) -> None:
             path.touch(mode=0o644)
 
 
+def marked(home: Path, current: str) -> list[str]:
+    """Return the releases that the database was migrated for; the current one counts as such."""
+    names = {path.parent.name for path in HomeLayout(home).releases.glob(f"[!.]*/{MARK}")}
+    return sorted(names | {current} - {""})
+
+
 def _mark(home: Path, release: str) -> Path:
     return HomeLayout(home).release(release) / MARK

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ansible.module_utils.aroundtheworld.rollout import migration
+from ansible.module_utils.aroundtheworld.rollout.copies import MigrationCopies
 from ansible.module_utils.aroundtheworld.rollout.expected import Expected
 from ansible.module_utils.aroundtheworld.rollout.host import Host
 from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
@@ -30,10 +31,18 @@ SEARCHED_LINES = 200
 class Preparation:
     """Runs the units that have to succeed first; a failure leaves the site as it was."""
 
-    def __init__(self, host: Host, files: UnitFiles, expected: Expected, *, back: bool) -> None:
-        """Take the release and the unit files that should be, and whether this is a rollback."""
+    def __init__(
+        self,
+        host: Host,
+        files: UnitFiles,
+        expected: Expected,
+        copies: MigrationCopies,
+        *,
+        back: bool,
+    ) -> None:
+        """Take what should be, what copies databases, and whether this is a rollback."""
         self._host, self._files, self._expected = host, files, expected
-        self._back = back
+        self._copies, self._back = copies, back
 
     def run(self, units: Sequence[str]) -> None:
         """Run the units one after the other; raises `HostError` when one fails.
@@ -43,7 +52,9 @@ class Preparation:
         paths = [self._host.site.units / unit for unit in units]
         self._files.write({path: self._expected.files[path] for path in paths})
         self._files.reload()
+        migrates = self._host.site.step("migrate")
         for unit in units:
+            copy = self._copies.make(self._expected.release) if unit == migrates else None
             try:
                 self._host.systemd.call("start", unit)
             except InterruptedRun:
@@ -51,8 +62,10 @@ class Preparation:
                 raise
             except HostError:
                 raise self._failure(unit) from None
-            if unit == self._host.site.step("migrate"):
+            if unit == migrates:
                 migration.mark(self._host.site.home, self._expected.release)
+            if copy:
+                self._copies.mark_done(copy)
 
     def _failure(self, unit: str) -> HostError:
         site, systemd = self._host.site, self._host.systemd

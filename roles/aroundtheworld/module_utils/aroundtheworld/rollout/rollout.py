@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.clock import now
+from ansible.module_utils.aroundtheworld.data.undo_copies import prune as prune_copies
 from ansible.module_utils.aroundtheworld.files import link_atomically
 from ansible.module_utils.aroundtheworld.rollout import before, metrics, migration, signals
 from ansible.module_utils.aroundtheworld.rollout.canary import Canary, Comparison
+from ansible.module_utils.aroundtheworld.rollout.copies import MigrationCopies
 from ansible.module_utils.aroundtheworld.rollout.expected import Expected
 from ansible.module_utils.aroundtheworld.rollout.gate import Gate
 from ansible.module_utils.aroundtheworld.rollout.host import Host
@@ -47,6 +49,7 @@ class Change:
         proven: Whether all workers ran the release before, so that nothing has to be tried first.
         canary_seconds: How long the first public worker is watched before the others follow.
         keep_releases: How many releases stay on the host.
+        data: What it takes to copy the databases before a migration; see `MigrationCopies`.
     """
 
     verb: str
@@ -54,6 +57,7 @@ class Change:
     proven: bool
     canary_seconds: float
     keep_releases: int
+    data: Mapping[str, Any]
 
 
 class Rollout:
@@ -108,6 +112,7 @@ class Rollout:
         running = {status.release for status in statuses}
         running |= {*releases_in_use(self._host, self._pools_with_jobs)}
         prune(site.home, change.keep_releases, running)
+        prune_copies(site, [path.name for path in site.installed()])
 
     def _carry_out(self) -> None:
         """Carry out all steps; whatever happens meanwhile, a signal too, reverts them.
@@ -143,7 +148,12 @@ class Rollout:
         if self._plan.preparations:
             with self._phases.phase("prepare"):
                 back = self._change.verb == "rollback"
-                preparation = Preparation(self._host, self._files, self._expected, back=back)
+                copies = MigrationCopies(
+                    self._host, self._change.data, self._plan.former, self._phases
+                )
+                preparation = Preparation(
+                    self._host, self._files, self._expected, copies, back=back
+                )
                 preparation.run(self._plan.preparations)
 
     def _write_units(self) -> None:

@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "canary_seconds": {"type": "int", "default": 0},
     "keep_releases": {"type": "int", "default": 5},
     "migrate": {"type": "bool", "default": False},
+    "data": {"type": "dict", "default": {}},
     "verb": {"type": "str", "default": "deploy"},
     "who": {"type": "str", "default": "somebody"},
     "lock": LOCK,
@@ -80,6 +81,7 @@ def carry_out(
                 proven=_is_proven(site, observed, options),
                 canary_seconds=options["canary_seconds"],
                 keep_releases=options["keep_releases"],
+                data=options["data"],
             )
             Rollout(host, expected, observed, plan, change, phases).run()
     return {

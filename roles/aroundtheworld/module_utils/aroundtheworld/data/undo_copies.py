@@ -1,0 +1,218 @@
+"""Copies of a site's databases from before migrations, each with the release that ran then.
+
+A copy is a directory with the databases and `ABOUT`, which is written last: what has none was cut
+off, and does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.aroundtheworld.clock import now
+from ansible.module_utils.aroundtheworld.data.as_worker import LOW, run_as_worker
+from ansible.module_utils.aroundtheworld.data.settings import Settings
+from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
+from ansible.module_utils.aroundtheworld.layout import SiteLayout
+from ansible.module_utils.aroundtheworld.systemd import HostError
+from ansible.module_utils.aroundtheworld.untrusted import printable
+
+ABOUT, MAKING = "copy.json", ".making"
+Database = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class UndoCopy:
+    """A copy of the databases as they were while a release ran.
+
+    Attributes:
+        directory: Where it is.
+        time: When it was begun, as `now` writes it.
+        release: The release that ran.
+        following: The release whose migration came then; of what an undo left, an empty text.
+        databases: What it has, each with ``name``, ``kind`` and ``place``.
+        wal: The names of SQLite databases that write their log ahead.
+        migrated: The releases that the databases had been migrated for.
+        done: Whether that migration succeeded.
+    """
+
+    directory: Path
+    time: str
+    release: str
+    following: str
+    databases: Sequence[Database]
+    wal: Sequence[str]
+    migrated: Sequence[str]
+    done: bool
+
+    @property
+    def source(self) -> Path:
+        """Return the directory with the databases."""
+        return self.directory / "databases"
+
+    @property
+    def is_left(self) -> bool:
+        """Whether an undo left it, and no migration followed."""
+        return not self.following
+
+    @property
+    def age(self) -> float:
+        """Return how many seconds ago it was made, of which the changes are not in it."""
+        return max(time.time() - datetime.fromisoformat(self.time).timestamp(), 0.0)
+
+    def about(self) -> dict[str, Any]:
+        """Return what is written down of it."""
+        return {key: value for key, value in vars(self).items() if key != "directory"}
+
+
+def read_copies(layout: SiteLayout) -> list[UndoCopy]:
+    """Return the copies that are whole, oldest first."""
+    copies = []
+    for path in sorted(layout.undo.glob(f"[0-9]*/{ABOUT}")):
+        about = read_mapping(path)
+        if about.keys() == UndoCopy.__dataclass_fields__.keys() - {"directory"}:
+            copies.append(UndoCopy(path.parent, **about))
+    return copies
+
+
+def copy_of(copies: Sequence[UndoCopy], release: str) -> UndoCopy | None:
+    """Return the newest copy from when a release ran, or nothing."""
+    return next((copy for copy in reversed(copies) if copy.release == release), None)
+
+
+def needed(copies: Sequence[UndoCopy], releases: Collection[str]) -> list[UndoCopy]:
+    """Return the copies to keep: for each release on the host, and what the last undo left.
+
+    Of a release it is the newest. If attempts of a migration failed before that, each with a copy
+    of what the former one may have left half done, it is the first of these too.
+    """
+    kept: dict[Path, UndoCopy] = {}
+    for release in releases:
+        own = [copy for copy in copies if copy.release == release and not copy.is_left]
+        if own:
+            first = len(own) - 1
+            while first and not own[first - 1].done:
+                first -= 1
+            kept |= {copy.directory: copy for copy in (own[first], own[-1])}
+    kept |= {copy.directory: copy for copy in [copy for copy in copies if copy.is_left][-1:]}
+    return [copy for copy in copies if copy.directory in kept]
+
+
+def prune(layout: SiteLayout, releases: Collection[str]) -> None:
+    """Remove copies that nobody can go back to any more, and what was cut off.
+
+    Args:
+        layout: Where the site is.
+        releases: Those that are on the host.
+    """
+    remove_half(layout)
+    copies = read_copies(layout)
+    kept = {copy.directory for copy in needed(copies, releases)}
+    for copy in copies:
+        if copy.directory not in kept:
+            # Without this file it does not count, however much of it is left.
+            (copy.directory / ABOUT).unlink()
+    for path in layout.undo.glob("[0-9]*"):
+        if not (path / ABOUT).exists():
+            shutil.rmtree(path)
+
+
+def remove_half(layout: SiteLayout) -> None:
+    """Remove a copy that was cut off."""
+    if (making := layout.undo / MAKING).exists():
+        shutil.rmtree(making)
+
+
+class UndoCopies:
+    """Makes copies of a site's databases, as the site's user in the sandbox, and removes them."""
+
+    def __init__(self, settings: Settings, program: bytes) -> None:
+        """Take what a process of the site needs, and the program that it runs."""
+        self.settings, self.layout = settings, settings.layout
+        self._program = program
+
+    @property
+    def program(self) -> Path:
+        """Return the program's file, which is written first if there is another one."""
+        path: Path = self.layout.undo / "program"
+        for directory in (self.layout.backup, self.layout.undo):
+            directory.mkdir(mode=0o711, exist_ok=True)
+            directory.chmod(0o711)
+        if not path.exists() or path.read_bytes() != self._program:
+            text = self._program.decode("utf-8", "surrogateescape")
+            write_atomically(path, text, 0o755)
+        return path
+
+    def make(
+        self,
+        release: str,
+        following: str,
+        databases: Sequence[Database],
+        migrated: Sequence[str],
+        priority: Sequence[str] = LOW,
+    ) -> UndoCopy:
+        """Copy databases as they are now; see `UndoCopy`.
+
+        Raises:
+            HostError: One of them has no copy; there is none of the others either.
+        """
+        program, making = self.program, self.layout.undo / MAKING
+        remove_half(self.layout)
+        target = making / "databases"
+        target.mkdir(parents=True)
+        making.chmod(0o711)
+        target.chmod(0o700)
+        # Whose data it is; where the host knows its users from may be out of sight here.
+        owner = self.layout.shared.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)
+        begun = now()
+        task = {
+            "shared": str(self.layout.shared),
+            "target": str(target),
+            "databases": list(databases),
+        }
+        report = run_as_worker(self.settings, program, "copy", task, target, priority)
+        if problems := list(_sentences(report, "problems")):
+            remove_half(self.layout)
+            raise HostError("\n".join(problems))
+        copy = UndoCopy(
+            directory=self._directory(begun),
+            time=begun,
+            release=release,
+            following=following,
+            databases=[dict(database) for database in databases],
+            wal=list(_sentences(report, "wal")),
+            migrated=list(migrated),
+            done=False,
+        )
+        self._write(making, copy)
+        making.rename(copy.directory)
+        return copy
+
+    def mark_done(self, copy: UndoCopy) -> None:
+        """Note that the migration after a copy succeeded."""
+        self._write(copy.directory, UndoCopy(copy.directory, **{**copy.about(), "done": True}))
+
+    def _directory(self, begun: str) -> Path:
+        """Return a directory that is not there yet, in the order of time."""
+        stamp = datetime.fromisoformat(begun).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        number = len(list(self.layout.undo.glob(f"{stamp}-*")))
+        return Path(self.layout.undo / f"{stamp}-{number}")
+
+    @staticmethod
+    def _write(directory: Path, copy: UndoCopy) -> None:
+        text = json.dumps(copy.about(), indent=2, sort_keys=True) + "\n"
+        write_atomically(directory / ABOUT, text, 0o600)
+
+
+def _sentences(report: Mapping[str, Any], key: str) -> Iterator[str]:
+    """Yield what a worker's process reported, fit to be shown."""
+    for entry in report.get(key, []):
+        yield printable(str(entry), 1000)
