@@ -24,6 +24,7 @@ VARIABLES: dict[str, Any] = {
     "aroundtheworld_make_app": "strain:make_app",
     "aroundtheworld_migrate_command": "",
     "aroundtheworld_migrate_check_command": "",
+    "aroundtheworld_schema_check_command": "",
     "aroundtheworld_environment": {"SHARED": f"{HOME}/shared"},
     "aroundtheworld_secrets": {},
     "aroundtheworld_static": [],
