@@ -1,0 +1,118 @@
+"""A backup while the site is busy, and of much data.
+
+With MEASURE=yes, on a quiet machine, times and sizes are judged too and printed, one host at a time
+by PYTEST_ADDOPTS="-n 0 -rP -k test_load".
+"""
+
+import itertools
+import json
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+
+from bench.open_loop import OpenLoop, Request
+
+HOME = "/var/lib/tornado/aroundtheworld"
+PHOTOS = f"{HOME}/shared/uploads/photos"
+MEASURED = bool(os.environ.get("MEASURE"))
+RATE = 200  # requests a second
+WORST = 1.5  # times the p99 without a backup
+GIGABYTE = 1000  # photos of a megabyte
+PATHS = ("/", "/api/ping", "/countries", "/leaderboard")
+
+WRITE = Request("/api/rounds", "POST", b"{}", {"Content-Type": "application/json"}, kind="write")
+# Of each five, one that writes.
+LOAD = [WRITE, *(Request(path) for path in PATHS)]
+
+
+@pytest.fixture(scope="module")
+def data(host):
+    """Have the site's data weigh something, so that a backup takes a while."""
+    players, photos = (2000, 200) if MEASURED else (200, 20)
+    host.check_output(f"aroundtheworld-run python -m aroundtheworld simulate --players {players}")
+    host.check_output(f"runuser -u tornado -- mkdir -p {PHOTOS}")
+    fill(host, photos)
+    yield
+    host.check_output(f"rm -r {PHOTOS}")
+
+
+def fill(host, photos):
+    """Have so many files of a megabyte in place of photos, each with other bytes."""
+    each = "head -c 1000000 /dev/urandom"
+    host.check_output(f"for i in $(seq {photos}); do {each} >{PHOTOS}/$i.jpg; done")
+
+
+class Visitors:
+    """Visitors who come at a constant rate, whatever becomes of their requests."""
+
+    def __init__(self, http):
+        self.results, self._over, site = [], threading.Event(), urlsplit(http)
+        loop = OpenLoop(site.hostname, site.port, self.results.append)
+        self._pool = ThreadPoolExecutor(1)
+        load = itertools.cycle(LOAD)
+        self._running = self._pool.submit(loop.run, RATE, load, self._over.is_set)
+
+    def leave(self):
+        self._over.set()
+        self._running.result()
+        self._pool.shutdown()
+
+    def p99(self, begun, ended):
+        """The seconds that 99 of 100 requests of a time took at most."""
+        seconds = sorted(each.seconds for each in self.results if begun <= each.due < ended)
+        return seconds[int(0.99 * len(seconds))]
+
+    def written(self, before):
+        """The ids of rounds of which the visitors knew before a moment."""
+        return {
+            str(json.loads(each.body)["id"])
+            for each in self.results
+            if each.request.kind == "write" and each.due + each.seconds < before
+        }
+
+
+@pytest.mark.usefixtures("data")
+def test_two_hundred_requests_a_second_feel_no_backup_and_their_writes_are_in_it(site, http):
+    site.back_up()  # so that the next has as little to copy as every night
+    visitors = Visitors(http)
+    try:
+        time.sleep(30 if MEASURED else 3)
+        begun = time.monotonic()
+        site.back_up()
+        ended = time.monotonic()
+    finally:
+        visitors.leave()
+    statuses = {(each.request.path, each.outcome) for each in visitors.results}
+    expected = {(path, "200") for path in PATHS} | {(WRITE.path, "201")}
+    assert statuses == expected
+    written = visitors.written(begun)
+    assert len(written) > 100
+    assert written <= set(site.restored("select id from rounds"))
+    if MEASURED:
+        without, during = visitors.p99(begun - 25, begun), visitors.p99(begun, ended)
+        print(
+            f"p99 {without * 1000:.1f} ms without a backup, {during * 1000:.1f} ms while one was "
+            f"made, which took {ended - begun:.1f} s: {during / without:.2f} times"
+        )
+        assert during <= WORST * without
+
+
+@pytest.mark.skipif(not MEASURED, reason="sizes of much data are judged with MEASURE=yes")
+@pytest.mark.usefixtures("data")
+def test_of_a_gigabyte_a_second_backup_brings_what_has_changed(site, host):
+    fill(host, GIGABYTE)
+    site.back_up()
+    first = site.state()["last"]
+    fill(host, GIGABYTE // 100)
+    site.back_up()
+    second = site.state()["last"]
+    print(
+        f"1 GB of photos: {first['added'] / 1e6:.0f} MB in {first['seconds']} s; with 1 % of them "
+        f"changed {second['added'] / 1e6:.0f} MB in {second['seconds']} s"
+    )
+    assert first["added"] > 0.7 * GIGABYTE * 1e6
+    assert second["added"] <= 0.05 * first["added"]
