@@ -2,6 +2,7 @@
 
 import pytest
 
+from aroundtheworld_controller import variables
 from tests.role.refusals import A_NAME, A_PORT, case, pools, problems_with
 
 A_HOST = "one host name of letters, digits, '-' and '.'"
@@ -449,6 +450,26 @@ def test_a_mistake_is_named_shown_and_answered(changes, parts):
     (problem,) = problems_with(changes)
     for part in parts:
         assert part in problem
+
+
+RENAMED = {
+    "aroundtheworld_port": {"name": "aroundtheworld_http_port", "since": "0.2.0"},
+    "aroundtheworld_pools.memory": {"name": "memory_max", "since": "0.3.0"},
+}
+
+
+def test_a_former_name_is_refused_with_the_new_one(monkeypatch):
+    monkeypatch.setattr(variables, "load_renamed", lambda: RENAMED)
+    changes = {"aroundtheworld_port": 8080, **pools(admin={"memory": "1G"})}
+    variable, setting = problems_with(changes)
+    assert variable == (
+        "aroundtheworld_port: has another name since version 0.2.0 of the role; "
+        "write aroundtheworld_http_port instead."
+    )
+    assert setting == (
+        "aroundtheworld_pools[1].memory: has another name since version 0.3.0 of the role; "
+        "write memory_max instead."
+    )
 
 
 def test_all_mistakes_are_reported_at_once():

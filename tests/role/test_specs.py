@@ -31,6 +31,15 @@ def test_every_variable_has_a_default():
     assert not [name for name, option in OPTIONS.items() if option.get("required")]
 
 
+def test_a_former_name_is_nobodys_and_its_new_one_is_somebodys():
+    settings = {f"aroundtheworld_pools.{name}" for name in SETTINGS}
+    for former, renamed in load_yaml("meta/renamed.yml").items():
+        where = former.rpartition(".")[0]
+        assert set(renamed) == {"name", "since"}
+        assert former not in {*OPTIONS, *settings}
+        assert (f"{where}." if where else "") + renamed["name"] in {*OPTIONS, *settings}
+
+
 def test_every_setting_of_a_pool_has_a_default_or_is_required():
     required = {name for name, setting in SETTINGS.items() if "default" not in setting}
     assert required == {"name"}

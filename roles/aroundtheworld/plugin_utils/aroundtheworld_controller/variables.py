@@ -87,6 +87,12 @@ def load_pool_settings() -> dict[str, Any]:
     return _read("pool_settings.yml")
 
 
+@functools.cache
+def load_renamed() -> dict[str, dict[str, str]]:
+    """Return what has another name than before, by ``meta/renamed.yml``."""
+    return _read("renamed.yml")
+
+
 def _read(name: str) -> dict[str, Any]:
     """Return the content of a file in ``meta``, by libyaml where the controller has it."""
     content: dict[str, Any] = yaml_load((ROLE / "meta" / name).read_text())
@@ -167,9 +173,16 @@ def convert_all(
 
 
 def unknown_names(names: Iterable[str], allowed: Sequence[str], where: str) -> Iterator[str]:
-    """Yield a problem for each name that is not allowed, with the nearest that is."""
+    """Yield a problem for each name that is not allowed, with its new one or the nearest."""
     for name in names:
-        if name not in allowed:
+        if name in allowed:
+            continue
+        if renamed := load_renamed().get(re.sub(r"\[\d+\]", "", f"{where}{name}")):
+            yield (
+                f"{where}{name}: has another name since version {renamed['since']} of the role; "
+                f"write {renamed['name']} instead."
+            )
+        else:
             near = difflib.get_close_matches(str(name), allowed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(allowed))}."
             yield f"{where}{name}: there is no such {'setting' if where else 'variable'}; {hint}"
