@@ -1,8 +1,12 @@
 """Packages that an app needs are installed with the role's, or refused before anything changed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.host import packages
+
+from tests.waiting import until
 
 POLICY = """\
 {name}:
@@ -113,6 +117,52 @@ def test_a_package_that_would_take_another_off_the_host_is_refused():
     assert (
         "systemd-timesyncd cannot be on this host beside chrony, which apt would remove" in problem
     )
+
+
+DPKG = """\
+libc6 installed
+linux-image-amd64 half-configured
+nginx unpacked
+python3-venv not-installed
+restic config-files
+virtual
+"""
+
+
+def test_what_an_upgrade_has_not_set_up_is_known():
+    asked = []
+
+    def run(command):
+        asked.append(command)
+        return 1, DPKG, "dpkg-query: no packages found matching x"
+
+    states = packages.states(["nginx", "x"], run)
+    assert {"nginx", "x", "python3-apt", "python3.*", "systemd"} <= {*asked[0]}
+    assert packages.installed(states) == {"libc6"}
+    assert packages.unfinished(states) == ["linux-image-amd64", "nginx"]
+
+
+def test_an_upgrade_that_was_cut_off_is_told_and_not_one_under_way(tmp_path):
+    lock, missing = tmp_path / "lock", tmp_path / "missing"
+    lock.touch()
+
+    def problems(output, *locks):
+        return list(packages.upgrade_problems(lambda _: (0, output, ""), locks))
+
+    many = "".join(f"p{number} unpacked\n" for number in range(7))
+    (problem,) = problems(DPKG, lock, missing)
+    assert "cut off, linux-image-amd64, nginx are unpacked and not set up" in problem
+    assert "`dpkg --configure -a`" in problem
+    assert "p0, p1, p2, p3, p4 and 2 more are" in problems(many, lock)[0]
+    assert problems("nginx installed\n", lock) == []
+    hold = "import fcntl, sys; fcntl.lockf(sys.stdout, fcntl.LOCK_EX); sys.stdin.read()"
+    with lock.open("w") as handle:
+        apt = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=handle)
+        try:
+            assert until(lambda: problems(DPKG, missing, lock), lambda found: not found, 10) == []
+        finally:
+            apt.communicate()
+    assert problems(DPKG, lock) != []
 
 
 def test_what_is_installed_is_known_by_every_name_it_has():

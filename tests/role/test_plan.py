@@ -31,6 +31,7 @@ HOST = {
         },
     },
     "packages_missing": [],
+    "packages_unfinished": [],
     "python3_apt": True,
     "acme": {"certificate": "", "key": "", "waiting": [], "is_own": False, "is_foreign": False},
     "ipv6": True,
@@ -40,6 +41,7 @@ HOST = {
     "releases": {"111111111111": "e1", "222222222222": "e2"},
     "good_releases": ["222222222222"],
     "environments": [],
+    "broken_environments": {},
     "room": dict.fromkeys(("home", "temporary", "settings", "programs", "lists"), PLENTY),
     "followed": None,
 }  # fmt: skip
@@ -177,6 +179,36 @@ def test_a_rollback_leads_to_a_release_on_the_host_and_leaves_nginx_alone(plan, 
     assert result["environment"] == {"id": HOST["releases"][found]}
     assert "warnings" not in result
     assert result["lock"]["doing"] == "rollback"
+
+
+WHY = "its packages are for Python 3.11, which starts 3.13 now"
+
+
+def test_a_rollback_to_a_release_of_an_old_python_is_refused_with_the_way(plan):
+    host = {"broken_environments": {"e2": WHY}}
+    with pytest.raises(BadInputError) as refused:
+        plan(ROLLBACK, host)
+    (problem,) = refused.value.problems
+    assert f"aroundtheworld_release: 222222222222 cannot run on web1: {WHY}. Deploy the" in problem
+    assert "by `ansible-playbook site.yml`: that installs its packages for Python 3.11." in problem
+    assert [name for name, _ in plan.calls] == ["host", "lock"]
+    # And it is not taken for another one: an operator says which.
+    releases = {**HOST["releases"], "333333333333": "e3"}
+    good = ["222222222222", "333333333333"]
+    with pytest.raises(BadInputError, match="-e aroundtheworld_release=333333333333 goes to"):
+        plan(ROLLBACK, {**host, "releases": releases, "good_releases": good})
+    assert plan(ROLLBACK, {"broken_environments": {"e1": WHY}})["release"]["id"] == "222222222222"
+
+
+def test_an_upgrade_of_debian_that_was_cut_off_is_refused_but_a_rollback_is_not(plan):
+    host = {"packages_unfinished": ["nginx", "python3-venv"]}
+    with pytest.raises(BadInputError) as refused:
+        plan(DEPLOY, host)
+    (problem,) = refused.value.problems
+    assert "web1: nginx, python3-venv are unpacked and not set up" in problem
+    assert "`dpkg --configure -a`" in problem
+    assert [name for name, _ in plan.calls] == ["host", "lock"]
+    plan(ROLLBACK, host)
 
 
 def test_a_rollback_knows_that_nginx_has_a_certificate(plan):

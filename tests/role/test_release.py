@@ -200,7 +200,28 @@ def test_another_environment_only_needs_a_link(host, run):
     host.pack()
     host.commands.clear()
     run()
-    assert host.commands == ["tar"]
+    # And its byte code is for the Python of the environment.
+    assert host.commands == ["tar", "compileall", "compileall"]
+    assert missing(run) == []
+
+
+def test_an_environment_of_a_former_role_names_the_version_of_its_python(host, run, monkeypatch):
+    program = host.home.parent / "python3"
+    program.symlink_to("python3.11")
+    (host.home.parent / "python3.11").touch()
+    monkeypatch.setattr(virtualenv, "HOST_PYTHON", (str(program), "-I"))
+    run()
+    link = host.environment / "bin" / "python3"
+    link.symlink_to(program)
+    assert missing(run) == ["interpreter"]
+    host.pack()
+    host.commands.clear()
+    run()
+    assert (host.commands, missing(run)) == (["tar"], [])
+    assert link.readlink() == host.home.parent / "python3.11"
+    # A wheel's scripts go there too.
+    link.unlink()
+    link.touch()
     assert missing(run) == []
 
 

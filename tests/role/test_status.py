@@ -119,8 +119,18 @@ def test_workers_that_a_run_is_replacing_are_no_problem_but_crashes_are():
     assert list(status.worker_problems(crashing, RELEASE, rollout=True)) == ["shop@10001 crashed"]
 
 
+class FakeModule:
+    """Knows the packages of a host on which an upgrade of Debian was cut off."""
+
+    def run_command(self, command):
+        assert command[0] == "dpkg-query"
+        return 0, "nginx unpacked\nsystemd installed\n", ""
+
+
 class FakeSystemd:
     """Has a worker that is in memory, and knows nothing of another."""
+
+    module = FakeModule()
 
     def loaded(self, pattern):
         return {"shop@10001.service"} if "@" in pattern else set()
@@ -206,10 +216,28 @@ def test_the_status_says_that_nginx_does_not_run_and_that_a_revert_failed(tmp_pa
     entry = {"time": "", "who": "", "verb": "", "from": "", "to": "", "cause": "", "phases": []}
     append_log(home, {**entry, "outcome": "failed"})
     known = status.site_status(FakeSystemd(), SiteLayout(home, "shop", tmp_path), 5)
-    assert known["problems"] == [
+    assert known["problems"][1:] == [  # after what the fake host's packages are
         "nginx does not run",
         "the last change failed, and so did its revert",
     ]
+
+
+def test_the_status_says_what_an_upgrade_of_debian_left(tmp_path):
+    layout = SiteLayout(tmp_path / "home", "shop", tmp_path)
+    environment = layout.environment("c0ffee")
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(tmp_path / "usr" / "bin" / "python3.11")
+    (environment / "pyvenv.cfg").write_text("version = 3.11.2\n")
+    drop_in = layout.drop_in("shop@10001.service")
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(f"ExecStart={environment}/bin/python -m aroundtheworld_runner\n")
+    layout.etc.mkdir(parents=True)
+    claim = {**dict.fromkeys(KEYS, ""), "site": "shop", "sockets": [], "pools": []}
+    claim["has"] = {"files": [str(drop_in)], "directories": [], "users": []}
+    layout.claim.write_text(json.dumps(claim))
+    problems = status.site_status(FakeSystemd(), layout, 5)["problems"]
+    assert any("its packages are for Python 3.11, which this host lost" in why for why in problems)
+    assert any("an upgrade of Debian was cut off, nginx are" in why for why in problems)
 
 
 def test_the_status_says_who_holds_the_site(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,14 @@ def test_nothing_of_a_wheel_runs_when_it_is_installed_and_compiled(made):
     code = f"import site; site.addsitedir({str(packages(made))!r})"
     subprocess.run([real, "-I", "-c", code], check=True)
     assert made.mark.exists()
+
+
+def test_its_interpreter_is_named_by_its_version(made):
+    link = made.environment / "bin" / "python3"
+    # Not `python3`, which will be the next Debian's.
+    assert re.fullmatch(r"python3\.\d+", link.readlink().name)
+    assert link.readlink() == Path(sys.base_prefix, "bin", "python3").resolve()
+    assert virtualenv.names_version(made.environment)
 
 
 def test_what_was_installed_is_whole(made):

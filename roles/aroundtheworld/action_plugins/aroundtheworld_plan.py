@@ -34,7 +34,11 @@ from aroundtheworld_controller.app.project_wheel import with_project
 from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.data.restores import missing_target
-from aroundtheworld_controller.hosts import host_problems, release_to_go_back_to
+from aroundtheworld_controller.hosts import (
+    host_problems,
+    release_to_go_back_to,
+    unfinished_problems,
+)
 from aroundtheworld_controller.nginx.acme import lineage_problems
 from aroundtheworld_controller.nginx.headers import decided_headers
 from aroundtheworld_controller.nginx.passwords import password_warnings
@@ -144,6 +148,7 @@ class ActionModule(RoleAction):
         certificate = self._certificate(site, task_vars)
 
         def plan(host: Result) -> Result:
+            refuse(unfinished_problems(host, name))
             self._check_host(site, host, task_vars)
             refuse(host_certificate_problems(site.variables, host))
             python = host["python"]

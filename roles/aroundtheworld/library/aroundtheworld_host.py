@@ -60,6 +60,10 @@ RETURN = r"""
 distribution: {description: "Id and major version, as in C(debian 12)", type: str, returned: always}
 python: {description: The host's own Python, type: dict, returned: always}
 packages_missing: {description: Packages that are not installed, type: list, returned: always}
+packages_unfinished:
+  description: Packages that a run needs and an upgrade of Debian has not set up yet.
+  type: list
+  returned: always
 taken_ports: {description: Ports that something else listens on, type: list, returned: always}
 python3_apt: {description: Whether Ansible's apt can look at packages, type: bool, returned: always}
 current: {description: Id of the current release or an empty text, type: str, returned: always}
@@ -86,6 +90,10 @@ tls:
 hsts: {description: Seconds for which browsers may remember HTTPS, type: int, returned: always}
 ipv6: {description: Whether the host has IPv6, type: bool, returned: always}
 environments: {description: Ids of whole virtual environments, type: list, returned: always}
+broken_environments:
+  description: Ids of environments of releases with which no process starts, to why.
+  type: dict
+  returned: always
 room: {description: "What is left on each file system, by use", type: dict, returned: always}
 unfit: {description: Why the site cannot be on this host, type: list, returned: always}
 nginx:

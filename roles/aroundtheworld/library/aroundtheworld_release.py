@@ -57,7 +57,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: What was not there, of C(environment), C(release), C(link) and C(assets).
+  description: >-
+    What was not there, of C(environment), C(interpreter), C(release), C(link) and C(assets).
   type: list
   returned: always
 current: {description: Id of the release that runs now, type: str, returned: always}
@@ -125,6 +126,7 @@ def work(module: AnsibleModule, parameters: Mapping[str, Any]) -> None:
     about = {
         "release": release,
         "environment": environment,
+        "interpreter": "by its version",
         "link": environment,
         "assets": f"below {', '.join(directory['url'] for directory in static) or 'nothing'}",
     }

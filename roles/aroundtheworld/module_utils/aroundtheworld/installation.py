@@ -56,6 +56,8 @@ class Installation:
         missing = []
         if not (self.environment / WHOLE).exists():
             missing.append("environment")
+        elif not virtualenv.names_version(self.environment):  # a former version of the role made it
+            missing.append("interpreter")
         if not self.release.is_dir():
             missing.append("release")
         elif not self.link.is_symlink() or self.link.readlink() != self.target:
@@ -79,9 +81,12 @@ class Installation:
                 except BaseException:
                     shutil.rmtree(self.environment, ignore_errors=True)
                     raise
+            if "interpreter" in missing:
+                virtualenv.name_version(self.environment)
             if "release" in missing:
                 self._install_release(source)
-        # Another one after Debian got a new Python.
+        if "link" in missing:  # another one after Debian got a new Python, with other byte code
+            self._compile_release(self.release)
         link_atomically(self.link, self.target)
         self.assets.update()
 
@@ -112,10 +117,7 @@ class Installation:
 
     def _install_release(self, source: Path) -> None:
         """Make the release beside its final place and move it there whole."""
-        for tree in ("app", "runner", "lib"):
-            # It may be none, or a link to where the app's own modules are.
-            if (source / tree).is_dir() and not (source / tree).is_symlink():
-                self._compile(source / tree)
+        self._compile_release(source)
         manifest = {"release": self.release.name, "environment": self.environment.name}
         (source / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
         for spare in ("wheels", "requirements.txt"):
@@ -123,6 +125,12 @@ class Installation:
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         source.chmod(0o755)
         source.rename(self.release)
+
+    def _compile_release(self, release: Path) -> None:
+        for tree in ("app", "runner", "lib"):
+            # It may be none, or a link to where the app's own modules are.
+            if (release / tree).is_dir() and not (release / tree).is_symlink():
+                self._compile(release / tree)
 
     def _compile(self, tree: Path) -> None:
         """Write byte code, which the workers may not write themselves.

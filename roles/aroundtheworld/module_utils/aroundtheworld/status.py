@@ -16,6 +16,8 @@ from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
 from ansible.module_utils.aroundtheworld.data.state import backup_status
 from ansible.module_utils.aroundtheworld.files import read_exactly
+from ansible.module_utils.aroundtheworld.host.packages import upgrade_problems
+from ansible.module_utils.aroundtheworld.interpreters import python_problems
 from ansible.module_utils.aroundtheworld.jobs import job_problems, observe_jobs
 from ansible.module_utils.aroundtheworld.journal import journal_lines
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
@@ -52,7 +54,8 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         changes: How many of the last changes are in it.
     """
     # An operator may have units with names like the site's.
-    own = Running(systemd, layout.name, sorted(belongings.files(layout.name))).names
+    files = sorted(belongings.files(layout.name, layout.root))
+    own = Running(systemd, layout.name, files, layout.root).names
     workers = observe_workers(systemd, layout, own)
     release = layout.current_release()
     log = read_log(layout.home)[-changes:]
@@ -62,6 +65,10 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
     jobs = observe_jobs(systemd, layout, own)
     problems = [*worker_problems(workers, release, rollout=rollout)]
     problems += job_problems(jobs, rollout=rollout)
+    units = [layout.drop_in(worker.unit) for worker in workers]
+    units += [layout.units / job.unit for job in jobs]
+    problems += python_problems(layout, units, layout.root)
+    problems += upgrade_problems(systemd.module.run_command)
     if systemd.show(["nginx.service"])["nginx.service"]["ActiveState"] != "active":
         problems.append("nginx does not run")
     if log and log[-1]["outcome"] == "failed":
@@ -79,12 +86,7 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         "workers": [worker.to_json() for worker in workers],
         "jobs": [job.to_json() for job in jobs],
         "not_enforced": unenforced_limits(systemd, layout, own),
-        "directives": own_directives(
-            [
-                *(layout.drop_in(worker.unit) for worker in workers),
-                *(layout.units / job.unit for job in jobs),
-            ]
-        ),
+        "directives": own_directives(units),
         "access": access(layout),
         "locks": status_lines(layout.name),
         "changes": entries,

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ansible.module_utils.aroundtheworld.files import link_atomically
+
 # -I: nothing from the current directory, PYTHON* variables or root's home. -S: no site-packages, so
 # no .pth file and no sitecustomize. What multiprocessing starts gets the same options.
 HOST_PYTHON = ("/usr/bin/python3", "-I", "-S")
@@ -43,12 +45,32 @@ def make(environment: Path, wheels: Path, lockfile: Path, run: Run) -> None:
         run: Runs a command, and raises when that fails.
     """
     run([*HOST_PYTHON, "-m", "venv", "--without-pip", str(environment)])
+    if not names_version(environment):
+        name_version(environment)
     pip = max(DEBIAN_WHEELS.glob("pip-*.whl"))
     options = ["--isolated", "--quiet", "--no-input", "--no-index", "--no-deps", "--no-compile"]
     options += ["--require-hashes", "--only-binary=:all:", "--no-cache-dir"]
     options += ["--disable-pip-version-check", "--root-user-action=ignore"]
     options += ["--find-links", str(wheels), "--requirement", str(lockfile)]
     run([*HOST_PYTHON, "-c", PIP, str(environment), str(pip), "install", *options])
+
+
+def names_version(environment: Path) -> bool:
+    """Tell whether an environment names its Python with the version, as in ``python3.11``.
+
+    What a wheel has put in place of the interpreter is left alone.
+    """
+    link = environment / "bin" / "python3"
+    return not (link.is_symlink() and link.readlink() == Path(HOST_PYTHON[0]))
+
+
+def name_version(environment: Path) -> None:
+    """Have an environment for the host's present Python name that with its version.
+
+    By the name without it, a new Debian would give workers a Python that does not find their
+    packages. The old one stays on the host for a while, and a worker that restarts goes on.
+    """
+    link_atomically(environment / "bin" / "python3", Path(HOST_PYTHON[0]).resolve())
 
 
 def compile_command(tree: Path) -> list[str]:

@@ -27,6 +27,16 @@ def host_problems(
         )
 
 
+def unfinished_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield that Debian itself is not whole on the host `name`, on which a run would fail."""
+    if names := host["packages_unfinished"]:
+        yield (
+            f"{name}: {', '.join(names)} are unpacked and not set up. When apt or dpkg is at work "
+            "there, wait until it has finished. When an upgrade of Debian was cut off, finish it: "
+            "`dpkg --configure -a`, `apt-get --fix-broken install`, `apt full-upgrade`."
+        )
+
+
 def release_to_go_back_to(release: str, host: Mapping[str, Any], name: str) -> str:
     """Return the id of the release on host `name` that `release` names; raises `BadInputError`."""
     if release == "previous":
@@ -36,10 +46,29 @@ def release_to_go_back_to(release: str, host: Mapping[str, Any], name: str) -> s
                 f"{host['current'] or 'the first one'} ran well and is still on the host. Deploy a "
                 "good release instead."
             )
-        return str(host["good_releases"][0])
+        release = str(host["good_releases"][0])
     if release not in host["releases"]:
         known = ", ".join(sorted(host["releases"])) or "none"
         raise BadInputError(
             f"aroundtheworld_release: {release!r} is not on {name}; there are: {known}."
         )
+    if why := host["broken_environments"].get(host["releases"][release]):
+        raise BadInputError(
+            f"aroundtheworld_release: {release} cannot run on {name}: {why}. {_instead(host)}"
+        )
     return release
+
+
+def _instead(host: Mapping[str, Any]) -> str:
+    """Return what to do when the virtual environment of a release is for another Python."""
+    fit = [
+        release
+        for release in host["good_releases"]
+        if host["releases"].get(release)
+        and host["releases"][release] not in host["broken_environments"]
+    ]
+    other = f"; -e aroundtheworld_release={fit[0]} goes to one that starts" if fit else ""
+    return (
+        "Deploy the revision of the app that it was made from, by `ansible-playbook site.yml`: "
+        f"that installs its packages for Python {host['python']['version']}{other}."
+    )

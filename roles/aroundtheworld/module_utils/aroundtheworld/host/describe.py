@@ -27,6 +27,8 @@ from ansible.module_utils.aroundtheworld.host.packages import (
     installed,
     package_problems,
     provided,
+    states,
+    unfinished,
 )
 from ansible.module_utils.aroundtheworld.host.places import home_problems
 from ansible.module_utils.aroundtheworld.host.ports import (
@@ -37,6 +39,7 @@ from ansible.module_utils.aroundtheworld.host.ports import (
 from ansible.module_utils.aroundtheworld.host.python import describe_python
 from ansible.module_utils.aroundtheworld.host.room import room
 from ansible.module_utils.aroundtheworld.host.users import change_problems, user_problems
+from ansible.module_utils.aroundtheworld.interpreters import broken_environments
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.nginx.examine import examine
 from ansible.module_utils.aroundtheworld.nginx.neighbours import Intent
@@ -52,7 +55,8 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
     has_ipv6 = table.exists() and bool(table.read_text())
     nginx = examine(run, intents(parameters, ipv6=has_ipv6))
     needed = parameters["packages"]
-    packages = installed(needed, run)
+    dpkg = states(needed, run)
+    packages = installed(dpkg)
     if nginx["there"]:  # nginx.org's, or another: Debian's must not be installed over it
         packages.add("nginx")
     distribution = f"{release['ID']} {release.get('VERSION_ID', 'unknown').split('.')[0]}"
@@ -63,9 +67,11 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "python": describe_python(),
         "packages_missing": [*(name for name in needed if name not in packages), *apps],
         "python3_apt": "python3-apt" in packages,
+        "packages_unfinished": unfinished(dpkg),
         "current": current,
         "releases": layout.environments_by_release(),
         "environments": layout.whole_environments(),
+        "broken_environments": broken_environments(layout),
         "good_releases": last_good(layout.home, current),
         # Without the ports of other sites: `problems` names those sites.
         "taken_ports": occupied(layout, parameters, claimed_ports(claim, claims), run),

@@ -1,28 +1,78 @@
-"""Debian packages: which are installed, and which of those that an app needs there are."""
+"""Debian packages: which are installed, and which of those that an app needs there are.
+
+Also whether an upgrade of Debian was cut off: then some are unpacked and do not work yet.
+"""
 
 from __future__ import annotations
 
 import difflib
+import fcntl
+import os
 import re
+import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.commands import Run
 
 NEAR = 3  # characters at the beginning that a misspelt name has right
 ENGLISH = ("env", "LC_ALL=C")
+# Packages without which no run gets far, as dpkg's patterns.
+BASE = (
+    *("libc6", "libpython3*", "nginx*", "python3", "python3.*", "python3-minimal"),
+    *("python3-pip-whl", "systemd"),
+)
+UNFINISHED = ("half-configured", "half-installed", "unpacked")
+# Which apt holds as long as it is at work, and dpkg without apt.
+LOCKS = (Path("/var/lib/dpkg/lock-frontend"), Path("/var/lib/dpkg/lock"))
+SHOW = ("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n")
+SHOWN = 5  # names in a sentence
+FINISH = "`dpkg --configure -a`, `apt-get --fix-broken install` and `apt full-upgrade`"
 
 
-def installed(packages: Sequence[str], run: Run) -> set[str]:
-    """Return which of the packages, and of what Ansible needs for others, are installed."""
-    _, output, _ = run(
-        [
-            *("dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n"),
-            *(*packages, "python3-apt"),
-        ]
-    )
-    return {line.split()[0] for line in output.splitlines() if line.endswith(" installed")}
+def states(packages: Sequence[str], run: Run) -> dict[str, str]:
+    """Return the state of packages, and of what they and Ansible need, as dpkg calls it."""
+    _, output, _ = run([*SHOW, *packages, "python3-apt", *BASE])
+    return _states(output)
+
+
+def installed(states: Mapping[str, str]) -> set[str]:
+    """Return the packages that are installed."""
+    return {name for name, state in states.items() if state == "installed"}
+
+
+def unfinished(states: Mapping[str, str]) -> list[str]:
+    """Return the packages that an upgrade has unpacked and not set up."""
+    return sorted(name for name, state in states.items() if state in UNFINISHED)
+
+
+def upgrade_problems(run: Run, locks: Sequence[Path] = LOCKS) -> Iterator[str]:
+    """Yield that an upgrade of Debian was cut off, unless one is under way."""
+    _, output, _ = run([*SHOW])
+    names = unfinished(_states(output))
+    if names and not any(map(_is_held, locks)):
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        yield (
+            f"an upgrade of Debian was cut off, {', '.join(names[:SHOWN])}{more} are unpacked and "
+            f"not set up: {FINISH} finish it"
+        )
+
+
+def _states(output: str) -> dict[str, str]:
+    pairs = (line.split() for line in output.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _is_held(lock: Path) -> bool:
+    """Tell whether another process has a file locked, without locking it for a moment."""
+    question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        with lock.open("rb") as handle:
+            answer = fcntl.fcntl(handle, fcntl.F_GETLK, question)
+    except OSError:
+        return False
+    return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
 
 
 def provided(run: Run) -> set[str]:
