@@ -102,6 +102,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             item.add_marker(pytest.mark.xdist_group(_name(host)))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, of modules that name their `HOSTS`, the tests of every other host."""
+
+    def is_elsewhere(item: pytest.Item) -> bool:
+        if not isinstance(item, pytest.Function) or not hasattr(item.module, "HOSTS"):
+            return False
+        host = item.callspec.params["_testinfra_host"]
+        assert isinstance(host, Host)
+        return _name(host) not in item.module.HOSTS
+
+    elsewhere = [item for item in items if is_elsewhere(item)]
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

@@ -129,21 +129,6 @@ class Site:
         return Path(self.host.check_output("readlink %s", f"{HOME}/current")).name
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, of modules that name their `HOSTS`, the tests of every other host."""
-
-    def is_elsewhere(item: pytest.Item) -> bool:
-        if not isinstance(item, pytest.Function) or not hasattr(item.module, "HOSTS"):
-            return False
-        host = item.callspec.params["_testinfra_host"]
-        assert isinstance(host, Host)
-        return host.backend.get_pytest_id().removeprefix("ssh://") not in item.module.HOSTS
-
-    elsewhere = [item for item in items if is_elsewhere(item)]
-    items[:] = [item for item in items if item not in elsewhere]
-    config.hook.pytest_deselected(items=elsewhere)
-
-
 @pytest.fixture(scope="module")
 def site(host: Host, http: str, worker_statuses: Callable[[], dict[int, dict[str, Any]]]) -> Site:
     """Return the site on the host under test."""

@@ -40,10 +40,7 @@ class Answer:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests on other hosts than their module's `HOSTS`, if it names some.
-
-    A test with the marker `once` runs on a single host: what it shows comes from the plan.
-    """
+    """Leave out a test with the marker `once` on all hosts but one: it shows what the plan says."""
 
     def host_of(item: pytest.Function) -> str:
         host: Any = item.callspec.params["_testinfra_host"]
@@ -54,10 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not isinstance(item, pytest.Function) or not item.path.is_relative_to(SCENARIO):
             continue
-        hosts = getattr(item.module, "HOSTS", None)
-        if hosts and host_of(item) not in hosts:
-            elsewhere.append(item)
-        elif item.get_closest_marker("once"):
+        if item.get_closest_marker("once"):
             test = f"{item.path}::{item.name.replace(host_of(item), '')}"
             by_test.setdefault(test, []).append(item)
     for number, same in enumerate(by_test.values()):

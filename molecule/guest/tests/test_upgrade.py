@@ -4,11 +4,12 @@ The earlier role knows neither the neighbour's socket nor nginx.org's layout, so
 port of its own, on the host with Debian's layout.
 """
 
-import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.former import OPERATORS, write_former
 
 HOSTS = ("debian12",)
 REMOVE = ("--tags", "remove", "-earoundtheworld_remove_data=true")
@@ -22,20 +23,7 @@ UNITS = "/etc/systemd/system"
 def earlier(checkout, tmp_path_factory):
     """The project as it was then; its own role, playbook and configuration."""
     directory = tmp_path_factory.mktemp("earlier")
-    archive = directory / "archive.tar"
-    command = ["git", "archive", f"--output={archive}", EARLIER, "--"]
-    command += ["ansible.cfg", "site.yml", "playbooks", "roles", "molecule/rollout"]
-    # Without the git settings of the person who runs this: some change what is in files.
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
-    made = subprocess.run(
-        command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, (
-        f"this clone does not have the commit {EARLIER}, so the upgrade from it cannot be shown: "
-        f"`git fetch --unshallow` gets it. git printed: {made.stderr}"
-    )
-    # Not by tarfile: Debian 12's Python does not have its filters yet, and later ones want one.
-    subprocess.run(["tar", "--extract", f"--file={archive}"], cwd=directory, check=True)
+    write_former(EARLIER, directory, [*OPERATORS[:-1], "molecule/rollout"], checkout)
     return directory
 
 
