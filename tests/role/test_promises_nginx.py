@@ -258,10 +258,10 @@ def to_a_pool(
     if places:
         promises[
             "the pool gets as many requests as it takes, and any other gets a page at once"
-        ] = f"limit_conn aroundtheworld_{pool}_in_flight {places};"
+        ] = f"limit_conn aroundtheworld_{pool}_at_once {places};"
     if rate:
         promises["an address sends as many requests as it may"] = (
-            f"limit_req zone=aroundtheworld_{pool}_rate {rate};"
+            f"limit_req zone=aroundtheworld_{pool}_rate_w10001 {rate};"
         )
     return promises
 
@@ -834,12 +834,12 @@ def test_each_line_of_an_upstream_or_a_map_has_a_promise(site, kind, blocks):
 
 def test_a_pools_requests_are_counted_together_and_not_by_visitor(site):
     assert site.all("limit_conn_zone") == [
-        [pool, f"zone=aroundtheworld_{pool}_in_flight:64k"] for pool in ("public", "admin")
+        [pool, f"zone=aroundtheworld_{pool}_at_once:64k"] for pool in ("public", "admin")
     ] + [["", "zone=aroundtheworld_uncounted_places:32k"]]
 
 
 def test_an_address_has_a_rate_in_each_pool_for_itself(site):
-    zone = ["zone=aroundtheworld_admin_rate:10m", "rate=30r/m"]
+    zone = ["zone=aroundtheworld_admin_rate_w10001:10m", "rate=30r/m"]
     uncounted = ["", "zone=aroundtheworld_uncounted_requests:32k", "rate=1r/s"]
     assert site.all("limit_req_zone") == [["$w10001_network", *zone], uncounted]
 

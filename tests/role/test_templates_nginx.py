@@ -48,9 +48,9 @@ def test_nginx_sends_each_path_to_its_pool_and_all_workers_are_listed(model):
                 limit = block.all("proxy_next_upstream_timeout")
                 watchdog = pool["watchdog"] or 3600
                 assert not pool["replay"] or 0 < int(limit[0][0].rstrip("s")) < watchdog * 2 / 3
-                places = [[f"{name}_{pool['name']}_in_flight", str(pool["max_in_flight"])]]
+                places = [[f"{name}_{pool['name']}_at_once", str(pool["max_in_flight"])]]
                 assert block.all("limit_conn") == (places if pool["max_in_flight"] else [])
-                rates = [f"zone={name}_{pool['name']}_rate", "burst=20", "nodelay"]
+                rates = [f"zone={name}_{pool['name']}_rate_w10001", "burst=20", "nodelay"]
                 assert block.all("limit_req") == ([rates] if pool["rate"] else [])
                 strangers = block.all("if")[:1] if pool["allow"] else []
                 assert strangers == [[f"$w10001_stranger_{pool['ports'][0]}"]] * bool(pool["allow"])
@@ -249,6 +249,16 @@ def test_a_second_site_on_the_host_shares_no_name_with_this_one(model):
     variables += [args[0] for args in server.all("set")]
     assert len(variables) > 20
     assert all(name.startswith("$w10001_") for name in variables)
+
+
+@every_model
+def test_a_zone_with_another_key_has_another_name(model):
+    """Or nginx, which still has the zone with its former key, refuses the whole configuration."""
+    _, site, _ = site_of(MODELS[model])
+    zones = [*site.all("limit_conn_zone"), *site.all("limit_req_zone")]
+    for key, zone, *_ in zones:
+        word = key.removeprefix("$").partition("_")[0]
+        assert not word or word in zone.removeprefix("zone=").partition(":")[0].split("_")
 
 
 @every_model

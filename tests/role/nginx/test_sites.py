@@ -73,6 +73,6 @@ def test_nginx_accepts_a_site_whose_names_wait_for_their_certificate(
 
 
 def test_nginx_would_not_accept_one_name_for_two_zones(tmp_path, monkeypatch):
-    wrong = render("site.conf.j2", variables_for({})).replace("_admin_in_flight", "_admin_backends")
+    wrong = render("site.conf.j2", variables_for({})).replace("_admin_at_once", "_admin_backends")
     monkeypatch.setattr("tests.role.nginx.test_sites.render", lambda *_: wrong)
     assert "aroundtheworld_admin_backends" in verdict(tmp_path, "default")
