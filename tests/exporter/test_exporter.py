@@ -13,7 +13,7 @@ import urllib.request
 
 import aroundtheworld_exporter
 import pytest
-from ansible.module_utils.aroundtheworld.data.state import change_state
+from ansible.module_utils.aroundtheworld.data.state import change_drill, change_state
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 from aroundtheworld_exporter import parse_https, parse_queues, parse_workers
@@ -220,6 +220,15 @@ def test_metrics_of_backups_are_what_the_last_one_wrote_down(host):
     assert samples["backup_last_duration_seconds"] == 7.5
     assert samples["backup_last_bytes"] == 9000
     assert samples["backup_last_added_bytes"] == 90
+    assert not [name for name in samples if "drill" in name]
+    change_drill(state, due=6000.0, last={**last, "databases": []}, failed={})
+    samples = host.scrape()
+    assert samples["backup_drill_due_timestamp_seconds"] == 6000
+    assert samples["backup_drill_failed"] == 0
+    assert samples["backup_drill_last_timestamp_seconds"] == 3600
+    assert samples["backup_drill_last_duration_seconds"] == 7.5
+    assert samples["backup_failed"] == 1
+    (host.home / "backup" / "drill.json").unlink()
     (host.home / "backup" / "state.json").write_text("{")
     assert not [name for name in host.scrape() if "backup" in name]
 

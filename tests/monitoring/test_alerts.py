@@ -164,6 +164,16 @@ CASES = {
         1,
         {f"aroundtheworld_backup_failed{{{BASE}}}": "0x60"},
     ),
+    "DrillLate": (
+        {f"aroundtheworld_backup_drill_due_timestamp_seconds{{{BASE}}}": "3600x90"},
+        62,
+        {f"aroundtheworld_backup_drill_due_timestamp_seconds{{{BASE}}}": "3600x59 90000x31"},
+    ),
+    "DrillFailed": (
+        {f"aroundtheworld_backup_drill_failed{{{BASE}}}": "1x60"},
+        1,
+        {f"aroundtheworld_backup_drill_failed{{{BASE}}}": "0x60"},
+    ),
     "JobFailed": (
         {f"aroundtheworld_job_failed{{{NIGHTLY}}}": "1x60"},
         1,

@@ -67,6 +67,21 @@ BACKUP = {
         "notes": [],
     },
     "failed": {},
+    "drill": {
+        "at": "Sun 04:30",
+        "due": None,
+        "last": {
+            "time": "2026-11-22T04:30:12+00:00",
+            "id": "2c41aa0f",
+            "of": "2026-11-22T03:15:09+00:00",
+            "seconds": 21.5,
+            "bytes": 76285678,
+            "files": "restored",
+            "databases": [{"name": "shop", "how": "restored", "tables": 3, "rows": 70}],
+            "notes": [],
+        },
+        "failed": {},
+    },
 }
 STATUS = {
     "served": {"server_names": ["shop.example.org"], "http_port": 80, "https_port": 443},
@@ -96,6 +111,8 @@ def test_people_get_a_line_for_each_worker_and_change():
         "certificate: for www.example.org, until 2027-02-24T08:00:00+00:00",
         "backup: 8e5b80f3 of 2026-11-26 03:15 UTC in /var/backups/shop, at 03:15",
         "backup: 76.3 MB, 997 bytes of them new, 7.0 s",
+        "drill: of 2c41aa0f on 2026-11-22 04:30 UTC, 21.5 s, at Sun 04:30",
+        "drill: files restored, databases: shop restored",
         "ada has locked this site.",
         "pool desk: this kernel does not enforce memory_high",
         "pool desk: its units have LimitNOFILE=65536, CPUQuota=50%",

@@ -159,7 +159,7 @@ def test_no_panel_is_without_data_and_no_alert_without_reason(
         for panel in panels
         for target in panel.get("targets", [])
         # This site is served over HTTP, and the scenario data backs one up.
-        if not re.search("certificate_end|backup_last", target["expr"])
+        if not re.search("certificate_end|backup_(drill_)?last", target["expr"])
     }
     assert len(expressions) > 20
 

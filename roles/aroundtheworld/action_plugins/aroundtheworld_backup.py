@@ -1,4 +1,4 @@
-"""Run the module of the same name with what makes backups, and tell how the backup went."""
+"""Run the module of the same name with what makes backups, and tell how it went."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, TaskVars
 from aroundtheworld_controller.data.action import BackupAction
-from aroundtheworld_controller.output.backups import sentences
+from aroundtheworld_controller.output.backups import drill_sentences, sentences
 
 display = Display()
 
@@ -25,6 +25,7 @@ class ActionModule(BackupAction):
         result = self.module("backup", arguments, task_vars)
         if last := result.get("last"):
             host = task_vars["inventory_hostname"]
-            for sentence in sentences(last, result["repository"]):
+            told = drill_sentences(last) if "of" in last else sentences(last, result["repository"])
+            for sentence in told:
                 display.display(f"{host}: {sentence}")
         return result

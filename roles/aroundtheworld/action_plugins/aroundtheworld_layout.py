@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, TaskVars
 from aroundtheworld_controller.data.action import BackupAction
+from aroundtheworld_controller.data.backups import TIMES
 from aroundtheworld_controller.variables import checked
 
 
@@ -18,6 +19,6 @@ class ActionModule(BackupAction):
     def act(self, task_vars: TaskVars) -> Result:
         """Return the module's result."""
         arguments = dict(self._task.args)
-        if checked("aroundtheworld_backup_at", self.value("aroundtheworld_backup_at", task_vars)):
+        if any(checked(name, self.value(name, task_vars)) for name in TIMES):
             arguments["backup"] = self.bring(task_vars)
         return self.module("layout", arguments, task_vars)

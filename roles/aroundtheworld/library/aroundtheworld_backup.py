@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Ansible module: back a site up at once, by the same service that its timer starts."""
+"""Ansible module: back a site up at once, or try its last backup, as the timers do."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aroundtheworld_backup
-short_description: Back a site up
+short_description: Back a site up, or try its last backup
 description:
   - Writes the program, the settings and the units of backups, then starts the service and waits for
     it. The service takes the site itself, so the run gives it up first. It goes on when the
@@ -14,6 +14,10 @@ options:
   site: {description: Name of the site., type: str, required: true}
   home: {description: Directory of the site., type: path, required: true}
   who: {description: Who asks for the backup., type: str, required: true}
+  drill:
+    description: Whether to try the last backup instead of making one.
+    type: bool
+    default: false
   backup:
     description: What makes backups, as one text of JSON; the action plugin adds it.
     type: str
@@ -33,17 +37,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 last:
-  description: Of the backup, C(time), C(id), C(seconds), C(bytes), C(added) and C(notes).
+  description:
+    - Of the backup, C(time), C(id), C(seconds), C(bytes), C(added) and C(notes).
+    - Of the drill, C(time), C(id), C(of), C(seconds), C(bytes), C(files), C(databases), C(notes).
   type: dict
   returned: unless in check mode
-repository: {description: Where it is, type: str, returned: unless in check mode}
+repository: {description: Where the backup is, type: str, returned: unless in check mode}
 """
 
 import json
 import os
 from pathlib import Path
 
-from ansible.module_utils.aroundtheworld.data.schedule import Schedule, back_up_now
+from ansible.module_utils.aroundtheworld.data.schedule import (
+    DRILL,
+    Schedule,
+    back_up_now,
+    do_now,
+)
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned, release
@@ -58,6 +69,7 @@ def main() -> None:
             "site": {"type": "str", "required": True},
             "home": {"type": "path", "required": True},
             "who": {"type": "str", "required": True},
+            "drill": {"type": "bool", "default": False},
             "backup": {"type": "str", "required": True, "no_log": True},
             "lock": LOCK,
         },
@@ -74,10 +86,15 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, diff=diff)
         release(parameters["lock"])
-        state = back_up_now(layout, systemd, parameters["who"])
+        if parameters["drill"]:
+            state = do_now(DRILL, layout, systemd)
+        else:
+            state = back_up_now(layout, systemd, parameters["who"])
     except (HostError, OSError) as failure:
-        module.fail_json(msg=f"There is no backup: {failure}")
-    module.exit_json(changed=True, diff=diff, last=state["last"], repository=state["repository"])
+        what = "The drill failed" if parameters["drill"] else "There is no backup"
+        module.fail_json(msg=f"{what}: {failure}")
+    repository = json.loads(parameters["backup"])["settings"]["repository"]
+    module.exit_json(changed=True, diff=diff, last=state["last"], repository=repository)
 
 
 if __name__ == "__main__":

@@ -276,8 +276,10 @@ def test_no_backup_begins_or_goes_on_without_room(host, monkeypatch):
 @pytest.fixture
 def told(host, monkeypatch):
     """What the program prints, exits with and writes down."""
+    ended = host.ended = []
     monkeypatch.setattr(program, "read_settings", lambda site: host.backup.settings)
     monkeypatch.setattr(program, "Backup", lambda settings, path: host.backup)
+    monkeypatch.setattr(program, "end_worker", ended.append)
     monkeypatch.setattr(program.signal, "signal", lambda *_: None)
     return lambda *words: program.main(words, Path("program"))
 
@@ -316,6 +318,7 @@ def test_after_a_kill_the_site_is_released_and_the_copies_are_gone(host, told, m
     assert told("ended", "shop") == 0
     assert lock.read_record("shop") == {}
     assert not host.layout.staging.exists()
+    assert host.ended == ["shop"]  # systemd does not end it with the service
     assert "ended from outside (signal)" in state.read_state(host.layout)["failed"]["cause"]
 
 

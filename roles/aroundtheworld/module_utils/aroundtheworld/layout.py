@@ -100,6 +100,20 @@ class HomeLayout:
         return self.backup / "standstill.json"
 
     @property
+    def drill_state(self) -> Path:
+        """Return the file that says how the last drill went."""
+        return self.backup / "drill.json"
+
+    def failure_of(self, what: str) -> Path:
+        """Return the file with the variables of the operator's command, of a backup or drill."""
+        return self.backup / ("failure" if what == "backup" else f"{what}-failure")
+
+    @property
+    def scratch(self) -> Path:
+        """Return the directory into which a drill restores, which is there during one."""
+        return self.backup / "drill"
+
+    @property
     def staging(self) -> Path:
         """Return the directory with the databases' copies, which is there during a backup."""
         return self.backup / "staging"
@@ -294,10 +308,21 @@ class SystemLayout:
         """Return the name of the service that tells the operator of a backup that failed."""
         return f"{self.name}-backup-failed.service"
 
+    def drills(self, kind: str) -> str:
+        """Return the name of a unit that tries backups, its ``timer`` or ``service``."""
+        return f"{self.name}-backup-drill.{kind}"
+
+    @property
+    def drill_failed(self) -> str:
+        """Return the name of the service that tells the operator of a drill that failed."""
+        return f"{self.name}-backup-drill-failed.service"
+
     @property
     def backup_files(self) -> list[Path]:
         """Return the files of these units and their program."""
-        names = (self.backs_up("service"), self.backs_up("timer"), self.backup_failed)
+        kinds = ("service", "timer")
+        names = [name(kind) for name in (self.backs_up, self.drills) for kind in kinds]
+        names += [self.backup_failed, self.drill_failed]
         return [*(self.units / name for name in names), self.backup_script]
 
     @property

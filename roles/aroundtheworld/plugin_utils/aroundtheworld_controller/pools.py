@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from aroundtheworld_controller.commands import manager_words, unit_text
+from aroundtheworld_controller.data.backups import makes_backups
 from aroundtheworld_controller.nginx.client_certificates import client_ca_path
 from aroundtheworld_controller.nginx.origin import origin
 from aroundtheworld_controller.nginx.passwords import are_plain
@@ -252,7 +253,7 @@ def derive_claim(
         "server_names": names_in_order(variables),
         "pools": [pool["name"] for pool in serving(pools)],
         "queues": {pool["name"]: pool["processes"] for pool in pools if is_queue(pool)},
-        "backup": bool(variables["aroundtheworld_backup_at"]),
+        "backup": makes_backups(variables),
         "jobs": [pool["name"] for pool in pools if is_job(pool)],
         "sockets": [
             {"address": address, "port": port, "variable": variable}

@@ -10,6 +10,7 @@ VERBS = (
     "maintenance_off",
     "rollback",
     "backup",
+    "drill",
     "restore",
     "status",
     "advise",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -225,23 +225,31 @@ def _add_maintenance(families: Families, home: Path) -> None:
 
 
 def _add_backups(families: Families, home: Path) -> None:
-    state = read_backups(home)
+    state = read_backups(home, "state")
+    _add_times(families, "backup", "backup", state)
+    if last := state.get("last"):
+        about = "What of that was new to its repository."
+        families.gauge("backup_last_added_bytes", about, last["added"])
+    _add_times(families, "backup_drill", "drill", read_backups(home, "drill"))
+
+
+def _add_times(families: Families, prefix: str, what: str, state: Mapping[str, Any]) -> None:
+    """Add when something was last done, and whether it should have been done since."""
     if (due := state.get("due")) is not None:
-        about = "When the last backup is too old, Unix time."
-        families.gauge("backup_due_timestamp_seconds", about, float(due))
+        about = f"When the last {what} is too old, Unix time."
+        families.gauge(f"{prefix}_due_timestamp_seconds", about, float(due))
     if state:
-        about = "Whether the last backup failed."
-        families.gauge("backup_failed", about, bool(state.get("failed")))
+        about = f"Whether the last {what} failed."
+        families.gauge(f"{prefix}_failed", about, bool(state.get("failed")))
     if not (last := state.get("last")):
         return
     moment = datetime.fromisoformat(last["time"]).timestamp()
     for name, about, value in (
-        ("timestamp_seconds", "When the last backup was whole, Unix time.", moment),
+        ("timestamp_seconds", f"When the last {what} went well, Unix time.", moment),
         ("duration_seconds", "How long it took.", last["seconds"]),
-        ("bytes", "What is in it.", last["bytes"]),
-        ("added_bytes", "What of that was new to its repository.", last["added"]),
+        ("bytes", "What is in the backup.", last["bytes"]),
     ):
-        families.gauge(f"backup_last_{name}", about, value)
+        families.gauge(f"{prefix}_last_{name}", about, value)
 
 
 def _add_certificate(families: Families, certificate: Certificate) -> None:

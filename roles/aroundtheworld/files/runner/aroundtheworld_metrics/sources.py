@@ -108,13 +108,17 @@ def read_closing(home: Path) -> dict[str, Any]:
     return closing
 
 
-def read_backups(home: Path) -> dict[str, Any]:
-    """Return how the site's last backup went, and when the next one is late; or nothing.
+def read_backups(home: Path, name: str) -> dict[str, Any]:
+    """Return how the site's last backup or drill went, and when the next one is late; or nothing.
 
     On hosts module_utils/aroundtheworld/data/state.py writes it.
+
+    Args:
+        home: The site's home.
+        name: ``state`` of backups, or ``drill``.
     """
     with contextlib.suppress(OSError, ValueError):
-        state = json.loads((home / "backup" / "state.json").read_text())
+        state = json.loads((home / "backup" / f"{name}.json").read_text())
         if isinstance(state, dict):
             return state
     return {}

@@ -23,7 +23,29 @@ LOW = ("Nice=19", "CPUWeight=10", "IOWeight=10", "IOSchedulingClass=idle")
 FAILED = {
     "copy": "The databases could not be copied",
     "put": "The databases could not be put in their places",
+    "check": "The databases could not be checked",
 }
+
+
+def invocation() -> str:
+    """Return what tells this start of the service from all others."""
+    return os.environ.get("INVOCATION_ID", f"backup-{os.getpid()}")
+
+
+def unit_of(site: str) -> str:
+    """Return the name of the unit in which this service, or process, runs our program."""
+    return f"{site}-run-backup-{os.environ.get('INVOCATION_ID') or os.getpid()}.service"
+
+
+def end_worker(site: str) -> None:
+    """End what a service that was killed had begun: that does not end with it."""
+    unit = unit_of(site)
+    subprocess.run(  # noqa: S603 - no shell
+        ["/usr/bin/systemctl", "stop", "--", unit],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
 
 
 def run_as_worker(
@@ -48,7 +70,7 @@ def run_as_worker(
     Raises:
         HostError: It could not be run, or has not reported anything.
     """
-    unit = f"{settings.site}-run-backup-{os.getpid()}"
+    unit = unit_of(settings.site).removesuffix(".service")
     release = Path(os.path.realpath(settings.layout.current))
     process = Process([*map(str, _lines(settings))], [])
     properties = process.properties(unit, release, release / "venv", release.name)

@@ -18,17 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker
+from ansible.module_utils.aroundtheworld.data.as_worker import invocation, run_as_worker
 from ansible.module_utils.aroundtheworld.data.failures import BusyError, MissingError
 from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts
-from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.data.room import shown, spare
-from ansible.module_utils.aroundtheworld.data.settings import (
-    Settings,
-    password_path,
-    read_variables,
-)
+from ansible.module_utils.aroundtheworld.data.settings import Settings, restic_for
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
+from ansible.module_utils.aroundtheworld.data.sums import sums
 from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
 from ansible.module_utils.aroundtheworld.lock import LockedError, release, take, working
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -47,12 +43,7 @@ class Backup:
         """Take the settings, and the program that copies databases; nothing is touched yet."""
         self.settings, self.program = settings, program
         self.layout = settings.layout
-        self.restic = Restic(
-            settings.repository,
-            password_path(self.layout),
-            self.layout.backup / "cache",
-            variables=read_variables(self.layout),
-        )
+        self.restic = restic_for(settings)
 
     def make(self) -> dict[str, Any]:
         """Make a backup, and return the state of the site's backups; raises `HostError`."""
@@ -204,6 +195,7 @@ class Backup:
             "release": release,
             "environment": self.layout.environments_by_release().get(release, ""),
             "databases": list(self.settings.databases),
+            "copies": sums(self.layout.staging / "databases"),
         }
 
     # --- The snapshot
@@ -288,8 +280,3 @@ def alone(site: str, request: Path) -> Iterator[Callable[[str], None]]:
             yield note_phase
     finally:
         release(owner)
-
-
-def invocation() -> str:
-    """Return what tells this start of the service from all others."""
-    return os.environ.get("INVOCATION_ID", f"backup-{os.getpid()}")

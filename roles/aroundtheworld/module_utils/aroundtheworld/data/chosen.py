@@ -85,6 +85,6 @@ def told(snapshot: Snapshot) -> str:
 def home_of(snapshot: Snapshot) -> Path:
     """Return where the site was on its host; raises `HostError` if that cannot be told."""
     for path in map(Path, snapshot["paths"]):
-        if path.parts[-2:] == ("backup", "staging"):
+        if path.parts[-2:] == ("backup", "staging") and ".." not in path.parts:
             return path.parents[1]
     raise HostError(f"The backup {str(snapshot['id'])[:8]} does not say where its site was.")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ansible.module_utils.aroundtheworld.data.failures import (
     BusyError,
@@ -120,14 +120,40 @@ class Restic:
         out = self._output("stats", "--json", "--mode", "restore-size", snapshot)
         return int(json.loads(out)["total_size"])
 
-    def restore(self, snapshot: str, target: Path, paths: Sequence[Path]) -> None:
-        """Write what a snapshot has below these paths, each below a directory, and check it.
+    def restore(
+        self,
+        snapshot: str,
+        target: Path,
+        paths: Sequence[Path],
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write what a snapshot has below a directory, and check it.
+
+        Args:
+            snapshot: Its id.
+            target: The directory.
+            paths: What of it, or nothing for all.
+            watch: Called now and then; raises `HostError` to end it.
 
         Raises:
             HostError: Some of it could not be written, or is not what it should be.
         """
         includes = [f"--include={_literally(path)}" for path in paths]
-        self._output("restore", snapshot, "--verify", "--target", str(target), *includes)
+        command = ["restore", snapshot, "--verify", "--target", str(target), *includes]
+        code, out, error = self._until_unlocked(command, watch)
+        if code:
+            raise failure(self.repository, "restore", code, out + error)
+
+    def read(self, snapshot: str) -> None:
+        """Read all of a snapshot, by which restic compares each piece with its hash.
+
+        Raises:
+            HostError: Some of it is not what it should be.
+        """
+        with Path(os.devnull).open("w") as nowhere:
+            code, _, error = self._run(["dump", "--archive", "tar", snapshot, "/"], out=nowhere)
+        if code:
+            raise failure(self.repository, "dump", code, error)
 
     def backup(
         self,
@@ -216,6 +242,7 @@ class Restic:
         arguments: Sequence[str],
         watch: Callable[[], None] = lambda: None,
         seconds: float | None = None,
+        out: int | IO[str] = subprocess.PIPE,
     ) -> tuple[int, str, str]:
         """Run restic; whatever ends this ends it too."""
         # Nothing of ours decides which repository, password or credentials it takes.
@@ -231,7 +258,7 @@ class Restic:
                 command,
                 env={"HOME": "/root", **environment, **self.variables},
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=out,
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
@@ -243,8 +270,8 @@ class Restic:
         try:
             while True:
                 try:
-                    out, error = process.communicate(timeout=1.0)
-                    return process.returncode, out, error
+                    printed, error = process.communicate(timeout=1.0)
+                    return process.returncode, printed or "", error
                 except subprocess.TimeoutExpired as still:
                     errors = (still.stderr or b"").decode(errors="replace")  # bytes, also of text
                 if reason := hopeless(self.repository, errors):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.data.backup import check_directory
@@ -18,7 +18,13 @@ from ansible.module_utils.aroundtheworld.data.settings import (
     settings_path,
     variables_path,
 )
-from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
+from ansible.module_utils.aroundtheworld.data.state import (
+    change_drill,
+    change_state,
+    due,
+    read_drill,
+    read_state,
+)
 from ansible.module_utils.aroundtheworld.files import (
     link_atomically,
     read_exactly,
@@ -31,14 +37,14 @@ from ansible.module_utils.aroundtheworld.systemd import HostError, Systemd
 # directory that root is just reading.
 SERVICE = """{mark}
 [Unit]
-Description={site}: backs up databases, files and release
+Description={site}: {about}
 After=local-fs.target remote-fs.target network-online.target
 Wants=network-online.target
 {on_failure}
 [Service]
 Type=oneshot
-ExecStart={script} back-up {site}
-ExecStopPost={script} ended {site}
+ExecStart={script} {does} {site}
+ExecStopPost={script} {tidies} {site}
 TimeoutStopSec=60
 Nice=19
 CPUSchedulingPolicy=batch
@@ -73,7 +79,7 @@ SEEN = (
 )
 TIMER = """{mark}
 [Unit]
-Description={site}: when it is backed up
+Description={site}: when {subject}
 
 [Timer]
 OnCalendar={at}
@@ -86,13 +92,68 @@ WantedBy=timers.target
 """
 FAILED = """{mark}
 [Unit]
-Description={site}: tells that a backup failed
+Description={site}: tells that a {what} failed
 
 [Service]
 Type=oneshot
 EnvironmentFile=-{failure}
 ExecStart=/usr/bin/env {command}
 """
+
+
+class Task(NamedTuple):
+    """What a timer begins.
+
+    Attributes:
+        what: The word for it.
+        about: What its service does, for people.
+        subject: What happens at its time, for people.
+        does: The program's word for it.
+        tidies: The program's word for what comes after it.
+        name: Returns the name of its unit of a kind.
+        failed: Returns the name of the service that tells of a failure.
+        at: Returns when it is to begin.
+        change: Writes some of its state.
+        read: Returns its state.
+    """
+
+    what: str
+    about: str
+    subject: str
+    does: str
+    tidies: str
+    name: Callable[[SiteLayout, str], str]
+    failed: Callable[[SiteLayout], str]
+    at: Callable[[Settings], str]
+    change: Callable[..., dict[str, Any]]
+    read: Callable[[SiteLayout], dict[str, Any]]
+
+
+BACKUP = Task(
+    "backup",
+    "backs up databases, files and release",
+    "it is backed up",
+    "back-up",
+    "ended",
+    SiteLayout.backs_up,
+    lambda layout: layout.backup_failed,
+    lambda settings: settings.at,
+    change_state,
+    read_state,
+)
+DRILL = Task(
+    "drill",
+    "tries whether the last backup can be restored",
+    "its last backup is tried",
+    "drill",
+    "drill-ended",
+    SiteLayout.drills,
+    lambda layout: layout.drill_failed,
+    lambda settings: settings.drill_at,
+    change_drill,
+    read_drill,
+)
+TASKS = (BACKUP, DRILL)
 
 
 class Schedule:
@@ -106,8 +167,6 @@ class Schedule:
         """Take where the site's files are, and how to call systemd."""
         self.layout, self.systemd, self.check_mode = layout, systemd, check_mode
         self.changes: list[str] = []
-        self.timer = layout.units / layout.backs_up("timer")
-        self.link = layout.units / "timers.target.wants" / self.timer.name
 
     def converge(self, wanted: Mapping[str, Any]) -> None:
         """Have the host make backups; an empty mapping means that it makes none by itself.
@@ -120,7 +179,8 @@ class Schedule:
             HostError: The host is not fit for it.
         """
         if not wanted:
-            self._set_timer("")
+            for task in TASKS:
+                self._set_timer(task, "")
             return
         settings = Settings(**wanted["settings"])
         self._refuse_foreign()
@@ -133,12 +193,13 @@ class Schedule:
         self._write(settings_path(self.layout), settings.text(), 0o600)
         texts = self._units(settings, wanted["on_failure"])
         changed = [self._write(path, text, 0o644) for path, text in texts.items()]
-        failed = self.layout.units / self.layout.backup_failed
-        if failed not in texts:
-            changed.append(self._remove(failed))
+        for failed in (self.layout.backup_failed, self.layout.drill_failed):
+            if self.layout.units / failed not in texts:
+                changed.append(self._remove(self.layout.units / failed))
         if any(changed) and not self.check_mode:
             self.systemd.call("daemon-reload")
-        self._set_timer(settings.at)
+        for task in TASKS:
+            self._set_timer(task, task.at(settings))
 
     def _units(self, settings: Settings, on_failure: str) -> dict[Path, str]:
         """Return the texts of the services."""
@@ -152,15 +213,20 @@ class Schedule:
             "site": layout.name,
             "script": layout.backup_script,
             "work": layout.backup / "cache",
-            "on_failure": f"OnFailure={layout.backup_failed}\n" if on_failure else "",
             "hidden": " ".join(f"{path}:ro" for path in HIDDEN),
             "seen": " ".join(map(_quoted, seen)),
             "written": " ".join(map(_quoted, written)),
         }
-        texts = {layout.units / layout.backs_up("service"): SERVICE.format(**values)}
-        if on_failure:
-            values |= {"failure": layout.backup / "failure", "command": on_failure}
-            texts[layout.units / layout.backup_failed] = FAILED.format(**values)
+        texts = {}
+        for task in TASKS:
+            service, failed = task.name(layout, "service"), task.failed(layout)
+            values |= {"what": task.what, "about": task.about, "does": task.does}
+            values |= {"tidies": task.tidies, "failure": layout.failure_of(task.what)}
+            values |= {"command": on_failure}
+            values["on_failure"] = f"OnFailure={failed}\n" if on_failure else ""
+            texts[layout.units / service] = SERVICE.format(**values)
+            if on_failure:
+                texts[layout.units / failed] = FAILED.format(**values)
         return texts
 
     def _refuse_foreign(self) -> None:
@@ -201,31 +267,35 @@ class Schedule:
             repository.chmod(0o700)
         check_directory(repository)
 
-    def _set_timer(self, at: str) -> None:
-        """Have backups begin at that time, or not by themselves."""
+    def _set_timer(self, task: Task, at: str) -> None:
+        """Have something begin at that time, or not by itself."""
         layout = self.layout
-        stamp = layout.stamp(self.timer.name)
+        timer = layout.units / task.name(layout, "timer")
+        link = layout.units / "timers.target.wants" / timer.name
+        stamp = layout.stamp(timer.name)
         own = belongings.files(layout.name, layout.root)
         if not at:
-            if self.timer not in own:
+            if timer not in own:
                 return
-            if self.timer.exists() and self._changing(f"no {self.timer}"):
-                self.systemd.call("stop", "--", self.timer.name, check=False)
-                for path in (self.link, self.timer, stamp):
+            if timer.exists() and self._changing(f"no {timer}"):
+                self.systemd.call("stop", "--", timer.name, check=False)
+                for path in (link, timer, stamp):
                     belongings.remove_file(path)
                 self.systemd.call("daemon-reload")
-                belongings.give_up(layout.name, [self.timer, stamp], root=layout.root)
-                change_state(layout, at="", due=None)
+                belongings.give_up(layout.name, [timer, stamp], root=layout.root)
+                task.change(layout, at="", due=None)
             return
-        text = TIMER.format(mark=belongings.mark(layout.name), site=layout.name, at=at)
-        if self._write(self.timer, text, 0o644, [stamp]) and not self.check_mode:
-            self.link.unlink(missing_ok=True)  # made again last: with it, the timer runs
+        text = TIMER.format(
+            mark=belongings.mark(layout.name), site=layout.name, subject=task.subject, at=at
+        )
+        if self._write(timer, text, 0o644, [stamp]) and not self.check_mode:
+            link.unlink(missing_ok=True)  # made again last: with it, the timer runs
             self.systemd.call("daemon-reload")
-        if not self.link.is_symlink() and self._changing(f"{self.timer.name} runs"):
-            self.systemd.call("restart", "--", self.timer.name)
-            self.link.parent.mkdir(exist_ok=True)
-            change_state(layout, at=at, due=due(at, 0.0))
-            link_atomically(self.link, self.timer)
+        if not link.is_symlink() and self._changing(f"{timer.name} runs"):
+            self.systemd.call("restart", "--", timer.name)
+            link.parent.mkdir(exist_ok=True)
+            task.change(layout, at=at, due=due(at, 0.0))
+            link_atomically(link, timer)
 
     # --- Files
 
@@ -267,15 +337,18 @@ def _quoted(path: Path) -> str:
 
 def back_up_now(layout: SiteLayout, systemd: Systemd, who: str) -> dict[str, Any]:
     """Have the service make a backup, and return the state of backups; raises `HostError`."""
-    before = read_state(layout)
     request = json.dumps({"who": who}) + "\n"
     write_atomically(layout.backup / "request.json", request, 0o600)
-    service = layout.backs_up("service")
+    return do_now(BACKUP, layout, systemd)
+
+
+def do_now(task: Task, layout: SiteLayout, systemd: Systemd) -> dict[str, Any]:
+    """Have the service do it, and return its state afterwards; raises `HostError`."""
+    before, service = task.read(layout), task.name(layout, "service")
     try:
         systemd.call("start", "--", service)
     except HostError as failure:
-        state = read_state(layout)
+        state = task.read(layout)
         told = state["failed"] if state["failed"] != before["failed"] else {}
         raise HostError(told.get("cause") or f"{failure}\n{systemd.journal(service)}") from None
-    after: dict[str, Any] = read_state(layout)
-    return after
+    return task.read(layout)

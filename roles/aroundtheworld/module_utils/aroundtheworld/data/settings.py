@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.files import read_mapping
 from ansible.module_utils.aroundtheworld.layout import ROOT, SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -24,6 +25,7 @@ class Settings:
         repository: Where the backups are, as restic takes it.
         at: When there is one, as systemd's calendar takes it, or an empty text.
         keep: How many to keep, by ``last``, ``daily``, ``weekly`` and ``monthly``.
+        drill_at: When a backup is tried, in the same way.
         databases: Each with ``name``, ``kind`` and ``place``.
         process: How a process of the site is run, as `Process` has it.
     """
@@ -36,6 +38,7 @@ class Settings:
     keep: Mapping[str, int]
     databases: Sequence[Mapping[str, str]]
     process: Sequence[str]
+    drill_at: str = ""
 
     @property
     def layout(self) -> SiteLayout:
@@ -65,6 +68,14 @@ def variables_path(layout: SystemLayout) -> Path:
 def read_variables(layout: SystemLayout) -> dict[str, str]:
     """Return the credentials as variables of restic's environment; none when it needs none."""
     return {str(name): str(value) for name, value in read_mapping(variables_path(layout)).items()}
+
+
+def restic_for(settings: Settings) -> Restic:
+    """Return the repository of a site's backups, as its program on the host asks it."""
+    layout = settings.layout
+    cache = layout.backup / "cache"
+    variables = read_variables(layout)
+    return Restic(settings.repository, password_path(layout), cache, variables=variables)
 
 
 def read_settings(site: str, root: Path = ROOT) -> Settings:

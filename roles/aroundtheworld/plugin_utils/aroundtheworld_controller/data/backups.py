@@ -14,6 +14,8 @@ REPOSITORY = "aroundtheworld_backup_repository"
 AT, KEEP = "aroundtheworld_backup_at", "aroundtheworld_backup_keep"
 PASSWORD, ON_FAILURE = "aroundtheworld_backup_password", "aroundtheworld_backup_on_failure"
 ENVIRONMENT = "aroundtheworld_backup_environment"
+DRILL_AT = "aroundtheworld_drill_at"
+TIMES = (AT, DRILL_AT)
 PERIODS = ("last", "daily", "weekly", "monthly")
 
 DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
@@ -62,13 +64,14 @@ def backup_problems(variables: Mapping[str, Any]) -> Iterator[str]:
             f"{REPOSITORY}: {repository!r} is not allowed; it is in the site's home {home}, and a "
             "backup would contain itself. It must be a directory elsewhere, best on another disk."
         )
-    at = variables[AT]
-    if at and not CALENDAR.fullmatch(at):
-        hint = " Put it in quotes: YAML makes a number of 23:15." if at.isdecimal() else ""
-        yield (
-            f"{AT}: {at!r} is not allowed; it must be a time of day, of a day of the week if you "
-            f"like, as in '03:15', '*:40' (each hour) or 'Mon,Thu 03:15'.{hint}"
-        )
+    for name in TIMES:
+        at = variables[name]
+        if at and not CALENDAR.fullmatch(at):
+            hint = " Put it in quotes: YAML makes a number of 23:15." if at.isdecimal() else ""
+            yield (
+                f"{name}: {at!r} is not allowed; it must be a time of day, of a day of the week if "
+                f"you like, as in '03:15', '*:40' (each hour) or 'Mon,Thu 03:15'.{hint}"
+            )
     keep = variables[KEEP]
     for period, count in keep.items():
         if not 0 <= count <= 10000:
@@ -119,11 +122,17 @@ def server_variables(variables: Mapping[str, Any]) -> dict[str, str]:
     return dict(variables[ENVIRONMENT]) if S3.fullmatch(variables[REPOSITORY]) else {}
 
 
+def makes_backups(variables: Mapping[str, Any]) -> bool:
+    """Tell whether the host does something for backups by itself."""
+    return any(variables[name] for name in TIMES)
+
+
 def derive_backups(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the host has to know of the site's backups, without password and program."""
     return {
         "repository": repository_of(variables),
         "at": variables[AT],
+        "drill_at": variables[DRILL_AT],
         "keep": {period: variables[KEEP].get(period, 0) for period in PERIODS},
         "databases": derive_databases(variables),
         "on_failure": unit_text(variables[ON_FAILURE]),

@@ -23,6 +23,7 @@ VARIABLES = (
     *("aroundtheworld_site", "aroundtheworld_home", "aroundtheworld_user"),
     *("aroundtheworld_databases", "aroundtheworld_backup_at", "aroundtheworld_backup_repository"),
     *("aroundtheworld_backup_keep", "aroundtheworld_backup_on_failure"),
+    "aroundtheworld_drill_at",
     *(PASSWORD, ENVIRONMENT),
 )
 

@@ -20,6 +20,20 @@ def sentences(last: Mapping[str, Any], repository: str) -> Iterator[str]:
     yield from last["notes"]
 
 
+def drill_sentences(last: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what there is to tell of a drill, as the host has it written down."""
+    yield (
+        f"backup {last['id']} of {last['of']} can be restored: {size(last['bytes'])} were "
+        f"{last['files']} and compared with their hashes, in {last['seconds']:.1f} s"
+    )
+    for database in last["databases"]:
+        yield (
+            f"database {database['name']} was {database['how']}: {database['tables']} tables, "
+            f"{database['rows']} rows"
+        )
+    yield from last["notes"]
+
+
 def size(number: float) -> str:
     """Return bytes as a person reads them."""
     for unit in ("bytes", "kB", "MB"):

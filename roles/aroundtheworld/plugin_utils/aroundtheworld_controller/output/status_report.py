@@ -97,13 +97,22 @@ def maintenance_text(maintenance: Mapping[str, Any]) -> str:
 def backup_lines(backup: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the last backup was, and when there is one."""
     at = f"at {backup['at']}" if backup["at"] else "only by --tags backup"
-    if not (last := backup["last"]):
+    if last := backup["last"]:
+        where = f"{minute(last['time'])} UTC in {backup['repository']}"
+        yield f"  backup: {last['id']} of {where}, {at}"
+        took = f"{last['seconds']:.1f} s"
+        yield f"  backup: {size(last['bytes'])}, {size(last['added'])} of them new, {took}"
+    else:
         yield f"  backup: none yet, {at}"
-        return
-    when = last["time"][:16].replace("T", " ")
-    yield f"  backup: {last['id']} of {when} UTC in {backup['repository']}, {at}"
-    took = f"{last['seconds']:.1f} s"
-    yield f"  backup: {size(last['bytes'])}, {size(last['added'])} of them new, {took}"
+    drill = backup["drill"]
+    at = f"at {drill['at']}" if drill["at"] else "only by --tags drill"
+    if last := drill["last"]:
+        databases = ", ".join(f"{entry['name']} {entry['how']}" for entry in last["databases"])
+        took = f"{last['seconds']:.1f} s"
+        yield f"  drill: of {last['id']} on {minute(last['time'])} UTC, {took}, {at}"
+        yield f"  drill: files {last['files']}, databases: {databases or 'none'}"
+    elif drill["at"]:
+        yield f"  drill: none yet, {at}"
 
 
 def site_address(status: Status, host: str) -> str:
