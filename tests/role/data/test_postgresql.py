@@ -101,6 +101,23 @@ def test_a_server_that_refuses_is_told_by_its_own_words(calls, monkeypatch, tmp_
     (problem,) = copying.copy_all(task)["problems"]
     assert problem.startswith("aroundtheworld_databases: there is no copy of 'stock': ")
     assert words in problem
+    assert "Install the server's own programs on the host, such as postgresql-client-17" in problem
+
+
+def test_a_user_who_may_not_read_all_is_told_with_what_to_do(postgres, tmp_path, monkeypatch):
+    postgres.run("create database theirs")
+    postgres.run("create role reader login")
+    try:
+        postgres.run_in("theirs", "create table hidden (x int)")
+        (tmp_path / "url").write_text(f"postgresql://reader@/theirs?host={postgres.directory}")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        task = {"shared": tmp_path, "target": tmp_path, "databases": [STOCK]}
+        (problem,) = copying.copy_all(task)["problems"]
+    finally:
+        postgres.run("drop database theirs with (force)")
+        postgres.run("drop role reader")
+    assert "permission denied for table hidden" in problem
+    assert "grant pg_read_all_data to" in problem
 
 
 def test_a_secret_that_is_not_on_the_host_is_told(calls, tmp_path):

@@ -48,6 +48,17 @@ URL = re.compile(
 )
 LOCK_SECONDS = 60  # a migration may keep a table for itself
 CONNECT_SECONDS = "20"
+# What to do about errors of PostgreSQL's programs, by words of theirs.
+REMEDIES = {
+    "permission denied": (
+        "On the server, make the user of the URL the owner of what is to be copied, or let it read "
+        "all (grant pg_read_all_data to …)"
+    ),
+    "server version mismatch": (
+        "Install the server's own programs on the host, such as postgresql-client-17: pg_dump has "
+        "to be as new as the server"
+    ),
+}
 
 
 class DumpError(Exception):
@@ -135,5 +146,7 @@ def run_client(command: Sequence[str], variables: Mapping[str, str]) -> str:
         raise DumpError(f"{command[0]} is not on this host (postgresql-client)") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines()[-5:] or [f"status {done.returncode}"]
-        raise DumpError(f"{command[0]} failed: {' '.join(lines)}")
+        told = " ".join(lines)
+        remedies = [remedy for words, remedy in REMEDIES.items() if words in told]
+        raise DumpError(". ".join([f"{command[0]} failed: {told}", *remedies]))
     return done.stdout
