@@ -188,6 +188,16 @@ def test_a_repository_that_had_backups_is_not_made_again(host):
     assert not (host.root / "backups").exists()
 
 
+def test_a_link_into_the_sites_home_is_no_repository(host):
+    host.layout.shared.mkdir()
+    (host.root / "backups").symlink_to(host.layout.shared)
+    with pytest.raises(
+        HostError, match=r"/backups leads to \S+/shared, which is in the site's home"
+    ):
+        host.converge()
+    assert list(host.layout.shared.iterdir()) == []
+
+
 def test_no_repository_is_made_where_a_disk_should_be_mounted(host, monkeypatch):
     missing = host.root / "mnt"
     monkeypatch.setattr(schedule_module, "missing_mounts", lambda directory, root: [missing])

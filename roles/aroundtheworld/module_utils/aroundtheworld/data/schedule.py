@@ -254,6 +254,13 @@ class Schedule:
         repository = directory_of(settings.repository)
         if not repository:
             return
+        # The plan knows its name; where links and mounts lead to only the host does.
+        if repository.resolve().is_relative_to(self.layout.home.resolve()):
+            raise HostError(
+                f"{repository} leads to {repository.resolve()}, which is in the site's home, and a "
+                "backup would contain itself. Name a directory elsewhere, best on another disk, in "
+                "aroundtheworld_backup_repository."
+            )
         if missing := missing_mounts(repository, self.layout.root):
             raise HostError(
                 f"{missing[0]} is not mounted, and this host's settings say that it should be, for "
