@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -122,12 +123,15 @@ def damage(path):
 
 
 @pytest.mark.parametrize("room", ["enough", "too little"])
-def test_a_damaged_pack_is_found_whether_or_not_there_is_room(host, room, monkeypatch):
+@pytest.mark.parametrize("harm", [damage, Path.unlink], ids=["changed", "missing"])
+def test_a_damaged_pack_is_found_whether_or_not_there_is_room(host, harm, room, monkeypatch):
     if room == "too little":
         monkeypatch.setattr(drill_module, "spare", lambda directory: 100_000)
-    damage(packs(host)[-1])
+    harm(packs(host)[-1])
+    began = time.monotonic()
     with pytest.raises(HostError, match=r"^The backup \w{8} of .* could not be restored: "):
         host.drill.make()
+    assert time.monotonic() - began < 30  # restic 0.14 would try for most of a minute
     assert not host.layout.scratch.exists()
 
 

@@ -136,6 +136,20 @@ def test_one_that_does_not_answer_is_given_up(script, restic, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("file", "sentence"),
+    [("<data/7b1c0f>", "is damaged: its part 7b1c0f is missing"), ("<lock/7b1c0f>", "")],
+)
+def test_a_part_that_is_missing_is_damage_and_a_lock_is_not(script, restic, file, sentence):
+    tries = f"Load({file}, 0, 0) returned error, retrying after 1.7s: open x: no such file"
+    script.answers("cat", '{"id": "x"}', first=f"echo '{tries}' >&2; sleep 2")
+    if not sentence:
+        assert restic.check() == "x"
+        return
+    with pytest.raises(HostError, match=sentence):
+        restic.check()
+
+
+@pytest.mark.parametrize(
     ("words", "kind"),
     [
         ("The specified bucket does not exist", MissingError),

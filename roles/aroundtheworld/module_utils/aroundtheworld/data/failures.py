@@ -25,8 +25,12 @@ UNREACHABLE = (
     *("connection reset", "no route to host"),
 )
 MISSING = ("is there a repository", "specified bucket does not exist")
-# 0.18 tries for a quarter of an hour what no second try can cure.
+# 0.18 tries for a quarter of an hour what no second try can cure, and 0.14 for most of a minute
+# each part that is not there. Of locks, that is no damage: another process may take its own away.
 RETRIED = re.compile(r"returned error, retrying after [^:]+: (.*)")
+LOST = re.compile(
+    r"<data/(\w+)>.* returned error, retrying after .*(?:no such file|key does not exist)"
+)
 
 
 class MissingError(HostError):  # type: ignore[misc]
@@ -75,13 +79,17 @@ def failure(repository: str, command: str, code: int, output: str) -> HostError:
     if "no space left" in low:
         return HostError(f"{where} has no room left. Nothing that was in it is lost.")
     if has(DAMAGED):
-        return HostError(
-            f"{where} is damaged: {printable(words, 500)}. Keep it as it is, name another one, "
-            "and look on the host what `restic check` says of it."
-        )
+        return _damaged(repository, printable(words, 500))
     if "ssh" in low or "permission denied" in low or "connection" in low:
         return HostError(f"{where} cannot be reached: {printable_lines(words, 5)}")
     return HostError(f"restic {command} failed with status {code}: {printable_lines(words, 8)}")
+
+
+def _damaged(repository: str, words: str) -> HostError:
+    return HostError(
+        f"The repository {repository} is damaged: {words}. Keep it as it is, name another one, and "
+        "look on the host what `restic check` says of it."
+    )
 
 
 def unanswered(repository: str, errors: str, seconds: float) -> HostError:
@@ -99,6 +107,8 @@ def unanswered(repository: str, errors: str, seconds: float) -> HostError:
 
 def hopeless(repository: str, errors: str) -> HostError | None:
     """Return why restic need not try any longer, as an error to raise, or None."""
+    if lost := LOST.search(errors):
+        return _damaged(repository, f"its part {lost[1]} is missing")
     for words in RETRIED.findall(errors)[-1:]:
         found = failure(repository, "", 0, words)
         if isinstance(found, MissingError | RefusedError):
