@@ -127,7 +127,7 @@ def test_a_rollback_goes_to_the_same_release_however_much_was_cut(home, monkeypa
             chance.choice(NAMES),
             **{"from": chance.choice(["", *NAMES])},
             verb=chance.choice(["deploy", "deploy", "rollback"]),
-            outcome=chance.choice(["done", "done", "reverted", "failed"]),
+            outcome=chance.choice(["done", "done", "reverted", "refused", "failed"]),
             cause="x" * chance.randrange(100),
         )
         for _ in range(chance.randrange(5, 80))

@@ -33,7 +33,9 @@ from aroundtheworld_controller.app.project import is_own
 from aroundtheworld_controller.app.project_wheel import with_project
 from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.cache import cache_directory
+from aroundtheworld_controller.data.databases import DATABASES
 from aroundtheworld_controller.data.restores import missing_target
+from aroundtheworld_controller.data.undo import WITH_DATA, about_copy, copy_to_go_back_to
 from aroundtheworld_controller.hosts import (
     host_problems,
     release_to_go_back_to,
@@ -128,13 +130,37 @@ class ActionModule(RoleAction):
         def plan(host: Result) -> Result:
             # A rollback leaves nginx alone.
             self._check_host(site, {**host, "nginx": {**host["nginx"], "problems": []}}, task_vars)
-            release = release_to_go_back_to(self._task.args["release"], host, name)
-            return make_plan(site, {"id": release}, {"id": host["releases"][release]}, host)
+            wanted = self._task.args["release"]
+            with_data = site.variables[WITH_DATA]
+            if with_data and host["undoing"] and wanted == "previous":
+                wanted = host["undoing"]  # the run that was cut off had chosen it
+            release = release_to_go_back_to(wanted, host, name)
+            result = make_plan(site, {"id": release}, {"id": host["releases"][release]}, host)
+            return {**result, "undo": self._undo(release, host, site, task_vars)}
 
         return self._with_host(site, "rollback", task_vars, plan)
 
+    def _undo(self, release: str, host: Mapping[str, Any], site: Site, task_vars: TaskVars) -> str:
+        """Return the copy of the databases to go back to, if this run does; tell what is lost."""
+        if not site.variables[WITH_DATA]:
+            return ""
+        databases, name = site.variables[DATABASES], task_vars["inventory_hostname"]
+        if not is_alone(task_vars) and any(each["kind"] == "postgresql" for each in databases):
+            raise BadInputError(
+                f"{WITH_DATA}: true is not allowed for several hosts at once when a database is on "
+                "a server, which all of them use. Stop the site on the others, and name one by "
+                f"--limit {name}."
+            )
+        copy = copy_to_go_back_to(release, host, name)
+        display.display(about_copy(copy, [each["name"] for each in databases], name))
+        return str(copy["name"])
+
     def _deployment(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)
+        if site.variables[WITH_DATA]:
+            raise BadInputError(
+                f"{WITH_DATA}: true is not allowed in a deployment; it is for --tags rollback."
+            )
         self._check_hooks(site)
         self._check_page(task_vars)
         app = {"aroundtheworld_app_dir": self._task.args.get("app_dir", "")}

@@ -69,6 +69,16 @@ python3_apt: {description: Whether Ansible's apt can look at packages, type: boo
 current: {description: Id of the current release or an empty text, type: str, returned: always}
 releases: {description: Release ids to ids of their environments, type: dict, returned: always}
 good_releases: {description: To go back to, the latest first, type: list, returned: always}
+copies:
+  description: >-
+    Copies of the databases, oldest first, each with C(name), C(release), C(time), C(age) in seconds
+    and the names of its C(databases).
+  type: list
+  returned: always
+undoing:
+  description: The release of an undo that was cut off, or an empty text.
+  type: str
+  returned: always
 refused:
   description: Why the run may not have the site; then nothing else is read.
   type: str

@@ -73,6 +73,13 @@ options:
         C(program) in base64, and C(copied), the names of the databases. Nothing is copied without.
     type: dict
     default: {}
+  undo:
+    description:
+      - The name of a copy of the databases to go back to, with a release that ran then. The site is
+        closed as O(closing) says meanwhile, and none of its processes runs.
+    type: str
+    default: ""
+  closing: {description: How the site is closed, type: dict, default: {}}
   verb: {description: What the log calls this change., type: str, default: deploy}
   who: {description: Who makes this change., type: str, default: somebody}
   lock: {description: The run that owns the site, type: dict, required: true}
@@ -113,6 +120,10 @@ replace:
   type: list
   returned: always
 phases: {description: "What was done, each with its seconds", type: list, returned: always}
+lost:
+  description: Seconds of changes that the databases do not have any more, 0 without O(undo).
+  type: float
+  returned: always
 current: {description: The release that C(current) leads to, type: str, returned: always}
 pending: {description: Whether something is to be changed, type: bool, returned: not O(begin)}
 orphans: {description: Units that no pool lists any more, type: list, returned: always}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import functools
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.aroundtheworld.data import copying, putting, undo_copies
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.rollout import (
     canary,
@@ -16,6 +20,7 @@ from ansible.module_utils.aroundtheworld.rollout import (
     observed,
     phases,
     revert,
+    undo,
     unit_files,
 )
 
@@ -100,3 +105,38 @@ class Run:
 def run(host: Host, run_module: Runner) -> Run:
     """Return what runs the module for a release and returns its result."""
     return Run(host, run_module)
+
+
+@pytest.fixture
+def data(host: Host, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the option of a site with a SQLite database; this process copies it and puts it."""
+    place = host.home / "shared/shop.db"
+    place.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(place)) as database:
+        database.executescript("create table orders (id); insert into orders values (1), (2)")
+    parts: dict[str, Callable[..., dict[str, Any]]] = {
+        "copy": copying.copy_all,
+        "put": putting.put_all,
+    }
+
+    def run(
+        settings: object, program: Path, subcommand: str, task: Any, writes: Path, priority: Any
+    ) -> dict[str, Any]:
+        host.call("run", subcommand + (" rehearsed" if task.get("rehearse") else ""))
+        if subcommand == "put" and not task.get("rehearse"):
+            assert not [name for name in host.running if "@" in name], "something runs"
+        return parts[subcommand](task)
+
+    for module in (undo_copies, undo):
+        monkeypatch.setattr(module, "run_as_worker", run)
+    settings = {
+        **{"site": "aroundtheworld", "home": str(host.home), "user": "tornado"},
+        "databases": [
+            {"name": "shop", "kind": "sqlite", "place": str(place)},
+            {"name": "stock", "kind": "postgresql", "place": "stock_url"},
+            {"name": "new", "kind": "sqlite", "place": str(host.home / "shared/new.db")},
+        ],
+        **{"process": [], "repository": "", "at": "", "keep": {}},
+    }
+    program = base64.b64encode(b"program").decode()
+    return {"settings": settings, "program": program, "copied": ["shop", "new"]}

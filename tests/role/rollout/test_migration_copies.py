@@ -1,43 +1,12 @@
 """Before a migration the databases are copied, while all workers serve."""
 
-import base64
-import contextlib
-import sqlite3
-
 import pytest
-from ansible.module_utils.aroundtheworld.data import copying, undo_copies
 from ansible.module_utils.aroundtheworld.data.undo_copies import read_copies
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 
 from tests.role.rollout.fake_host import FIRST, SECOND
 
 THIRD = "333333333333"
-
-
-@pytest.fixture
-def data(host, monkeypatch):
-    """The option of a site with a SQLite database."""
-    place = host.home / "shared/shop.db"
-    place.parent.mkdir()
-    with contextlib.closing(sqlite3.connect(place)) as database:
-        database.executescript("create table orders (id); insert into orders values (1), (2)")
-
-    def run(settings, program, subcommand, task, writes, priority):
-        host.calls.append(subcommand)
-        return copying.copy_all(task)
-
-    monkeypatch.setattr(undo_copies, "run_as_worker", run)
-    settings = {
-        **{"site": "aroundtheworld", "home": str(host.home), "user": "tornado"},
-        "databases": [
-            {"name": "shop", "kind": "sqlite", "place": str(place)},
-            {"name": "stock", "kind": "postgresql", "place": "stock_url"},
-            {"name": "new", "kind": "sqlite", "place": str(host.home / "shared/new.db")},
-        ],
-        **{"process": [], "repository": "", "at": "", "keep": {}},
-    }
-    program = base64.b64encode(b"program").decode()
-    return {"settings": settings, "program": program, "copied": ["shop", "new"]}
 
 
 @pytest.fixture
@@ -50,8 +19,12 @@ def test_they_are_copied_after_the_import_and_before_the_migration(host, run, da
     run(data=data)
     assert copies() == []  # there was nothing to go back to
     result = run(SECOND, data=data)
-    order = [call for call in host.calls if "@" not in call and call.startswith(("start ", "copy"))]
-    steps = ["start aroundtheworld-prepare.service", "copy", "start aroundtheworld-migrate.service"]
+    order = [call for call in host.calls if "@" not in call and call.startswith(("start ", "run "))]
+    steps = [
+        "start aroundtheworld-prepare.service",
+        "run copy",
+        "start aroundtheworld-migrate.service",
+    ]
     assert order == steps
     [copy] = copies()
     assert (copy.release, copy.following, copy.done) == (FIRST, SECOND, True)

@@ -1,6 +1,7 @@
 """The import, the migration and the trial, before any worker is touched."""
 
 import pytest
+from ansible.module_utils.aroundtheworld.changelog import last_good
 
 from tests.role.rollout.fake_host import FIRST, SECOND
 
@@ -164,6 +165,8 @@ def test_a_rollback_to_a_release_that_cannot_run_on_the_database_touches_no_work
     assert unasked in str(caught.value)
     assert "(the journal of aroundtheworld-schema.service)" in str(caught.value)
     assert host.snapshot() == before
+    assert host.log()[-1]["outcome"] == "refused"
+    assert last_good(host.home, SECOND) == [FIRST]  # it is as good as it was
     run(FIRST, verb="rollback")  # without the command
     assert host.log()[-1]["outcome"] == "done"
 

@@ -22,6 +22,9 @@ LIMIT_BYTES = 512 * 1024
 # A cause holds the end of a journal, which anybody may have filled.
 CAUSE_CHARACTERS = 8000
 
+# How a change ends that did not fit the database: that says nothing about the release.
+REFUSED = "refused"
+
 Entry = dict[str, Any]
 
 
@@ -99,7 +102,8 @@ def _kept(log: Sequence[Entry], there: set[str]) -> list[Entry]:
     for index, entry in reversed(list(enumerate(log))):
         done, verb = entry["outcome"] == "done", entry["verb"]
         # What it shows of which release. This goes backwards: the first to show a fact counts.
-        facts = {("became", entry["to"])} | ({("ran", entry["to"])} if done else set())
+        facts = {("became", entry["to"])} if entry["outcome"] != REFUSED else set()
+        facts |= {("ran", entry["to"])} if done else set()
         if done:
             facts.add(("ran", entry["from"]))
         if done and verb == "rollback":
@@ -132,7 +136,8 @@ def outcomes(log: list[Entry]) -> dict[str, str]:
     """Return release id to what became of it last: done, reverted, or rolled back from."""
     known: dict[str, str] = {}
     for entry in log:
-        known[entry["to"]] = entry["outcome"]
+        if entry["outcome"] != REFUSED:
+            known[entry["to"]] = entry["outcome"]
         if entry["verb"] == "rollback" and entry["outcome"] == "done":
             known[entry["from"]] = "rolled back"
     return known

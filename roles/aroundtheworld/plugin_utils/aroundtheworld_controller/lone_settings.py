@@ -28,6 +28,7 @@ POOL = {
 VARIABLES = {
     "aroundtheworld_migrate": Need("aroundtheworld_migrate_command", NO_MIGRATION),
     "aroundtheworld_migrate_check_command": Need("aroundtheworld_migrate_command", NO_MIGRATION),
+    "aroundtheworld_with_data": Need("aroundtheworld_databases", "there are no copies otherwise"),
     "aroundtheworld_metrics_address": Need(
         "aroundtheworld_metrics_port", "there are no metrics otherwise"
     ),

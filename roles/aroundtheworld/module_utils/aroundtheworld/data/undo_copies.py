@@ -53,6 +53,11 @@ class UndoCopy:
     done: bool
 
     @property
+    def name(self) -> str:
+        """Return what tells it from the others."""
+        return self.directory.name
+
+    @property
     def source(self) -> Path:
         """Return the directory with the databases."""
         return self.directory / "databases"
@@ -130,6 +135,22 @@ def remove_half(layout: SiteLayout) -> None:
         shutil.rmtree(making)
 
 
+def record_path(layout: SiteLayout) -> Path:
+    """Return the file that is there while databases are exchanged."""
+    return Path(layout.undo, "under-way.json")
+
+
+def read_record(layout: SiteLayout) -> dict[str, Any]:
+    """Return what is being exchanged, or nothing.
+
+    That is ``copy``, the name of the copy to go back to, ``left``, that of what there was, as long
+    as it may have to be put back, ``from`` and ``to``, their releases, and ``closing``, how the
+    site is closed.
+    """
+    found: dict[str, Any] = read_mapping(record_path(layout))
+    return found if found.keys() >= {"copy", "left", "from", "to", "closing"} else {}
+
+
 class UndoCopies:
     """Makes copies of a site's databases, as the site's user in the sandbox, and removes them."""
 
@@ -179,7 +200,7 @@ class UndoCopies:
             "databases": list(databases),
         }
         report = run_as_worker(self.settings, program, "copy", task, target, priority)
-        if problems := list(_sentences(report, "problems")):
+        if problems := list(sentences(report, "problems")):
             remove_half(self.layout)
             raise HostError("\n".join(problems))
         copy = UndoCopy(
@@ -188,7 +209,7 @@ class UndoCopies:
             release=release,
             following=following,
             databases=[dict(database) for database in databases],
-            wal=list(_sentences(report, "wal")),
+            wal=list(sentences(report, "wal")),
             migrated=list(migrated),
             done=False,
         )
@@ -203,8 +224,8 @@ class UndoCopies:
     def _directory(self, begun: str) -> Path:
         """Return a directory that is not there yet, in the order of time."""
         stamp = datetime.fromisoformat(begun).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        number = len(list(self.layout.undo.glob(f"{stamp}-*")))
-        return Path(self.layout.undo / f"{stamp}-{number}")
+        numbers = [int(path.name[-3:]) for path in self.layout.undo.glob(f"{stamp}-???")]
+        return Path(self.layout.undo, f"{stamp}-{max(numbers, default=-1) + 1:03d}")
 
     @staticmethod
     def _write(directory: Path, copy: UndoCopy) -> None:
@@ -212,7 +233,7 @@ class UndoCopies:
         write_atomically(directory / ABOUT, text, 0o600)
 
 
-def _sentences(report: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Yield what a worker's process reported, fit to be shown."""
+def sentences(report: Mapping[str, Any], key: str) -> Iterator[str]:
+    """Yield what the process of a site's user reported, fit to be shown."""
     for entry in report.get(key, []):
         yield printable(str(entry), 1000)

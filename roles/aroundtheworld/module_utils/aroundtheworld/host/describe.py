@@ -21,6 +21,7 @@ from ansible.module_utils.aroundtheworld.claims import (
     served_names,
 )
 from ansible.module_utils.aroundtheworld.commands import Run
+from ansible.module_utils.aroundtheworld.data.undo_copies import read_copies, read_record
 from ansible.module_utils.aroundtheworld.host.certificate import describe_certificate
 from ansible.module_utils.aroundtheworld.host.names import name_problems
 from ansible.module_utils.aroundtheworld.host.packages import (
@@ -73,6 +74,17 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "environments": layout.whole_environments(),
         "broken_environments": broken_environments(layout),
         "good_releases": last_good(layout.home, current),
+        "copies": [
+            {
+                "name": copy.name,
+                "release": copy.release,
+                "time": copy.time,
+                "age": copy.age,
+                "databases": [database["name"] for database in copy.databases],
+            }
+            for copy in read_copies(layout)
+        ],
+        "undoing": read_record(layout).get("to", ""),
         # Without the ports of other sites: `problems` names those sites.
         "taken_ports": occupied(layout, parameters, claimed_ports(claim, claims), run),
         "unfit": [

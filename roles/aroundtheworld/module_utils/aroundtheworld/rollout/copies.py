@@ -57,7 +57,9 @@ class MigrationCopies:
             try:
                 return copies.make(self._former, release, databases, migrated)
             except InterruptedRun:
-                self._host.systemd.call("stop", "--", copying_unit(copies.settings), check=False)
+                self._host.systemd.call(
+                    "stop", "--", copying_unit(self._host.site.name), check=False
+                )
                 raise
             except HostError as failure:
                 raise HostError(
@@ -82,6 +84,6 @@ def undo_copies(data: Mapping[str, Any]) -> UndoCopies:
     return UndoCopies(Settings(**data["settings"]), base64.b64decode(data["program"]))
 
 
-def copying_unit(settings: Settings) -> str:
+def copying_unit(site: str) -> str:
     """Return the name of the unit in which this process has databases copied."""
-    return f"{settings.site}-run-backup-{os.getpid()}.service"
+    return f"{site}-run-backup-{os.getpid()}.service"

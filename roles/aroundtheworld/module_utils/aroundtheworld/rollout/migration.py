@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.layout import HomeLayout
@@ -35,6 +36,14 @@ def marked(home: Path, current: str) -> list[str]:
     """Return the releases that the database was migrated for; the current one counts as such."""
     names = {path.parent.name for path in HomeLayout(home).releases.glob(f"[!.]*/{MARK}")}
     return sorted(names | {current} - {""})
+
+
+def set_marks(home: Path, releases: Collection[str]) -> None:
+    """Have these releases count as migrated, and no others: the database is another one."""
+    for path in HomeLayout(home).installed():
+        if path.name not in releases:
+            _mark(home, path.name).unlink(missing_ok=True)
+    mark(home, *releases)
 
 
 def _mark(home: Path, release: str) -> Path:

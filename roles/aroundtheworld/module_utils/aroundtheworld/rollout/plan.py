@@ -79,7 +79,9 @@ class Plan:
         return steps
 
 
-def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migrate: bool) -> Plan:
+def make_plan(
+    site: SiteLayout, expected: Expected, observed: Observed, *, migrate: bool, with_data: bool
+) -> Plan:
     """Return what has to be done.
 
     Args:
@@ -87,6 +89,7 @@ def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migra
         expected: What should be.
         observed: What is.
         migrate: Whether the database is to be migrated.
+        with_data: Whether the database is that of the release, which need not be asked about it.
     """
     write = {path: text for path, text in expected.files.items() if observed.texts[path] != text}
     replace = {
@@ -99,7 +102,7 @@ def make_plan(site: SiteLayout, expected: Expected, observed: Observed, *, migra
                 expected,
                 replace=bool(replace),
                 migrate=migrate,
-                other=observed.release != expected.release,
+                other=observed.release != expected.release and not with_data,
             )
         ),
         write=write,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ansible.module_utils.aroundtheworld.data.undo_copies import UndoCopy
 from ansible.module_utils.aroundtheworld.rollout import migration
 from ansible.module_utils.aroundtheworld.rollout.copies import MigrationCopies
 from ansible.module_utils.aroundtheworld.rollout.expected import Expected
@@ -26,6 +27,10 @@ POSTGRESQL_LOCK = re.compile(r"lock timeout|LockNotAvailable|lock_not_available|
 SQLITE_LOCK = re.compile(r"database (?:table )?is locked|SQLITE_BUSY")
 # Of a traceback whose last lines may be a long statement.
 SEARCHED_LINES = 200
+
+
+class RefusedError(HostError):
+    """A release cannot run on the database as it is, which says nothing about the release."""
 
 
 class Preparation:
@@ -61,13 +66,13 @@ class Preparation:
                 self._host.systemd.call("stop", "--", unit, check=False)
                 raise
             except HostError:
-                raise self._failure(unit) from None
+                raise self._failure(unit, copy) from None
             if unit == migrates:
                 migration.mark(self._host.site.home, self._expected.release)
             if copy:
                 self._copies.mark_done(copy)
 
-    def _failure(self, unit: str) -> HostError:
+    def _failure(self, unit: str, copy: UndoCopy | None) -> HostError:
         site, systemd = self._host.site, self._host.systemd
         journal = systemd.journal(unit)
         result = systemd.call("show", "--property=Result", "--value", unit, check=False).strip()
@@ -83,7 +88,13 @@ class Preparation:
             why = lock_sentence(systemd.journal(unit, SEARCHED_LINES), text)
         elif step == "schema":
             why = schema_sentence(self._expected.release, back=self._back)
-        return HostError(
+        if copy:
+            why += (
+                " The databases were copied before it. If it has left something half done, go back "
+                f"to them: {with_data(copy.release)}."
+            )
+        refused = step == "schema" and result != "timeout"
+        return (RefusedError if refused else HostError)(
             f"The release {self._expected.release} cannot be run, so no worker was restarted."
             f"{why} The journal of {unit}:\n{journal}"
         )
@@ -122,7 +133,13 @@ def schema_sentence(release: str, *, back: bool) -> str:
         )
     return (
         " It says that it cannot run on the database as it is "
-        "(aroundtheworld_schema_check_command): a newer one has migrated it. If it only does not "
-        "know that command yet, and you know that it can run: --tags rollback "
-        f"-e aroundtheworld_release={release} -e aroundtheworld_schema_check_command="
+        "(aroundtheworld_schema_check_command): a newer one has migrated it. To go back to the "
+        f"data of that time as well: {with_data(release)}. If it only does not know that command "
+        f"yet, and you know that it can run: --tags rollback -e aroundtheworld_release={release} "
+        "-e aroundtheworld_schema_check_command="
     )
+
+
+def with_data(release: str) -> str:
+    """Return what an operator says to go back to a release and its data."""
+    return f"--tags rollback -e aroundtheworld_with_data=true -e aroundtheworld_release={release}"

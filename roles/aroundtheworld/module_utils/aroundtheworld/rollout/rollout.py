@@ -20,11 +20,12 @@ from ansible.module_utils.aroundtheworld.rollout.jobs import Jobs, pools_with_jo
 from ansible.module_utils.aroundtheworld.rollout.observed import Observed
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import Plan
-from ansible.module_utils.aroundtheworld.rollout.preparation import Preparation
+from ansible.module_utils.aroundtheworld.rollout.preparation import Preparation, RefusedError
 from ansible.module_utils.aroundtheworld.rollout.prune import prune
 from ansible.module_utils.aroundtheworld.rollout.replacement import Replacement
 from ansible.module_utils.aroundtheworld.rollout.revert import Revert, Touched, cause
 from ansible.module_utils.aroundtheworld.rollout.signals import InterruptedRun
+from ansible.module_utils.aroundtheworld.rollout.undo import Undo
 from ansible.module_utils.aroundtheworld.rollout.unit_files import UnitFiles
 from ansible.module_utils.aroundtheworld.rollout.workers import Worker, batches
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -34,7 +35,7 @@ class FailedRolloutError(HostError):
     """A rollout failed, and what it did was reverted as far as that was possible."""
 
     def __init__(self, message: str, outcome: str) -> None:
-        """Keep what the log calls the outcome, ``reverted`` or ``failed``."""
+        """Keep what the log calls the outcome, ``reverted``, ``refused`` or ``failed``."""
         super().__init__(message)
         self.outcome = outcome
 
@@ -71,10 +72,21 @@ class Rollout:
         plan: Plan,
         change: Change,
         phases: Phases,
+        undo: Undo,
     ) -> None:
-        """Prepare it; nothing is changed yet."""
+        """Prepare it; nothing is changed yet.
+
+        Args:
+            host: The site on its host.
+            expected: What should be.
+            observed: What is.
+            plan: What differs.
+            change: What it is for.
+            phases: What notes how long each part takes.
+            undo: What has exchanged the databases, if they were.
+        """
         self._host, self._expected, self._plan = host, expected, plan
-        self._change, self._phases = change, phases
+        self._change, self._phases, self._undo = change, phases, undo
         self._instances: Collection[str] = observed.instances
         self._files = UnitFiles(host, unread=bool(plan.read))
         self._gate = Gate(host, since=observed.moment.of_day)
@@ -94,6 +106,8 @@ class Rollout:
         plan, change, site = self._plan, self._change, self._host.site
         entry: dict[str, Any] = {"time": now(), "who": change.who, "verb": change.verb}
         entry |= {"from": plan.former, "to": plan.release}
+        if self._undo.copy:
+            entry["data"] = self._undo.copy.time
         outcome, problem = "failed", "the run was cut off"
         try:
             with signals.raised():
@@ -134,12 +148,16 @@ class Rollout:
                 self._set_jobs()
                 if self._plan.switch:
                     link_atomically(site.current, f"releases/{self._plan.release}")
+                # The database of a copy is not migrated for the release that goes.
+                former = "" if self._undo.copy else former
                 migration.mark(site.home, former, self._plan.release)
             finally:
                 signals.ignore()
         except BaseException as failure:
             why = cause(failure, self._phases.failed)
-            outcome, consequence = self._revert()
+            outcome, consequence = self._go_back()
+            if isinstance(failure, RefusedError) and outcome == "reverted":
+                outcome = "refused"
             raise FailedRolloutError(f"{why}{consequence}", outcome) from None
         before.forget(site)
 
@@ -228,6 +246,14 @@ class Rollout:
         if texts or self._timers:
             with self._phases.phase("set jobs"):
                 self._jobs.set(self._timers, texts)
+
+    def _go_back(self) -> tuple[str, str]:
+        """Go back, first to the databases: no worker may meet those of another release."""
+        try:
+            self._undo.take_back()
+        except HostError as failure:
+            return "failed", f"\n{failure}"
+        return self._revert()
 
     def _revert(self) -> tuple[str, str]:
         revert = Revert(

@@ -8,7 +8,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld.changelog import last_good
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
-from ansible.module_utils.aroundtheworld.rollout import migration
+from ansible.module_utils.aroundtheworld.rollout import migration, signals
 from ansible.module_utils.aroundtheworld.rollout.expected import read_expected
 from ansible.module_utils.aroundtheworld.rollout.host import Host
 from ansible.module_utils.aroundtheworld.rollout.observed import Observed, observe
@@ -16,8 +16,10 @@ from ansible.module_utils.aroundtheworld.rollout.orphans import find_orphans, re
 from ansible.module_utils.aroundtheworld.rollout.phases import Phases
 from ansible.module_utils.aroundtheworld.rollout.plan import make_plan
 from ansible.module_utils.aroundtheworld.rollout.rollout import Change, Rollout
+from ansible.module_utils.aroundtheworld.rollout.undo import Undo
 from ansible.module_utils.aroundtheworld.rollout.units import unified_diff
 from ansible.module_utils.aroundtheworld.rollout.verify import verify
+from ansible.module_utils.aroundtheworld.systemd import HostError
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "site": {"type": "str", "required": True},
@@ -33,6 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "keep_releases": {"type": "int", "default": 5},
     "migrate": {"type": "bool", "default": False},
     "data": {"type": "dict", "default": {}},
+    "undo": {"type": "str", "default": ""},
+    "closing": {"type": "dict", "default": {}},
     "verb": {"type": "str", "default": "deploy"},
     "who": {"type": "str", "default": "somebody"},
     "lock": LOCK,
@@ -55,15 +59,34 @@ def carry_out(
     Raises:
         HostError: It failed, and was reverted.
     """
-    site, phases = host.site, Phases(report)
+    phases = Phases(report)
+    undo = Undo(host, options, phases)
+    if check_mode or not options["begin"] or options["remove_orphans"]:
+        return _roll_out(host, options, phases, undo, check_mode=check_mode)
+    try:
+        with signals.raised():
+            undo.recover()
+            return undo.around(
+                lambda: _roll_out(host, options, phases, undo, check_mode=check_mode)
+            )
+    except signals.InterruptedRun as interruption:
+        raise HostError(f"The run was stopped: {interruption}. Run again.") from None
+
+
+def _roll_out(
+    host: Host, options: Mapping[str, Any], phases: Phases, undo: Undo, *, check_mode: bool
+) -> dict[str, Any]:
+    """Observe, plan and act, on the databases as they are by now; return the module's result."""
+    site = host.site
     expected = read_expected(site, options, make_key=not check_mode)
     observed = observe(host, expected)
-    plan = make_plan(site, expected, observed, migrate=_migrates(site, observed, options))
+    migrate = _migrates(site, observed, options)
+    plan = make_plan(site, expected, observed, migrate=migrate, with_data=bool(undo.copy))
     orphans = find_orphans(site, expected, observed)
     if options["remove_orphans"]:
         steps, diff = [f"remove {name}" for name in sorted(orphans)], ""
     else:
-        steps = plan.steps(site)
+        steps = [*undo.steps(), *plan.steps(site)]
         diff = "".join(
             unified_diff(path, observed.texts[path], text) for path, text in plan.write.items()
         )
@@ -83,7 +106,7 @@ def carry_out(
                 keep_releases=options["keep_releases"],
                 data=options["data"],
             )
-            Rollout(host, expected, observed, plan, change, phases).run()
+            Rollout(host, expected, observed, plan, change, phases, undo).run()
     return {
         "changed": bool(steps),
         "current": site.current_release(),
@@ -94,6 +117,7 @@ def carry_out(
         ],
         "phases": phases.done,
         "orphans": sorted(orphans),
+        "lost": undo.lost,
         "diff": {"prepared": "\n".join(filter(None, [diff, *steps]))} if steps else {},
     }
 
