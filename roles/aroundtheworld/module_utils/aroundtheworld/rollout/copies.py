@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.data.as_worker import unit_of
 from ansible.module_utils.aroundtheworld.data.settings import Settings
 from ansible.module_utils.aroundtheworld.data.undo_copies import UndoCopies, UndoCopy
 from ansible.module_utils.aroundtheworld.rollout import migration
@@ -57,9 +58,7 @@ class MigrationCopies:
             try:
                 return copies.make(self._former, release, databases, migrated)
             except InterruptedRun:
-                self._host.systemd.call(
-                    "stop", "--", copying_unit(self._host.site.name), check=False
-                )
+                self._host.systemd.call("stop", "--", unit_of(self._host.site.name), check=False)
                 raise
             except HostError as failure:
                 raise HostError(
@@ -82,8 +81,3 @@ def is_there(database: Mapping[str, str]) -> bool:
 def undo_copies(data: Mapping[str, Any]) -> UndoCopies:
     """Return what makes copies, from the option of the module."""
     return UndoCopies(Settings(**data["settings"]), base64.b64decode(data["program"]))
-
-
-def copying_unit(site: str) -> str:
-    """Return the name of the unit in which this process has databases copied."""
-    return f"{site}-run-backup-{os.getpid()}.service"

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker
+from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker, unit_of
 from ansible.module_utils.aroundtheworld.data.undo_copies import (
     UndoCopies,
     UndoCopy,
@@ -26,7 +26,6 @@ from ansible.module_utils.aroundtheworld.maintenance.standstill import Standstil
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing
 from ansible.module_utils.aroundtheworld.rollout import migration, signals
 from ansible.module_utils.aroundtheworld.rollout.copies import (
-    copying_unit,
     is_there,
     undo_copies,
 )
@@ -138,7 +137,7 @@ class Undo:
                 self._put(copy)
         except (Exception, InterruptedRun) as failure:
             why = cause(failure, self._phases.failed)
-            self._systemd.call("stop", "--", copying_unit(self._site.name), check=False)
+            self._systemd.call("stop", "--", unit_of(self._site.name), check=False)
             raise self._go_back(why, "\nRelease and data are as they were.") from None
 
     def _go_back(self, why: str, then: str = "") -> HostError:
