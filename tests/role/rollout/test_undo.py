@@ -12,6 +12,7 @@ from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance import switch
 from ansible.module_utils.aroundtheworld.maintenance.standstill import Standstill
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing
+from ansible.module_utils.aroundtheworld.rollout.undo import Undo
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 from tests.role.rollout.fake_host import EVERY_WORKER_ON_FIRST, FIRST, SECOND, CutOffError
@@ -30,6 +31,7 @@ class Shop:
         self.host, self._run, self._data = host, run, data
         self.site = SiteLayout(host.home, "aroundtheworld", host.root)
         self.place = host.home / "shared/shop.db"
+        self.looks = True  # whether a worker that starts looks for the data of its release
 
     def deploy(self, release, **more):
         return self._run(release, data=self._data, **more)
@@ -71,6 +73,16 @@ def shop(host, run, data, monkeypatch):
     shop.deploy(FIRST)
     shop.deploy(SECOND)
     shop.write("delete from orders; insert into orders values (9)")
+    start = host._start
+
+    def start_and_look(name):
+        start(name)
+        if (
+            shop.looks and "@" in name and name.endswith(".service")
+        ):  # it reads the data as soon as it runs
+            assert host.running[name][0].get("release") == shop.runs, name
+
+    monkeypatch.setattr(host, "_start", start_and_look)
     return shop
 
 
@@ -109,6 +121,7 @@ def test_the_undo_can_be_undone(shop):
 
 def test_the_release_that_went_migrates_again(shop, host):
     shop.undo()
+    shop.looks = False  # here, a migration changes nothing
     shop.deploy(SECOND)
     assert host.migrated == [FIRST, SECOND, SECOND]
 
@@ -169,6 +182,20 @@ def test_data_that_cannot_be_taken_back_keep_the_site_closed_until_the_next_run(
     host.sick.clear()
     shop.deploy(SECOND)
     assert shop.belongs_together() == SECOND
+
+
+@pytest.mark.parametrize("end", [(Undo, "_settle"), (Standstill, "end")], ids=["data", "opening"])
+def test_a_run_that_was_cut_off_at_its_very_end_is_not_taken_back(shop, monkeypatch, end):
+    def killed(self):
+        raise CutOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*end, killed)
+        with pytest.raises(CutOffError):
+            shop.undo()
+    shop.deploy(FIRST)
+    assert shop.belongs_together() == FIRST
+    assert shop.rows == [1, 2]
 
 
 @pytest.mark.parametrize("then", ["again", "deploy"])
