@@ -66,7 +66,7 @@ lock: .venv ## compile the lock files anew; UPGRADE=--upgrade for newer versions
 	  --constraint app/requirements.txt --output-file requirements.txt
 	@echo "Locking bench/requirements.txt"
 	@cd bench && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt
-	@for app in {molecule/apps/*,molecule/apps/tests/socketio,molecule/pools/{libraries,project},molecule/frontdoor/sslyze,bench/app,roles/aroundtheworld/files/build}/requirements.in; do \
+	@for app in {molecule/apps/*,molecule/apps/tests/socketio,molecule/pools/{libraries,project},molecule/frontdoor/sslyze,molecule/data/seaweedfs,bench/app,roles/aroundtheworld/files/build}/requirements.in; do \
 	  echo "Locking $${app%.in}.txt"; \
 	  (cd "$${app%/*}" && $(COMPILE) $(UPGRADE) --no-header requirements.in --output-file requirements.txt); \
 	done
