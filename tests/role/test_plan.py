@@ -85,6 +85,8 @@ def plan(monkeypatch):
 DEPLOY = {"app_dir": APP["aroundtheworld_app_dir"]}
 ROLLBACK = {"release": "previous"}
 REMOVE = {"remove": True}
+RESTORE = {"restore": True}
+BESIDE = {"aroundtheworld_restore_to": "/root/yesterday"}
 
 
 def test_a_deployment_is_planned_for_what_the_host_is(plan):
@@ -104,6 +106,39 @@ def test_a_deployment_is_planned_for_what_the_host_is(plan):
 def test_only_a_deployment_needs_the_apps_packages(plan, arguments, asked):
     plan(arguments, changes={"aroundtheworld_packages": ["ffmpeg"]})
     assert plan.calls[0][1]["app_packages"] == asked
+
+
+def test_a_restore_onto_a_site_keeps_its_release_and_leaves_nginx_alone(plan):
+    result = plan(RESTORE, {"nginx": {"problems": ["not ours"], "warnings": [], "ports": {}}})
+    assert (result["release"], result["environment"]) == (
+        {"id": "111111111111"},
+        {"id": "e1"},
+    )
+    assert result["lock"]["doing"] == "restore"
+
+
+def test_a_bare_host_is_looked_at_as_for_a_deployment_but_for_the_app(plan):
+    bare = {"current": "", "releases": {}}
+    result = plan(
+        RESTORE, bare, {"aroundtheworld_app_dir": "/nowhere", "aroundtheworld_packages": ["ffmpeg"]}
+    )
+    assert result["release"] == {"id": ""}
+    assert plan.calls[0][1]["app_packages"] == ["ffmpeg"]
+    with pytest.raises(BadInputError, match="not ours"):
+        plan(RESTORE, {**bare, "nginx": {"problems": ["not ours"], "warnings": [], "ports": {}}})
+
+
+def test_a_backup_laid_beside_needs_nothing_of_the_host(plan):
+    result = plan(RESTORE, {"unfit": ["full"], "restore_cut_off": "cut off"}, BESIDE)
+    assert set(result) == {"changed", "host", "who", "lock"}
+    assert plan.calls[0][1]["app_packages"] == []
+
+
+@pytest.mark.parametrize("arguments", [DEPLOY, ROLLBACK, {"backup": True}])
+def test_while_a_restore_is_half_done_nothing_else_changes_the_site(plan, arguments):
+    with pytest.raises(BadInputError, match="cut off"):
+        plan(arguments, {"restore_cut_off": "A restore was cut off."})
+    plan(RESTORE, {"restore_cut_off": "A restore was cut off."})
 
 
 def test_an_app_for_another_python_is_refused_and_the_host_named(plan, tmp_path):

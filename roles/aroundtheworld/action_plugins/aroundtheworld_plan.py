@@ -34,7 +34,7 @@ from aroundtheworld_controller.app.project_wheel import with_project
 from aroundtheworld_controller.app.release import describe_release
 from aroundtheworld_controller.cache import cache_directory
 from aroundtheworld_controller.data.databases import DATABASES
-from aroundtheworld_controller.data.restores import missing_target
+from aroundtheworld_controller.data.restores import TO
 from aroundtheworld_controller.data.undo import WITH_DATA, about_copy, copy_to_go_back_to
 from aroundtheworld_controller.hosts import (
     host_problems,
@@ -113,14 +113,32 @@ class ActionModule(RoleAction):
 
     def _restore(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)
-        refuse(missing_target(site.variables))
-        # The host may be one that never had the site, and nothing of it is changed.
-        facts = ("packages_missing", "python3_apt")
+        if site.variables[TO]:
+            # The host may be one that never had the site, and nothing of it is changed.
+            facts = ("packages_missing", "python3_apt")
 
-        def plan(host: Result) -> Result:
-            return {"changed": False, "host": {fact: host[fact] for fact in facts}}
+            def plan(host: Result) -> Result:
+                return {"changed": False, "host": {fact: host[fact] for fact in facts}}
 
-        return self._with_host(site, "restore", task_vars, plan)
+            return self._with_host(site, "restore", task_vars, plan)
+        self._check_hooks(site)
+        self._check_page(task_vars)
+        certificate = self._certificate(site, task_vars)
+
+        def plan_in_place(host: Result) -> Result:
+            # A restore takes back one that was cut off, and leaves the nginx of a site alone.
+            known: Result = {**host, "restore_cut_off": ""}
+            if release := host["current"]:
+                known["nginx"] = {**host["nginx"], "problems": []}
+            self._check_host(site, known, task_vars)
+            environment = host["releases"].get(release, "")
+            text = certificate.text if certificate else ""
+            result = make_plan(site, {"id": release}, {"id": environment}, host, text)
+            if certificate:
+                result["tls"]["source"] = certificate.source
+            return result
+
+        return self._with_host(site, "restore", task_vars, plan_in_place)
 
     def _rollback(self, task_vars: TaskVars) -> Result:
         site = self._site(task_vars)
@@ -272,7 +290,9 @@ class ActionModule(RoleAction):
             "decided": [*decided_headers(variables), *decided_proxies(variables)],
             "packages": self.value("__aroundtheworld_packages", task_vars),
             # Whoever goes back or removes the site does not install anything.
-            "app_packages": variables["aroundtheworld_packages"] if verb == "deploy" else [],
+            "app_packages": variables["aroundtheworld_packages"]
+            if verb == "deploy" or (verb == "restore" and not variables[TO])
+            else [],
             "temporary": self._connection._shell.get_option("remote_tmp"),
             "lock": lock,
         }

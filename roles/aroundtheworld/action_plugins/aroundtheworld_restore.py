@@ -11,7 +11,6 @@ from ansible.utils.display import Display
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, TaskVars
 from aroundtheworld_controller.data.action import BackupAction
-from aroundtheworld_controller.data.brought import to_read
 from aroundtheworld_controller.data.restores import WHICH, moment_of
 from aroundtheworld_controller.variables import checked
 
@@ -26,7 +25,7 @@ class ActionModule(BackupAction):
         arguments = {
             **self._task.args,
             "which": moment_of(checked(WHICH, self.value(WHICH, task_vars))),
-            "backup": to_read(self.variables(task_vars), task_vars.get("inventory_dir")),
+            "backup": self.reading(task_vars, []),
         }
         result = self.module("restore", arguments, task_vars)
         if not result.get("failed") and "backup" in result and not self._task.check_mode:

@@ -67,6 +67,10 @@ packages_unfinished:
 taken_ports: {description: Ports that something else listens on, type: list, returned: always}
 python3_apt: {description: Whether Ansible's apt can look at packages, type: bool, returned: always}
 current: {description: Id of the current release or an empty text, type: str, returned: always}
+restore_cut_off:
+  description: Why nothing but a restore may change the site now, or an empty text
+  type: str
+  returned: always
 releases: {description: Release ids to ids of their environments, type: dict, returned: always}
 good_releases: {description: To go back to, the latest first, type: list, returned: always}
 copies:

@@ -10,7 +10,11 @@ import time
 import pytest
 from ansible.module_utils.aroundtheworld.data import postgresql, postgresql_restore
 from ansible.module_utils.aroundtheworld.data.postgresql import DumpError
-from ansible.module_utils.aroundtheworld.data.postgresql_restore import problem_with, put
+from ansible.module_utils.aroundtheworld.data.postgresql_restore import (
+    UnchangedError,
+    problem_with,
+    put,
+)
 
 NUMBERS = itertools.count()
 
@@ -230,7 +234,7 @@ def test_a_lock_of_somebody_else_is_not_waited_for_without_end(database, monkeyp
     holder.start()
     try:
         held.wait(10)
-        with pytest.raises(DumpError, match="lock timeout"):
+        with pytest.raises(UnchangedError, match="lock timeout"):
             put(database.variables, database.dump)
     finally:
         over.set()

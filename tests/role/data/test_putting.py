@@ -83,7 +83,7 @@ def test_a_copy_takes_the_place_and_no_old_log_meets_it(site, journal):
     place = site / "shared" / "shop.db"
     killed(place, ["now"], journal)
     place.chmod(0o604)
-    assert put(site) == {"problems": [], "notes": [], "done": ["shop"]}
+    assert put(site) == {"problems": [], "notes": [], "done": ["shop"], "unsure": []}
     assert rows(place) == ["then"]
     assert place.stat().st_mode & 0o777 == 0o604
     assert names(site / "shared") == ["shop.db"]
@@ -184,7 +184,7 @@ def test_what_is_damaged_or_missing_changes_nothing(site, rehearse):
 def test_a_rehearsal_changes_nothing_and_finds_a_full_disk(site, monkeypatch):
     place = site / "shared" / "shop.db"
     make(place, ["now"])
-    assert put(site, rehearse=True) == {"problems": [], "notes": [], "done": ["shop"]}
+    assert put(site, rehearse=True) == {"problems": [], "notes": [], "done": ["shop"], "unsure": []}
     assert rows(place) == ["now"]
     monkeypatch.setattr(copying, "spare", lambda directory: 5000)
     (problem,) = put(site, rehearse=True)["problems"]

@@ -10,7 +10,7 @@ from ansible.module_utils.aroundtheworld.systemd import HostError
 
 from aroundtheworld_controller.data.brought import to_read
 from aroundtheworld_controller.data.password import FILE
-from aroundtheworld_controller.data.restores import missing_target, moment_of
+from aroundtheworld_controller.data.restores import moment_of
 from aroundtheworld_controller.rules import check_variables
 from aroundtheworld_controller.variables import BadInputError
 from tests.render import APP
@@ -163,12 +163,6 @@ def test_a_mistake_is_named(name, value, why):
     assert why in problem
 
 
-def test_a_restore_without_a_directory_says_what_it_does():
-    (problem,) = missing_target({"aroundtheworld_restore_to": ""})
-    assert "does not touch the site" in problem
-    assert list(missing_target({"aroundtheworld_restore_to": "/root/x"})) == []
-
-
 def test_a_time_reaches_the_host_with_its_offset():
     assert moment_of("2026-11-26T03:15+01:00") == "2026-11-26T03:15:00+01:00"
     assert moment_of("2026-11-26T03:15")[16:] != ""
@@ -180,10 +174,10 @@ def test_a_time_reaches_the_host_with_its_offset():
 def test_the_password_is_not_made_for_a_restore(tmp_path):
     variables = check_variables({**DEFAULTS, **APP})
     with pytest.raises(BadInputError, match="bring your copy back"):
-        to_read(variables, str(tmp_path))
+        to_read(variables, [], str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / FILE).write_text("a very long password\n")
     (tmp_path / FILE).chmod(0o600)
-    known = json.loads(to_read(variables, str(tmp_path)))
+    known = json.loads(to_read(variables, [], str(tmp_path)))
     assert known["password"] == "a very long password"
     assert known["settings"]["repository"] == "/var/backups/aroundtheworld"

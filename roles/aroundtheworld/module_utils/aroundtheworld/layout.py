@@ -114,6 +114,21 @@ class HomeLayout:
         return self.backup / "drill"
 
     @property
+    def restoring(self) -> Path:
+        """Return the directory with a backup that is about to take the place of the data."""
+        return self.backup / "restoring"
+
+    @property
+    def restore_journal(self) -> Path:
+        """Return the file that says how far the last restore came, and what it was."""
+        return self.backup / "restore.json"
+
+    @property
+    def replaced(self) -> Path:
+        """Return the directory with the data from before the last restore."""
+        return self.backup / "replaced"
+
+    @property
     def staging(self) -> Path:
         """Return the directory with the databases' copies, which is there during a backup."""
         return self.backup / "staging"

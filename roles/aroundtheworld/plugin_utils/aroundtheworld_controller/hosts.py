@@ -17,6 +17,7 @@ def host_problems(
             f"{name} runs {host['distribution']!r}, on which the role is not tested; "
             f"allowed: {', '.join(distributions)}."
         )
+    yield from filter(None, [host.get("restore_cut_off")])
     yield from host["unfit"]
     yield from host["nginx"]["problems"]
     for taken in host["taken_ports"]:

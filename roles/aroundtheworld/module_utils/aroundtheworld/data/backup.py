@@ -19,14 +19,18 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
 from ansible.module_utils.aroundtheworld.data.as_worker import invocation, run_as_worker
+from ansible.module_utils.aroundtheworld.data.exchange import BEFORE
 from ansible.module_utils.aroundtheworld.data.failures import BusyError, MissingError
-from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts
+from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
+from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts, mounts_below
+from ansible.module_utils.aroundtheworld.data.owners import names_below
 from ansible.module_utils.aroundtheworld.data.room import shown, spare
 from ansible.module_utils.aroundtheworld.data.settings import Settings, restic_for
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
 from ansible.module_utils.aroundtheworld.data.sums import sums
 from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
 from ansible.module_utils.aroundtheworld.lock import LockedError, release, take, working
+from ansible.module_utils.aroundtheworld.rollout.migration import marked
 from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import printable
 
@@ -55,11 +59,12 @@ class Backup:
                 note_phase("copying the databases")
                 notes, left_out = self.copy()
                 note_phase("writing to the repository")
+                replaced = [mount / BEFORE for mount in mounts_below(self.layout.shared)]
                 summary = self.restic.backup(
                     self.settings.site,
                     socket.gethostname(),
                     self.paths(),
-                    [*left_out, self.layout.backup_settings, self.layout.hold],
+                    [*left_out, self.layout.backup_settings, self.layout.hold, *replaced],
                     self.watch,
                 )
             finally:
@@ -103,6 +108,8 @@ class Backup:
         Raises:
             HostError: One of them is not.
         """
+        if cut_off := restore_cut_off(self.layout):
+            raise HostError(cut_off)
         for path in (self.layout.shared, self.layout.claim, self.layout.secrets):
             if not path.exists():
                 raise HostError(f"{path} is not there, so there is no whole site to back up.")
@@ -174,7 +181,8 @@ class Backup:
         )
         if problems:
             raise HostError("\n".join(printable(problem, 1000) for problem in problems))
-        manifest = json.dumps(self.manifest(), indent=2, sort_keys=True) + "\n"
+        about = {**self.manifest(), "wal": report.get("wal", [])}
+        manifest = json.dumps(about, indent=2, sort_keys=True) + "\n"
         write_atomically(self.layout.staging / "manifest.json", manifest, 0o600)
         shared = str(self.layout.shared)
         inside = [Path(path) for path in left_out if os.path.normpath(path).startswith(shared)]
@@ -196,6 +204,8 @@ class Backup:
             "environment": self.layout.environments_by_release().get(release, ""),
             "databases": list(self.settings.databases),
             "copies": sums(self.layout.staging / "databases"),
+            "owners": names_below(self.layout.shared),
+            "migrated": marked(self.layout.home, release),
         }
 
     # --- The snapshot

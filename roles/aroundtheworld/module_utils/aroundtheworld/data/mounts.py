@@ -27,6 +27,11 @@ def missing_mounts(directory: Path, root: Path = ROOT) -> list[Path]:
     )
 
 
+def mounts_below(directory: Path, root: Path = ROOT) -> list[Path]:
+    """Return what is mounted at a directory and below it."""
+    return sorted({place for place in _mounted(root) if place.is_relative_to(directory)})
+
+
 def _mounted(root: Path) -> Iterator[Path]:
     # Of the first process: a backup sees a part of the host only.
     for line in _lines(root / "proc" / "1" / "mountinfo"):

@@ -25,6 +25,7 @@ from ansible.module_utils.aroundtheworld.data.postgresql import (
 )
 
 PSQL = ("psql", "-X", "-q", "-w")
+REFUSED = 3
 LOCK_SECONDS = 60  # nobody should have the database open by now
 MINE = "pg_has_role(current_user, {owner}, 'USAGE')"
 OURS = "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
@@ -86,6 +87,12 @@ begin
 end
 $$;
 """  # noqa: S608
+
+
+class UnchangedError(DumpError):  # type: ignore[misc]
+    """A dump was not put in the place of a database, which is as it was for certain."""
+
+
 # Line of a table of contents: number, class, number of the object, what it is, schema, name, owner.
 ENTRY = re.compile(r"(\d+); (\d+) (\d+) (.*)")
 
@@ -137,7 +144,8 @@ def put(variables: Mapping[str, str], dump: Path) -> list[str]:
         What the operator should know, each a sentence.
 
     Raises:
-        DumpError: The database is as it was.
+        UnchangedError: The database is as it was.
+        DumpError: It is not known whether it is.
     """
     contents = run_client(["pg_restore", "--list", str(dump)], {})
     extensions = set(_ask(variables, "select extname from pg_extension"))
@@ -147,7 +155,10 @@ def put(variables: Mapping[str, str], dump: Path) -> list[str]:
         things.write_text("\n".join(_things(contents, extensions, schemas)))
         grants.write_text("\n".join(_grants(contents)))
         _replace(variables, dump, things, _remove(contents, _ask(variables, LATER)))
-        notes = list(_put_grants(variables, dump, grants)) if grants.stat().st_size else []
+        try:
+            notes = list(_put_grants(variables, dump, grants)) if grants.stat().st_size else []
+        except DumpError as error:
+            notes = [f"The rights of other roles could not be given back: {error}."]
     # Without it, the server would plan its first queries without knowing anything.
     with contextlib.suppress(DumpError):
         run_client([*PSQL, "-c", "analyze"], variables)
@@ -185,7 +196,7 @@ def _remove(contents: str, later: Sequence[str]) -> str:
 def _replace(variables: Mapping[str, str], dump: Path, things: Path, remove: str) -> None:
     """Remove what there is, and make what the dump has, in one transaction."""
     command = ["pg_restore", "--no-owner", "--no-privileges", f"--use-list={things}", "--file=-"]
-    pipe, told = subprocess.PIPE, b""
+    pipe, told, is_sent = subprocess.PIPE, b"", False
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(  # noqa: S603 - no shell
@@ -207,6 +218,7 @@ def _replace(variables: Mapping[str, str], dump: Path, things: Path, remove: str
             server.stdin.write(begin.encode())
             _pass_on(script.stdout, server.stdin)
             if script.wait() == 0:
+                is_sent = True
                 server.stdin.write(b"\ncommit;\n")
         with contextlib.suppress(BrokenPipeError):
             server.stdin.close()
@@ -216,7 +228,11 @@ def _replace(variables: Mapping[str, str], dump: Path, things: Path, remove: str
             told = errors.read(4000) or b"no reason told"
     if told:
         lines = told.decode(errors="replace").strip().splitlines()[:5]
-        raise DumpError(f"it could not be put back: {' '.join(lines)}")
+        # Whoever loses the server at that moment does not know what came of it; psql ends with 3
+        # when the server has refused something.
+        is_known = not is_sent or server.returncode == REFUSED
+        problem = f"it could not be put back: {' '.join(lines)}"
+        raise UnchangedError(problem) if is_known else DumpError(problem)
 
 
 def _pass_on(script: IO[bytes], to: IO[bytes]) -> None:

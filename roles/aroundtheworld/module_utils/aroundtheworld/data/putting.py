@@ -7,6 +7,7 @@ did as JSON:
   and all after it, are as they were.
 - ``notes``: what the operator should know, each a sentence.
 - ``done``: the names of the databases that are what the copies were.
+- ``unsure``: the names of those of which that is not known.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from ansible.module_utils.aroundtheworld.data.copying import (
     sync,
 )
 
+# Errors after which a database of a server is as it was.
+KNOWN = (CopyError, postgresql_restore.UnchangedError)
+
 
 def put_all(task: Mapping[str, Any]) -> dict[str, Any]:
     """Put databases in their places, one after the other, until one fails.
@@ -46,6 +50,7 @@ def put_all(task: Mapping[str, Any]) -> dict[str, Any]:
     problems: list[str] = []
     notes: list[str] = []
     done: list[str] = []
+    unsure: list[str] = []
     for database in databases:
         copy = source / copy_name(database)
         try:
@@ -64,10 +69,12 @@ def put_all(task: Mapping[str, Any]) -> dict[str, Any]:
                 f"aroundtheworld_databases: {database['name']!r} cannot be put back: {error}."
             )
             if not task.get("rehearse"):
+                is_known = database["kind"] == "sqlite" or isinstance(error, KNOWN)
+                unsure += [] if is_known else [database["name"]]
                 break
         else:
             done.append(database["name"])
-    return {"problems": problems, "notes": notes, "done": done}
+    return {"problems": problems, "notes": notes, "done": done, "unsure": unsure}
 
 
 def _rehearse(database: Database, copy: Path, shared: Path) -> None:

@@ -120,6 +120,10 @@ class Restic:
         out = self._output("stats", "--json", "--mode", "restore-size", snapshot)
         return int(json.loads(out)["total_size"])
 
+    def file_text(self, snapshot: str, path: Path) -> str:
+        """Return the content of a small file of a snapshot."""
+        return self._output("dump", snapshot, str(path), seconds=ANSWER_SECONDS)
+
     def restore(
         self,
         snapshot: str,

@@ -21,6 +21,7 @@ from ansible.module_utils.aroundtheworld.claims import (
     served_names,
 )
 from ansible.module_utils.aroundtheworld.commands import Run
+from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
 from ansible.module_utils.aroundtheworld.data.undo_copies import read_copies, read_record
 from ansible.module_utils.aroundtheworld.host.certificate import describe_certificate
 from ansible.module_utils.aroundtheworld.host.names import name_problems
@@ -70,6 +71,7 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
         "python3_apt": "python3-apt" in packages,
         "packages_unfinished": unfinished(dpkg),
         "current": current,
+        "restore_cut_off": restore_cut_off(layout),
         "releases": layout.environments_by_release(),
         "environments": layout.whole_environments(),
         "broken_environments": broken_environments(layout),

@@ -50,6 +50,10 @@ class Standstill:
             self.switch.note(self.switch.expected_state(closing))
         if enabled := self.record["enabled"]:
             self.systemd.call("disable", "--quiet", "--", *enabled)
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop all processes of the site; raises `HostError` when one goes on."""
         for names in self._running():
             if names:
                 self.systemd.call("stop", "--", *names)

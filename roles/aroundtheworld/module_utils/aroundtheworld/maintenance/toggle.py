@@ -10,6 +10,7 @@ from typing import Any
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.acme.lineage import Lineage
 from ansible.module_utils.aroundtheworld.clock import now
+from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
 from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance.end import End
@@ -85,6 +86,8 @@ def open_site(
     if changed and not check_mode:
         switch.open()
         end.set("")
+        if not restore_cut_off(layout):  # of a restore whose workers an operator has started
+            layout.standstill.unlink(missing_ok=True)
     return {"changed": changed, "notes": [], "diff": {"before": _text(before), "after": "open\n"}}
 
 

@@ -11,7 +11,6 @@ from aroundtheworld_controller.data.backups import (
     ENVIRONMENT,
     PASSWORD,
     derive_backups,
-    repository_of,
     server_variables,
 )
 from aroundtheworld_controller.data.password import kept_password, make_password, password_file
@@ -62,11 +61,12 @@ def brought(
     return json.dumps(wanted), news
 
 
-def to_read(variables: Mapping[str, Any], inventory: str | None) -> str:
-    """Return what a host needs to read backups, as one text that Ansible hides.
+def to_read(variables: Mapping[str, Any], process: Sequence[str], inventory: str | None) -> str:
+    """Return what a host needs to read backups and restore them, as one text that Ansible hides.
 
     Args:
         variables: Those in `VARIABLES`, as their types.
+        process: How a process of the site is run, as lines of a unit.
         inventory: The directory of the inventory.
 
     Raises:
@@ -80,10 +80,7 @@ def to_read(variables: Mapping[str, Any], inventory: str | None) -> str:
                 f"{PASSWORD}: is missing, and so is {path}, where the controller keeps the one "
                 "that it makes. Nobody can read the backups without it: bring your copy back."
             )
-    site, repository = variables["aroundtheworld_site"], repository_of(variables)
-    settings = {"site": site, "repository": repository}
-    environment = server_variables(variables)
-    return json.dumps({"settings": settings, "password": password, "environment": environment})
+    return brought({**variables, PASSWORD: password}, process, inventory, check_mode=True)[0]
 
 
 def _password(

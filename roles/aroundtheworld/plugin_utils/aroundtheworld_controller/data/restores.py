@@ -11,6 +11,8 @@ from typing import Any
 from aroundtheworld_controller.data.backups import directory_of, repository_of
 
 WHICH, TO = "aroundtheworld_backup", "aroundtheworld_restore_to"
+# What visitors read meanwhile, unless the operator names another reason.
+CLOSED_FOR = "The site's data is being restored."
 IDENTITY = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -35,16 +37,6 @@ def restore_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{TO}: {to!r} is not allowed; it must be an absolute path on the host{where}, of a "
             "directory that is empty or not there yet, as in '/root/yesterday'."
-        )
-
-
-def missing_target(variables: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a problem unless a restore has a directory to go to."""
-    if not variables[TO]:
-        yield (
-            f"{TO}: is missing; --tags restore lays a backup into a directory of the host and does "
-            "not touch the site: -e aroundtheworld_restore_to=/root/yesterday. docs/data.md says "
-            "how to put it in the site's place."
         )
 
 
