@@ -407,6 +407,12 @@ ONE_PROBLEM = [
         "a ' opens a quotation that nothing closes",
     ),
     case(
+        "data_check_command",
+        {"aroundtheworld_data_check_command": "check > found"},
+        "aroundtheworld_data_check_command: 'check > found' ",
+        "means something to a shell",
+    ),
+    case(
         "schema_check_command",
         {"aroundtheworld_schema_check_command": "check | tee"},
         "aroundtheworld_schema_check_command: 'check | tee' ",

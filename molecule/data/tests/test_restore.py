@@ -182,6 +182,9 @@ def test_one_that_is_killed_in_the_middle_is_taken_back_and_made_by_the_next(
 
 
 def test_a_bare_host_serves_what_was_there(site, data, host, http, ansible_playbook, visitor):
+    stray = f"{SHARED}/uploads/photos/stray.jpg"
+    host.check_output(f"runuser -u tornado -- mkdir -p {SHARED}/uploads/photos")
+    host.check_output(f"echo | install -o tornado /dev/stdin {stray}")
     row = data.then(site)
     before = httpx.get(f"{http}/api/countries").json()
     uid = host.check_output("id -u tornado")
@@ -198,6 +201,7 @@ def test_a_bare_host_serves_what_was_there(site, data, host, http, ansible_playb
             "--tags", "restore", "-e", "aroundtheworld_app_dir=/nowhere/at/all"
         )  # fmt: skip
         assert run.returncode == 0, run.output
+        assert f"The file {stray} belongs to no photo." in run.output
         data.is_then(row)
         assert httpx.get(f"{http}/api/countries").json() == before
         assert visitor.get("/api/session").json()["name"] == visitor.player
@@ -205,7 +209,7 @@ def test_a_bare_host_serves_what_was_there(site, data, host, http, ansible_playb
         # The next deployment has nothing to do but for the timer of backups.
         assert ansible_playbook().returncode == 0
     finally:
-        host.run("userdel neighbour")
+        host.run(f"userdel neighbour; rm -rf {SHARED}/uploads")
 
 
 def test_what_is_mounted_is_filled_in_place(site, data, host, restore):

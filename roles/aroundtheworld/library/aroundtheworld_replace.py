@@ -12,7 +12,8 @@ description:
   - With O(step=replace), writes the backup beside the data and checks it, then closes the site,
     stops it, and exchanges the data. A failure leaves the site as it was. After a success it stands
     still.
-  - With O(step=finish), opens the site, or closes it as it was before.
+  - With O(step=finish), opens the site, or closes it as it was before. Then the app says what in
+    its data does not fit together, which fails nothing.
 options:
   step:
     description: What to do.
@@ -33,6 +34,11 @@ options:
     default: {}
   generated:
     description: The names of secrets that only hosts know; the action plugin adds them.
+    type: list
+    elements: str
+    default: []
+  data_check:
+    description: The words of the app's command that checks its data; none without one.
     type: list
     elements: str
     default: []
@@ -63,6 +69,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.aroundtheworld.data.findings import findings
 from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.data.restoring import Request, Restore, examine
 from ansible.module_utils.aroundtheworld.data.settings import Settings
@@ -83,6 +90,7 @@ def main() -> None:
             "backup": {"type": "str", "required": True, "no_log": True},
             "closing": {"type": "dict", "default": {}},
             "generated": {"type": "list", "elements": "str", "default": []},
+            "data_check": {"type": "list", "elements": "str", "default": []},
             "who": {"type": "str", "default": ""},
             "lock": LOCK,
         },
@@ -106,9 +114,11 @@ def work_on(module: AnsibleModule, work: Path, note_phase: Callable[[str], None]
     settings = Settings(**brought["settings"])
     standstill = Standstill(settings.layout, Systemd(module))
     if parameters["step"] == "finish":
+        notes = []
         if not module.check_mode:
             standstill.end()
-        return {"changed": True, "backup": "", "release": "", "environment": "", "notes": []}
+            notes = [*findings(module.run_command, settings, parameters["data_check"])]
+        return {"changed": True, "backup": "", "release": "", "environment": "", "notes": notes}
     # The site's user runs it: for others to read, and below a directory that they may enter.
     work.chmod(0o711)
     program, password = work / "program", work / "password"

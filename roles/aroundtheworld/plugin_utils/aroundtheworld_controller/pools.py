@@ -178,11 +178,12 @@ def https_port(variables: Mapping[str, Any]) -> int:
 
 
 def derive_commands(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the commands as units have them, and one as words for systemd-run."""
+    """Return the commands as units have them, and two as words for systemd-run."""
     return {
         "migrate": unit_text(variables["aroundtheworld_migrate_command"]),
         "schema_check": unit_text(variables["aroundtheworld_schema_check_command"]),
         "migrate_check": manager_words(variables["aroundtheworld_migrate_check_command"]),
+        "data_check": manager_words(variables["aroundtheworld_data_check_command"]),
     }
 
 

@@ -185,7 +185,7 @@ def value_problems(variables: Mapping[str, Any]) -> Iterator[str]:
         variables["aroundtheworld_max_body_size"], "aroundtheworld_max_body_size"
     )
     yield from header_size_problems(variables)
-    for command in ("migrate", "migrate_check", "schema_check"):
+    for command in ("migrate", "migrate_check", "schema_check", "data_check"):
         key = f"aroundtheworld_{command}_command"
         yield from command_problem(variables[key], key)
     yield from environment_problems(variables)
