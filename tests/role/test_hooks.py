@@ -22,8 +22,9 @@ def includes(tasks):
         for part in ("block", "rescue", "always"):
             yield from includes(task.get(part, []))
         if "ansible.builtin.include_tasks" in task:
-            file = task["ansible.builtin.include_tasks"]["file"]
-            yield file.strip("{ }").removeprefix("aroundtheworld_hooks."), task
+            file = task["ansible.builtin.include_tasks"]["file"].strip("{ }")
+            if file.startswith("aroundtheworld_hooks."):
+                yield file.removeprefix("aroundtheworld_hooks."), task
 
 
 def test_every_hook_that_is_promised_is_included_once():

@@ -21,6 +21,8 @@ from ansible.module_utils.aroundtheworld.data.sums import sums
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
+from tests.matrix import chosen, in_turn
+
 
 class Shop:
     """A site with a real repository; each call of restic takes half a second to make its key."""
@@ -122,8 +124,10 @@ def damage(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("room", ["enough", "too little"])
-@pytest.mark.parametrize("harm", [damage, Path.unlink], ids=["changed", "missing"])
+@pytest.mark.parametrize(
+    ("harm", "room"),
+    chosen([*itertools.product([damage, Path.unlink], ["enough", "too little"])], 2),
+)
 def test_a_damaged_pack_is_found_whether_or_not_there_is_room(host, harm, room, monkeypatch):
     if room == "too little":
         monkeypatch.setattr(drill_module, "spare", lambda directory: 100_000)
@@ -151,17 +155,20 @@ def test_a_drill_ends_before_it_takes_the_last_room(host, monkeypatch):
         host.drill.watch()
 
 
+@in_turn(1)
 def test_a_copy_that_is_not_the_one_that_was_made_is_found(bare):
     bare.back_up(copies={"shop.sqlite": "0" * 64})
     with pytest.raises(HostError, match=r"damaged. Its copy shop.sqlite is not the one that was"):
         bare.drill.make()
 
 
+@in_turn(2)
 def test_a_backup_of_an_older_role_has_no_sums_and_can_be_tried(bare):
     bare.back_up(copies={})
     assert bare.drill.make()["failed"] == {}
 
 
+@in_turn(0)
 def test_a_copy_that_is_missing_is_found(bare):
     more = {"name": "other", "kind": "sqlite", "place": "/x"}
     bare.back_up(databases=[more])
@@ -169,7 +176,7 @@ def test_a_copy_that_is_missing_is_found(bare):
         bare.drill.make()
 
 
-@pytest.mark.parametrize("name", ["../../../shop", ""])
+@pytest.mark.parametrize("name", chosen(["../../../shop", ""], 1))
 def test_a_manifest_that_no_role_wrote_moves_nothing(bare, name):
     bare.back_up(databases=[{"name": name, "kind": "sqlite", "place": "/x"}])
     with pytest.raises(HostError, match=r"has no manifest .it names a database"):
@@ -244,6 +251,7 @@ def test_a_repository_that_somebody_has_for_himself_is_waited_for(host, monkeypa
     assert issubclass(BusyError, HostError)
 
 
+@in_turn(2)
 def test_a_drill_that_failed_is_written_down_beside_a_backup_that_went_well(
     host, monkeypatch, capsys
 ):

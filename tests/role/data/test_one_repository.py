@@ -7,6 +7,8 @@ from ansible.module_utils.aroundtheworld.data.chosen import choose
 from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
+from tests.matrix import in_turn
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
@@ -38,6 +40,7 @@ def last(repository, site, host):
     return repository._output("dump", snapshot["id"], word)
 
 
+@in_turn(2)
 def test_three_sites_share_a_repository_and_one_of_them_has_moved(repository, back_up):
     back_up("shop", "www1", "shop before it moved")
     back_up("shop2", "www1", "shop2")
@@ -54,6 +57,7 @@ def test_three_sites_share_a_repository_and_one_of_them_has_moved(repository, ba
         choose(repository.snapshots(), "shop", "www3", "")
 
 
+@in_turn(0)
 def test_no_retention_removes_what_another_site_or_host_has(repository, back_up):
     others = {
         back_up(site, host, "word")[:8]
@@ -68,6 +72,7 @@ def test_no_retention_removes_what_another_site_or_host_has(repository, back_up)
     assert stays in after
 
 
+@in_turn(1)
 def test_two_backups_at_once_are_two_backups(repository, back_up):
     with ThreadPoolExecutor() as pool:
         list(pool.map(back_up, ("left", "right"), ("www1", "www1"), ("left", "right")))

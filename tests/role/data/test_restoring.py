@@ -35,6 +35,7 @@ from ansible.module_utils.aroundtheworld.maintenance.standstill import Standstil
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
+from tests.matrix import chosen
 from tests.role_files import load_python
 
 USER = getpass.getuser()
@@ -293,7 +294,7 @@ def test_data_and_secrets_are_those_of_the_backup_and_the_site_stands_still(worl
 def test_wherever_it_ends_everything_is_as_it_was_and_the_next_one_restores(world, how):
     world.budget.error = KilledError if how == "killed" else OSError
     restored = 0
-    for cut in range(400):
+    for cut in chosen(range(400)):
         world.budget.left = None
         world.fill_host()
         world.budget.left = cut
