@@ -262,6 +262,20 @@ def test_a_removal_only_takes_the_site(plan):
     assert result["lock"]["doing"] == "removal"
 
 
+@pytest.mark.parametrize(
+    ("state", "way_on"),
+    [
+        ({"restore_cut_off": "A restore was cut off."}, "A restore was cut off. Then remove"),
+        ({"undoing": "4b1c09d2f3a7"}, "aroundtheworld_with_data=true completes it. Then remove"),
+    ],
+)
+def test_a_removal_waits_for_the_data_to_be_in_its_place(plan, state, way_on):
+    with pytest.raises(plugin.BadInputError, match=way_on):
+        plan(REMOVE, state)
+    assert plan.calls[-1][0] == "lock"
+    assert plan(REMOVE, state, {"aroundtheworld_remove_data": True})["changed"] is False
+
+
 @pytest.mark.parametrize("arguments", [DEPLOY, ROLLBACK], ids=["deploy", "rollback"])
 @pytest.mark.parametrize(
     ("host", "problem"),

@@ -57,6 +57,8 @@ GOES = (
 DATA = (
     "srv/shop/shared/shop.db",
     "srv/shop/deploys.jsonl",
+    "srv/shop/backup/replaced/shared/shop.db",
+    "srv/shop/backup/undo/20261127/shop.sqlite",
     "etc/shop/secrets/cookie_secret",
     "var/log/nginx/shop/access.log",
     "var/log/nginx/shop/access.log.14.gz",

@@ -37,6 +37,8 @@ from aroundtheworld_controller.data.databases import DATABASES
 from aroundtheworld_controller.data.restores import TO
 from aroundtheworld_controller.data.undo import WITH_DATA, about_copy, copy_to_go_back_to
 from aroundtheworld_controller.hosts import (
+    REMOVE_DATA,
+    data_problems,
     host_problems,
     release_to_go_back_to,
     unfinished_problems,
@@ -91,8 +93,15 @@ class ActionModule(RoleAction):
         return self._announced(program, task_vars)
 
     def _removal(self, task_vars: TaskVars) -> Result:
-        site = self._site(task_vars)
-        return self._with_host(site, "removal", task_vars, lambda _: {"changed": False})
+        site, name = self._site(task_vars), task_vars["inventory_hostname"]
+
+        def plan(host: Result) -> Result:
+            problems = [] if site.variables[REMOVE_DATA] else data_problems(host, name)
+            if problem := next(iter(problems), ""):
+                raise BadInputError(problem)
+            return {"changed": False}
+
+        return self._with_host(site, "removal", task_vars, plan)
 
     def _backup(self, task_vars: TaskVars) -> Result:
         site, name = self._site(task_vars), task_vars["inventory_hostname"]

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible.module_utils.aroundtheworld.data.layout import DataLayout
+
 ROOT = Path("/")
 ETC = ROOT / "etc"
 RUN = ROOT / "run"
@@ -25,10 +27,8 @@ WHOLE = ".whole"
 
 
 @dataclass(frozen=True)
-class HomeLayout:
+class HomeLayout(DataLayout):
     """Where everything in a site's home is."""
-
-    home: Path
 
     @property
     def current(self) -> Path:
@@ -85,60 +85,6 @@ class HomeLayout:
         return self.home / "maintenance"
 
     @property
-    def backup(self) -> Path:
-        """Return the directory of a backup that is being made, and of what is known of the last."""
-        return self.home / "backup"
-
-    @property
-    def backup_state(self) -> Path:
-        """Return the file that says how the last backup went."""
-        return self.backup / "state.json"
-
-    @property
-    def standstill(self) -> Path:
-        """Return the file that is there while the site stands still for its data."""
-        return self.backup / "standstill.json"
-
-    @property
-    def drill_state(self) -> Path:
-        """Return the file that says how the last drill went."""
-        return self.backup / "drill.json"
-
-    def failure_of(self, what: str) -> Path:
-        """Return the file with the variables of the operator's command, of a backup or drill."""
-        return self.backup / ("failure" if what == "backup" else f"{what}-failure")
-
-    @property
-    def scratch(self) -> Path:
-        """Return the directory into which a drill restores, which is there during one."""
-        return self.backup / "drill"
-
-    @property
-    def restoring(self) -> Path:
-        """Return the directory with a backup that is about to take the place of the data."""
-        return self.backup / "restoring"
-
-    @property
-    def restore_journal(self) -> Path:
-        """Return the file that says how far the last restore came, and what it was."""
-        return self.backup / "restore.json"
-
-    @property
-    def replaced(self) -> Path:
-        """Return the directory with the data from before the last restore."""
-        return self.backup / "replaced"
-
-    @property
-    def staging(self) -> Path:
-        """Return the directory with the databases' copies, which is there during a backup."""
-        return self.backup / "staging"
-
-    @property
-    def undo(self) -> Path:
-        """Return the directory with copies of databases from before migrations."""
-        return self.backup / "undo"
-
-    @property
     def former_before(self) -> Path:
         """Return where former versions of the role kept `SystemLayout.before`."""
         return self.home / ".before"
@@ -160,7 +106,7 @@ class HomeLayout:
     @property
     def data(self) -> tuple[Path, ...]:
         """Return what stays in the home of a removed site, unless its data goes as well."""
-        return (self.shared, self.log)
+        return (self.shared, self.log, self.replaced, self.undo)
 
     def release(self, name: str) -> Path:
         """Return the directory of a release."""

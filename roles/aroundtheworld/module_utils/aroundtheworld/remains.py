@@ -89,7 +89,11 @@ class Remains:
             return
         stay = (*layout.data, layout.secrets) if self.keeps else ()
         for path in (*_children(layout.home), *_children(layout.etc)):
-            if (self._is_made(path) or self._is_setting(path)) and path not in stay:
+            if not (self._is_made(path) or self._is_setting(path)) or path in stay:
+                continue
+            if any(place.parent == path and _is_there(place) for place in stay):
+                yield from (inside for inside in _children(path) if inside not in stay)
+            else:
                 yield path
         if not self.keeps:
             yield from belongings.log_files(layout.name, layout.root)

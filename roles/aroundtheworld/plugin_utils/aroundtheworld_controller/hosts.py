@@ -7,6 +7,8 @@ from typing import Any
 
 from aroundtheworld_controller.variables import BadInputError
 
+REMOVE_DATA = "aroundtheworld_remove_data"
+
 
 def host_problems(
     host: Mapping[str, Any], name: str, distributions: Sequence[str]
@@ -25,6 +27,19 @@ def host_problems(
             f"{taken['variable']}: port {taken['port']} on {name} is already taken by "
             f"{taken['process']} (listening on {taken['address']}); stop it, or choose another "
             "port."
+        )
+
+
+def data_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield why the data on the host `name` is not where it is to stay when its site is removed."""
+    then = f"Then remove the site; with its data it goes at once, by -e {REMOVE_DATA}=true."
+    if problem := host.get("restore_cut_off"):
+        yield f"{name}: {problem} {then}"
+    if release := host.get("undoing"):
+        yield (
+            f"{name}: The way back to release {release} with its data was cut off, and the site "
+            "stands still. --tags rollback -e aroundtheworld_with_data=true completes it. "
+            f"{then}"
         )
 
 
