@@ -108,6 +108,13 @@ FAILURES = {
     "full": (1, "Save() write: no space left on device", HostError, "has no room left"),
     "ssh": (1, "subprocess ssh: ssh: connect to host x: refused", HostError, "cannot be reached"),
     "damaged": (1, "Fatal: load <index/93>: invalid data returned", HostError, "is damaged: "),
+    "0.18, a directory that is damaged": (
+        2,
+        "panic: runtime error: invalid memory address or nil pointer dereference\n\ngoroutine 1 "
+        "[running]:\ngithub.com/restic/restic/internal/walker.walk({0x1143910, 0xc0003a82d0})",
+        HostError,
+        "is damaged: restic itself broke off while it read it (panic: runtime error: ",
+    ),
     "whatever": (1, "Fatal: pack 4711 is damaged\x1b[2J", HostError, "pack 4711 is damaged?[2J"),
 }
 

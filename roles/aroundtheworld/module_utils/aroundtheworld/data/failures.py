@@ -60,6 +60,10 @@ def failure(repository: str, command: str, code: int, output: str) -> HostError:
     def has(phrases: tuple[str, ...]) -> bool:
         return any(phrase in low for phrase in phrases)
 
+    # 0.18 does not bear a directory that it cannot read, where it only counts sizes.
+    if low.startswith("panic: "):
+        first = printable(words.splitlines()[0], 500)
+        return _damaged(repository, f"restic itself broke off while it read it ({first})")
     if has(REFUSED):
         return RefusedError(
             f"{where} does not take the credentials in aroundtheworld_backup_environment: "
