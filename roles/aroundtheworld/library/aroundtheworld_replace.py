@@ -64,7 +64,6 @@ notes: {description: "What else is to be said, each a sentence", type: list, ret
 import base64
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,7 @@ from ansible.module_utils.aroundtheworld.data.findings import findings
 from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.data.restoring import Request, Restore, examine
 from ansible.module_utils.aroundtheworld.data.settings import Settings
+from ansible.module_utils.aroundtheworld.data.workspace import workspace
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.maintenance.standstill import Standstill
@@ -99,9 +99,10 @@ def main() -> None:
     os.umask(0o022)  # nginx and the workers read what root writes here
     step = module.params["step"]
     doing = {"replace": "restore"}.get(step, "")
+    site = json.loads(module.params["backup"])["settings"]["site"]
     try:
-        with owned(module, doing) as note_phase, tempfile.TemporaryDirectory(dir="/run") as work:
-            result = work_on(module, Path(work), note_phase)
+        with owned(module, doing) as note_phase, workspace(site) as work:
+            result = work_on(module, work, note_phase)
     except (HostError, OSError) as failure:
         module.fail_json(msg=f"Nothing was restored: {failure}")
     module.exit_json(**result)

@@ -37,12 +37,12 @@ backup: {description: Which one it is, type: str, returned: always}
 import json
 import os
 import socket
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.data.beside import lay_beside, problem_with, remove_half
 from ansible.module_utils.aroundtheworld.data.chosen import choose, told
 from ansible.module_utils.aroundtheworld.data.restic import Restic
+from ansible.module_utils.aroundtheworld.data.workspace import workspace
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -68,13 +68,13 @@ def main() -> None:
             msg=f"Nothing was changed: aroundtheworld_restore_to: {str(target)!r}: {problem}."
         )
     try:
-        with owned(module), tempfile.TemporaryDirectory(dir="/run") as work:
-            password = Path(work, "password")
+        with owned(module), workspace(settings["site"]) as work:
+            password = work / "password"
             password.write_text(brought["password"] + "\n")
             restic = Restic(
                 settings["repository"],
                 password,
-                Path(work, "cache"),
+                work / "cache",
                 variables=brought["environment"],
             )
             restic.check()
