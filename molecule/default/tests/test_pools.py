@@ -19,7 +19,7 @@ def pools(ports):
     ]
 
 
-PREPARATIONS = {f"aroundtheworld-{step}.service" for step in ("prepare", "migrate")}
+PREPARATIONS = {f"aroundtheworld-{step}.service" for step in ("prepare", "migrate", "schema")}
 # After they were in use, systemd has these loaded for as long as it pleases.
 PERHAPS_LOADED = PREPARATIONS | {f"aroundtheworld-{name}.handover.slice" for name in DEFAULT}
 
