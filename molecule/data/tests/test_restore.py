@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from tests.matrix import in_turn
 from tests.waiting import until
 
 HOME = "/var/lib/tornado/aroundtheworld"
@@ -138,6 +139,7 @@ def test_what_keeps_a_restore_from_being_made_stops_nothing(
     assert not host.file(f"{HOME}/backup/standstill.json").exists
 
 
+@in_turn(0)
 def test_one_that_is_killed_in_the_middle_is_taken_back_and_made_by_the_next(
     site, data, host, http, restore, ansible_playbook
 ):
@@ -184,6 +186,7 @@ def test_one_that_is_killed_in_the_middle_is_taken_back_and_made_by_the_next(
     data.is_then(row)
 
 
+@in_turn(1)
 def test_a_bare_host_serves_what_was_there(site, data, host, http, ansible_playbook, visitor):
     stray = f"{SHARED}/uploads/photos/stray.jpg"
     host.check_output(f"runuser -u tornado -- mkdir -p {SHARED}/uploads/photos")
@@ -215,6 +218,7 @@ def test_a_bare_host_serves_what_was_there(site, data, host, http, ansible_playb
         host.run(f"userdel neighbour; rm -rf {SHARED}/uploads")
 
 
+@in_turn(2)
 def test_what_is_mounted_is_filled_in_place(site, data, host, restore):
     photos = f"{SHARED}/photos"
     host.check_output(f"systemctl stop 'aroundtheworld@*.service'; mkdir -p {photos}")
