@@ -83,10 +83,10 @@ def test_a_damaged_backup_is_found_and_told_everywhere(site, host, ansible_playb
     host.run("rm -f /run/told")
     run = ansible_playbook("--tags", "drill")
     assert run.returncode != 0
-    assert "could not be restored" in run.output
+    assert "is damaged" in run.output
     assert "Traceback" not in run.output
     told = until(lambda: host.run("cat /run/told").stdout, bool, 10)
-    assert told.startswith("The drill failed. The backup ")
+    assert told.startswith(f"The drill failed. The repository {REPOSITORY} is damaged: ")
     assert metric(host, "backup_drill_failed") == 1  # for which there is an alert
     assert metric(host, "backup_failed") == 0
     status = ansible_playbook("--tags", "status")
