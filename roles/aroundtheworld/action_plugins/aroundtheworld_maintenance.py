@@ -15,9 +15,8 @@ from ansible.utils.display import Display
 # Ansible loads a plugin by its path, so what plugins share has to be made importable first.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, TaskVars
-from aroundtheworld_controller.nginx.closing import ClosingAction, Variables, visit
+from aroundtheworld_controller.nginx.closing import ClosingAction, visit
 from aroundtheworld_controller.nginx.maintenance import way_in
-from aroundtheworld_controller.pools import pool_with_defaults, serving
 from aroundtheworld_controller.rules import maintenance_problems
 from aroundtheworld_controller.variables import PREFIX, load_options, refuse, unknown_names
 
@@ -34,10 +33,8 @@ class ActionModule(ClosingAction):
         site, home = (self.value(f"{PREFIX}{name}", task_vars) for name in ("site", "home"))
         state = self._task.args["state"]
         arguments = {"site": site, "home": home, "state": state}
-        variables = Variables(lambda name: self.value(name, task_vars))
         if state == "closed":
-            pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
-            variables["aroundtheworld_pools"] = serving(pools)
+            variables = self.site_variables(task_vars)
             refuse(maintenance_problems(variables))
             arguments |= self.closing(variables, task_vars)
         result = self.module("maintenance", arguments, task_vars)

@@ -96,9 +96,8 @@ class ActionModule(RoleAction):
         site, name = self._site(task_vars), task_vars["inventory_hostname"]
 
         def plan(host: Result) -> Result:
-            problems = [] if site.variables[REMOVE_DATA] else data_problems(host, name)
-            if problem := next(iter(problems), ""):
-                raise BadInputError(problem)
+            if not site.variables[REMOVE_DATA]:
+                refuse(data_problems(host, name))
             return {"changed": False}
 
         return self._with_host(site, "removal", task_vars, plan)

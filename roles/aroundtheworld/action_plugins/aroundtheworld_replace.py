@@ -12,9 +12,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, TaskVars
 from aroundtheworld_controller.data.action import BackupAction
 from aroundtheworld_controller.data.restores import CLOSED_FOR, WHICH, moment_of
-from aroundtheworld_controller.nginx.closing import ClosingAction, Variables
-from aroundtheworld_controller.nginx.maintenance import REASON, SCOPE, UNTIL
-from aroundtheworld_controller.pools import pool_with_defaults, serving
+from aroundtheworld_controller.nginx.closing import ClosingAction
+from aroundtheworld_controller.nginx.maintenance import REASON
 from aroundtheworld_controller.runs.run import who
 from aroundtheworld_controller.variables import checked
 
@@ -28,11 +27,12 @@ class ActionModule(BackupAction, ClosingAction):
         """Return the module's result."""
         secrets = self.value("aroundtheworld_secrets", task_vars)
         process = self.value("__aroundtheworld_transient", task_vars)
+        reason = checked(REASON, self.value(REASON, task_vars)) or CLOSED_FOR
         arguments = {
             **self._task.args,
             "which": moment_of(checked(WHICH, self.value(WHICH, task_vars))),
             "backup": self.reading(task_vars, process),
-            "closing": self._whole(task_vars),
+            "closing": self.closing_of_all(task_vars, reason),
             "generated": [name for name, value in secrets.items() if value == "generate"],
             "who": who(),
         }
@@ -41,14 +41,3 @@ class ActionModule(BackupAction, ClosingAction):
         for note in result.get("notes", []):
             display.display(f"{host}: {note}")
         return result
-
-    def _whole(self, task_vars: TaskVars) -> dict[str, object]:
-        """Return how the whole site is closed for a restore."""
-        variables = Variables(lambda name: self.value(name, task_vars))
-        pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
-        variables["aroundtheworld_pools"] = serving(pools)
-        variables |= {SCOPE: "all", UNTIL: "", REASON: variables[REASON] or CLOSED_FOR}
-        found = self.closing(variables, task_vars)
-        names = [pool["name"] for pool in found["pools"]]
-        texts = ("scope", "reason", "until", "retry_after", "page", "json", "who")
-        return {"pools": names, **{name: found[name] for name in texts}}

@@ -14,11 +14,9 @@ from ansible.utils.display import Display
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plugin_utils"))
 from aroundtheworld_controller.action import Result, TaskVars, is_alone
 from aroundtheworld_controller.data.undo import minutes, to_copy
-from aroundtheworld_controller.nginx.closing import ClosingAction, Variables
-from aroundtheworld_controller.nginx.maintenance import REASON, SCOPE, UNTIL
+from aroundtheworld_controller.nginx.closing import ClosingAction
 from aroundtheworld_controller.output.progress import shown
 from aroundtheworld_controller.output.summary import replacements
-from aroundtheworld_controller.pools import pool_with_defaults, serving
 from aroundtheworld_controller.runs.fleet import Fleet
 from aroundtheworld_controller.runs.turns import failed_before, roll_out_in_turn
 
@@ -32,7 +30,7 @@ class ActionModule(ClosingAction):
         """Return the module's result."""
         arguments = {**self._task.args, "data": to_copy(self._task.args.get("data") or {})}
         if arguments.get("undo"):
-            arguments["closing"] = self._standstill(task_vars)
+            arguments["closing"] = self.closing_of_all(task_vars, "")
         host = task_vars["inventory_hostname"]
 
         def rollout(*, begin: bool = True) -> Result:
@@ -59,16 +57,3 @@ class ActionModule(ClosingAction):
             for name, why in failed_before(site, task_vars).items():
                 fleet.note(name, "failed", why=why)
         return roll_out_in_turn(fleet, host, release, rollout)
-
-    def _standstill(self, task_vars: TaskVars) -> Result:
-        """Return how the whole site is closed while its databases are exchanged."""
-        variables = Variables(lambda name: self.value(name, task_vars))
-        pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
-        variables["aroundtheworld_pools"] = serving(pools)
-        variables |= {SCOPE: "all", UNTIL: "", REASON: ""}
-        closing = self.closing(variables, task_vars)
-        names = ("scope", "reason", "until", "retry_after", "page", "json", "who")
-        return {
-            "pools": [pool["name"] for pool in closing["pools"]],
-            **{name: closing[name] for name in names},
-        }

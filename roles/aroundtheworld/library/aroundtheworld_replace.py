@@ -69,10 +69,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.data.findings import findings
-from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.data.restoring import Request, Restore, examine
 from ansible.module_utils.aroundtheworld.data.settings import Settings
-from ansible.module_utils.aroundtheworld.data.workspace import workspace
+from ansible.module_utils.aroundtheworld.data.workspace import restic_in, workspace
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.maintenance.standstill import Standstill
@@ -122,16 +121,14 @@ def work_on(module: AnsibleModule, work: Path, note_phase: Callable[[str], None]
         return {"changed": True, "backup": "", "release": "", "environment": "", "notes": notes}
     # The site's user runs it: for others to read, and below a directory that they may enter.
     work.chmod(0o711)
-    program, password = work / "program", work / "password"
-    password.touch(0o600)
-    password.write_text(brought["password"] + "\n")
+    program = work / "program"
     program.write_bytes(base64.b64decode(brought["program"]))
     program.chmod(0o755)
     restore = Restore(settings, program, standstill, note_phase)
     notes = []
     if not module.check_mode and restore.take_back_cut_off():
         notes.append("A restore that was cut off was taken back first.")
-    restic = Restic(settings.repository, password, work / "cache", variables=brought["environment"])
+    restic = restic_in(work, brought)
     found = examine(restic, settings, parameters["which"])
     result = {"changed": False, "notes": notes, **found.result}
     if parameters["step"] == "replace" and not module.check_mode:

@@ -41,8 +41,7 @@ from pathlib import Path
 
 from ansible.module_utils.aroundtheworld.data.beside import lay_beside, problem_with, remove_half
 from ansible.module_utils.aroundtheworld.data.chosen import choose, told
-from ansible.module_utils.aroundtheworld.data.restic import Restic
-from ansible.module_utils.aroundtheworld.data.workspace import workspace
+from ansible.module_utils.aroundtheworld.data.workspace import restic_in, workspace
 from ansible.module_utils.aroundtheworld.lock import OPTION as LOCK
 from ansible.module_utils.aroundtheworld.lock import owned
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -69,14 +68,7 @@ def main() -> None:
         )
     try:
         with owned(module), workspace(settings["site"]) as work:
-            password = work / "password"
-            password.write_text(brought["password"] + "\n")
-            restic = Restic(
-                settings["repository"],
-                password,
-                work / "cache",
-                variables=brought["environment"],
-            )
+            restic = restic_in(work, brought)
             restic.check()
             host, site = socket.gethostname(), settings["site"]
             snapshot = choose(restic.snapshots(), site, host, module.params["which"])

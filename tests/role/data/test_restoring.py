@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.data import (
+    as_worker,
     copying,
     exchange,
     mounts,
@@ -23,6 +24,7 @@ from ansible.module_utils.aroundtheworld.data import (
     putting,
     restoring,
     staged,
+    workspace,
 )
 from ansible.module_utils.aroundtheworld.data.exchange import BEFORE, Exchange
 from ansible.module_utils.aroundtheworld.data.journal import read_journal, restore_cut_off
@@ -245,7 +247,8 @@ def world(tmp_path, monkeypatch):
         made.budget.step()
         return {"copy": copying.copy_all, "put": putting.put_all}[subcommand](task)
 
-    monkeypatch.setattr(restoring, "run_as_worker", run)
+    for module in (as_worker, restoring):
+        monkeypatch.setattr(module, "run_as_worker", run)
     for module in (copying, putting):
         monkeypatch.setattr(module, "credential", lambda entry: "url")
     monkeypatch.setattr(postgresql, "connection", lambda url: {})
@@ -416,7 +419,7 @@ def module(world, run_module, monkeypatch):
         made.append((password.read_text(), password.stat().st_mode & 0o777, variables))
         return world.repository
 
-    monkeypatch.setattr(loaded, "Restic", restic)
+    monkeypatch.setattr(workspace, "Restic", restic)
     monkeypatch.setattr(loaded, "Systemd", lambda module: world.systemd)
     settings = {**vars(world.settings), "site": "shop"}
     brought = {

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.aroundtheworld.data import copying, undo_copies
+from ansible.module_utils.aroundtheworld.data import as_worker, copying
 from ansible.module_utils.aroundtheworld.data.settings import Settings
 from ansible.module_utils.aroundtheworld.data.undo_copies import (
     UndoCopies,
@@ -34,7 +34,7 @@ def site(tmp_path, monkeypatch):
         assert (subcommand, str(writes)) == ("copy", task["target"])
         return copying.copy_all(task)
 
-    monkeypatch.setattr(undo_copies, "run_as_worker", run)
+    monkeypatch.setattr(as_worker, "run_as_worker", run)
     return UndoCopies(settings, b"program")
 
 

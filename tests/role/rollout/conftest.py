@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.aroundtheworld.data import copying, putting, undo_copies
+from ansible.module_utils.aroundtheworld.data import as_worker, copying, putting
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.rollout import (
     canary,
@@ -127,7 +127,7 @@ def data(host: Host, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             assert not [name for name in host.running if "@" in name], "something runs"
         return parts[subcommand](task)
 
-    for module in (undo_copies, undo):
+    for module in (as_worker, undo):
         monkeypatch.setattr(module, "run_as_worker", run)
     settings = {
         **{"site": "aroundtheworld", "home": str(host.home), "user": "tornado"},

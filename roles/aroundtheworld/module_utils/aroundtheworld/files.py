@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,20 @@ def write_atomically(path: Path, text: str, mode: int, group: int = -1) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is at the path, if it is still there; no link is followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_directory(path: Path, mode: int) -> None:
+    """Have a directory with this mode, whatever the process's umask is."""
+    path.mkdir(mode=mode, exist_ok=True)
+    path.chmod(mode)
 
 
 def link_atomically(link: Path, target: str | Path) -> None:

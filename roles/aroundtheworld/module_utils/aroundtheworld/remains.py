@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -68,7 +69,7 @@ class Remains:
     def _unit_files(self) -> list[Path]:
         units = self.layout.units
         listed = [path for path in self.files if path.is_relative_to(units)]
-        present = filter(_is_there, listed)
+        present = filter(os.path.lexists, listed)
         half_made, links = belongings.half_made(listed), belongings.links(listed, units)
         return sorted({*present, *half_made, *links})
 
@@ -84,14 +85,14 @@ class Remains:
         if self.exists:
             # Unit files from before a rollout that was cut off, too.
             beside += [layout.run, layout.before, layout.unfinished_before]
-        yield from filter(_is_there, beside)
+        yield from filter(os.path.lexists, beside)
         if not self.exists:
             return
         stay = (*layout.data, layout.secrets) if self.keeps else ()
         for path in (*_children(layout.home), *_children(layout.etc)):
             if not (self._is_made(path) or self._is_setting(path)) or path in stay:
                 continue
-            if any(place.parent == path and _is_there(place) for place in stay):
+            if any(place.parent == path and os.path.lexists(place) for place in stay):
                 yield from (inside for inside in _children(path) if inside not in stay)
             else:
                 yield path
@@ -182,11 +183,6 @@ class Remains:
                 "--tags remove -e aroundtheworld_remove_data=true"
             )
         return sentences
-
-
-def _is_there(path: Path) -> bool:
-    """Tell whether something is at the path, also a link that leads nowhere."""
-    return path.exists() or path.is_symlink()
 
 
 def _children(directory: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from ansible.module_utils.aroundtheworld.accounts import remove_user
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.claims import claim_text, removed
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.files import write_atomically
+from ansible.module_utils.aroundtheworld.files import remove, write_atomically
 from ansible.module_utils.aroundtheworld.remains import Remains
 from ansible.module_utils.aroundtheworld.running import Running
 from ansible.module_utils.aroundtheworld.systemd import Systemd
@@ -66,14 +65,6 @@ def stop(systemd: Systemd, names: Sequence[str]) -> None:
     """Stop units, and have systemd forget how they ended."""
     systemd.call("stop", "--", *names)
     systemd.call("reset-failed", "--", *names, check=False)
-
-
-def remove(path: Path) -> None:
-    """Remove whatever is at the path, if it is still there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def remove_empty(directory: Path) -> None:

@@ -14,7 +14,7 @@ from ansible.module_utils.aroundtheworld.data.room import spare
 from ansible.module_utils.aroundtheworld.data.settings import Settings
 from ansible.module_utils.aroundtheworld.process import Process
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import printable_lines
+from ansible.module_utils.aroundtheworld.untrusted import printable, printable_lines
 
 REPORT_BYTES = 1024 * 1024
 # For what visitors should not feel.
@@ -95,6 +95,48 @@ def run_as_worker(
         told = printable_lines((done.stderr or done.stdout).strip(), 8)
         raise HostError(f"{FAILED[subcommand]} (status {done.returncode}): {told}")
     return found
+
+
+def copy_databases(
+    settings: Settings,
+    program: Path,
+    target: Path,
+    databases: Sequence[Mapping[str, str]],
+    priority: Sequence[str] = LOW,
+) -> Mapping[str, Any]:
+    """Have the site's user copy databases into a directory that is made, and return the report.
+
+    Raises:
+        HostError: One of them has no copy.
+    """
+    shared = settings.layout.shared
+    own_directory(target, shared)
+    task = {"shared": str(shared), "target": str(target), "databases": list(databases)}
+    report = run_as_worker(settings, program, "copy", task, target, priority)
+    refuse(report)
+    return report
+
+
+def own_directory(path: Path, shared: Path) -> os.stat_result:
+    """Make a directory for the site's user alone, and return whose the data is.
+
+    Whose that is, `shared` says: where the host knows its users from may be out of sight here.
+    """
+    path.mkdir(mode=0o700)
+    owner = shared.stat()
+    os.chown(path, owner.st_uid, owner.st_gid)
+    return owner
+
+
+def sentences(report: Mapping[str, Any], key: str) -> list[str]:
+    """Return what the site's user has reported, fit to be shown."""
+    return [printable(str(entry), 1000) for entry in report.get(key, [])]
+
+
+def refuse(report: Mapping[str, Any]) -> None:
+    """Raise `HostError` when the site's user has reported problems."""
+    if problems := sentences(report, "problems"):
+        raise HostError("\n".join(problems))
 
 
 def _lines(settings: Settings) -> Iterator[str]:

@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.data.as_worker import invocation, run_as_worker
+from ansible.module_utils.aroundtheworld.data.as_worker import (
+    copy_databases,
+    invocation,
+    sentences,
+)
 from ansible.module_utils.aroundtheworld.data.exchange import BEFORE
 from ansible.module_utils.aroundtheworld.data.failures import BusyError, MissingError
 from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
@@ -28,7 +32,11 @@ from ansible.module_utils.aroundtheworld.data.room import shown, spare
 from ansible.module_utils.aroundtheworld.data.settings import Settings, restic_for
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
 from ansible.module_utils.aroundtheworld.data.sums import sums
-from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
+from ansible.module_utils.aroundtheworld.files import (
+    make_directory,
+    read_mapping,
+    write_atomically,
+)
 from ansible.module_utils.aroundtheworld.lock import LockedError, release, take, working
 from ansible.module_utils.aroundtheworld.rollout.migration import marked
 from ansible.module_utils.aroundtheworld.systemd import HostError
@@ -163,30 +171,16 @@ class Backup:
             HostError: A database has no copy.
         """
         target = self.layout.staging / "databases"
-        target.mkdir(mode=0o711, parents=True)
-        self.layout.staging.chmod(0o711)
-        target.chmod(0o700)
-        # Whose data it is; where the host knows its users from may be out of sight here.
-        owner = self.layout.shared.stat()
-        os.chown(target, owner.st_uid, owner.st_gid)
-        task = {
-            "shared": str(self.layout.shared),
-            "target": str(target),
-            "databases": list(self.settings.databases),
-        }
-        report = run_as_worker(self.settings, self.program, "copy", task, target)
-        problems, notes, left_out = (
-            [str(entry) for entry in report.get(key, [])]
-            for key in ("problems", "notes", "left_out")
-        )
-        if problems:
-            raise HostError("\n".join(printable(problem, 1000) for problem in problems))
+        self.layout.backup.mkdir(mode=0o711, exist_ok=True)
+        make_directory(self.layout.staging, 0o711)
+        report = copy_databases(self.settings, self.program, target, self.settings.databases)
+        left_out = [str(path) for path in report.get("left_out", [])]
         about = {**self.manifest(), "wal": report.get("wal", [])}
         manifest = json.dumps(about, indent=2, sort_keys=True) + "\n"
         write_atomically(self.layout.staging / "manifest.json", manifest, 0o600)
         shared = str(self.layout.shared)
         inside = [Path(path) for path in left_out if os.path.normpath(path).startswith(shared)]
-        return [printable(note, 1000) for note in notes], inside
+        return sentences(report, "notes"), inside
 
     def manifest(self) -> dict[str, Any]:
         """Return what is in the backup, for a restore on a host that knows nothing."""

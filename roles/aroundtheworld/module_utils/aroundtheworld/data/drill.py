@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker
+from ansible.module_utils.aroundtheworld.data.as_worker import (
+    own_directory,
+    run_as_worker,
+    sentences,
+)
 from ansible.module_utils.aroundtheworld.data.chosen import (
     Snapshot,
     choose,
@@ -199,12 +203,12 @@ class Drill:
         ]
         task = {**self._task(target), "databases": now_named}
         found = run_as_worker(self.settings, self.program, "check", task, target)
-        problems += [printable(str(problem), 1000) for problem in found.get("problems", [])]
+        problems += sentences(found, "problems")
         if problems:
             raise HostError(f"The backup {told(snapshot)} is damaged. {' '.join(problems)}")
         return {
             "databases": [_plain(entry) for entry in found.get("databases", [])],
-            "notes": [printable(str(note), 1000) for note in found.get("notes", [])],
+            "notes": sentences(found, "notes"),
         }
 
     def _different(
@@ -222,14 +226,12 @@ class Drill:
     def _hand_over(self, directory: Path, databases: Sequence[Database]) -> Path:
         """Give the copies to the site's user, who alone opens them, and return where they are."""
         target = Path(self.scratch, "databases")
-        target.mkdir(mode=0o700)
-        owner = self.layout.shared.stat()
+        owner = own_directory(target, self.layout.shared)
         for path in [directory / copy_name(database) for database in databases]:
             if path.is_file() and not path.is_symlink():
                 moved = path.rename(target / path.name)
                 os.chown(moved, owner.st_uid, owner.st_gid, follow_symlinks=False)
                 moved.chmod(0o600)
-        os.chown(target, owner.st_uid, owner.st_gid)
         return target
 
 

@@ -11,12 +11,12 @@ No process of the site runs meanwhile.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible.module_utils.aroundtheworld.files import remove
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
 # In what is mounted: what was there before, and what is not whole yet.
@@ -67,7 +67,7 @@ class Exchange:
         """Return how many bytes are copied to each of the disks that are mounted."""
         sizes = dict.fromkeys(self.mounts, 0)
         for place in self.places():
-            if (mount := self._mount(place)) and _is_there(self._staged(place)):
+            if (mount := self._mount(place)) and os.path.lexists(self._staged(place)):
                 sizes[mount] += _bytes(self._staged(place))
         return sizes
 
@@ -75,13 +75,13 @@ class Exchange:
         """Put what is staged in its place."""
         for place in self.places():
             staged, before = self._staged(place), self._before(place)
-            if _is_there(place) and not _is_there(before):
+            if os.path.lexists(place) and not os.path.lexists(before):
                 before.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 place.rename(before)
-            if _is_there(staged):
+            if os.path.lexists(staged):
                 self._move(staged, place)
         for mount in self.mounts:
-            _remove(mount / FRESH)
+            remove(mount / FRESH)
 
     def settle(self) -> None:
         """Give the directories that stayed the owner and mode of those that are staged."""
@@ -100,19 +100,19 @@ class Exchange:
         """
         known = set(had)
         for mount in self.mounts:
-            _remove(mount / FRESH)
+            remove(mount / FRESH)
         for place in {*self.places(), *map(Path, had)}:
             before = self._before(place)
-            if _is_there(before):
-                _remove(place)
+            if os.path.lexists(before):
+                remove(place)
                 before.rename(place)
             elif str(place) not in known:
-                _remove(place)
+                remove(place)
 
     def forget(self) -> None:
         """Remove what was there before an earlier exchange, and all that is kept beside it."""
         for path in (self.before.parent, *(mount / BEFORE for mount in self.mounts)):
-            _remove(path)
+            remove(path)
 
     def _move(self, staged: Path, place: Path) -> None:
         mount = self._mount(place)
@@ -120,7 +120,7 @@ class Exchange:
             staged.rename(place)
             return
         fresh = mount / FRESH
-        _remove(fresh)
+        remove(fresh)
         fresh.mkdir(mode=0o700)
         command = ["cp", "--archive", "--no-target-directory", "--"]
         command += [str(staged), str(fresh / place.name)]
@@ -143,17 +143,6 @@ class Exchange:
         if mount:
             return mount / BEFORE / place.relative_to(mount)
         return self.before / place.relative_to(self.live)
-
-
-def _is_there(path: Path) -> bool:
-    return os.path.lexists(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _bytes(path: Path) -> int:

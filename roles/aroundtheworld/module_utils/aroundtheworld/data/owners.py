@@ -5,29 +5,36 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 Names = Mapping[str, Mapping[str, str]]
 """``users`` and ``groups``, each from a number, as a text, to the name of that number."""
 
 SHOWN = 5
+NAMES: Mapping[str, Callable[[int], str]] = {
+    "users": lambda number: pwd.getpwuid(number).pw_name,
+    "groups": lambda number: grp.getgrgid(number).gr_name,
+}
+NUMBERS: Mapping[str, Callable[[str], int]] = {
+    "users": lambda name: pwd.getpwnam(name).pw_uid,
+    "groups": lambda name: grp.getgrnam(name).gr_gid,
+}
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 
 def names_below(directory: Path) -> dict[str, dict[str, str]]:
     """Return the names of all owners and groups of what is in a directory, as far as known."""
-    users, groups = set(), set()
+    numbers: dict[str, set[int]] = {"users": set(), "groups": set()}
     for about in _stats(directory):
-        users.add(about.st_uid)
-        groups.add(about.st_gid)
-    found: dict[str, dict[str, str]] = {"users": {}, "groups": {}}
-    for uid in users:
-        if name := _known(lambda: pwd.getpwuid(uid).pw_name):  # noqa: B023 - called at once
-            found["users"][str(uid)] = name
-    for gid in groups:
-        if name := _known(lambda: grp.getgrgid(gid).gr_name):  # noqa: B023 - called at once
-            found["groups"][str(gid)] = name
+        numbers["users"].add(about.st_uid)
+        numbers["groups"].add(about.st_gid)
+    found: dict[str, dict[str, str]] = {}
+    for kind, of_kind in numbers.items():
+        names = {str(each): _found(NAMES[kind], each) for each in of_kind}
+        found[kind] = {number: name for number, name in names.items() if name}
     return found
 
 
@@ -51,37 +58,33 @@ class Owners:
         self.former, self.former_ids = former, former_ids
         self.user = pwd.getpwnam(user)
         self.strangers: set[str] = set()
-        self._users: dict[int, int] = {0: 0, former_ids[0]: self.user.pw_uid}
-        self._groups: dict[int, int] = {0: 0, former_ids[1]: self.user.pw_gid}
+        uid, gid = former_ids
+        self._known = {
+            "users": {0: 0, uid: self.user.pw_uid},
+            "groups": {0: 0, gid: self.user.pw_gid},
+        }
 
     def give(self, directory: Path) -> None:
         """Give a directory and all in it to whom it belongs; nobody else may reach it yet."""
         for path, about in _entries(directory):
-            uid, gid = self._user(about.st_uid), self._group(about.st_gid)
+            uid = self._here("users", about.st_uid)
+            gid = self._here("groups", about.st_gid)
             if (uid, gid) != (about.st_uid, about.st_gid):
                 mode = about.st_mode & 0o7777
                 os.chown(path, uid, gid, follow_symlinks=False)
                 if mode & 0o6000 and not path.is_symlink():  # which the kernel takes away
                     path.chmod(mode)
 
-    def _user(self, number: int) -> int:
-        if number not in self._users:
-            name = self.names.get("users", {}).get(str(number), "")
-            found = _known(lambda: str(pwd.getpwnam(name).pw_uid)) if name else str(number)
-            self._users[number] = self._or_root(found, name)
-        return self._users[number]
-
-    def _group(self, number: int) -> int:
-        if number not in self._groups:
-            name = self.names.get("groups", {}).get(str(number), "")
-            found = _known(lambda: str(grp.getgrnam(name).gr_gid)) if name else str(number)
-            self._groups[number] = self._or_root(found, name)
-        return self._groups[number]
-
-    def _or_root(self, found: str, name: str) -> int:
-        if not found:
-            self.strangers.add(name)
-        return int(found or 0)
+    def _here(self, kind: str, number: int) -> int:
+        """Return the number on this host of a user or group of the backup's host."""
+        known = self._known[kind]
+        if number not in known:
+            name = self.names.get(kind, {}).get(str(number), "")
+            found = _found(NUMBERS[kind], name) if name else number
+            if found is None:
+                self.strangers.add(name)
+            known[number] = found or 0
+        return known[number]
 
     def notes(self) -> Iterator[str]:
         """Yield what an operator should know of them, each a sentence."""
@@ -97,12 +100,12 @@ class Owners:
             )
 
 
-def _known(ask: Any) -> str:  # noqa: ANN401 - a function without arguments
-    """Return what a question to the user database finds, or an empty text."""
+def _found(ask: Callable[[Asked], Answer], about: Asked) -> Answer | None:
+    """Return what the host's database of users and groups knows, or nothing."""
     try:
-        return str(ask())
+        return ask(about)
     except KeyError:
-        return ""
+        return None
 
 
 def _entries(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:

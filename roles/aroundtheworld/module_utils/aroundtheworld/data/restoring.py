@@ -17,7 +17,12 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld.changelog import append_log, secure
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker
+from ansible.module_utils.aroundtheworld.data.as_worker import (
+    copy_databases,
+    refuse,
+    run_as_worker,
+    sentences,
+)
 from ansible.module_utils.aroundtheworld.data.chosen import Snapshot, choose, home_of, told
 from ansible.module_utils.aroundtheworld.data.journal import (
     DONE,
@@ -36,7 +41,6 @@ from ansible.module_utils.aroundtheworld.maintenance.standstill import Standstil
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing
 from ansible.module_utils.aroundtheworld.rollout.migration import marked, set_marks
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import printable
 
 Database = Mapping[str, str]
 
@@ -110,7 +114,7 @@ class Restore:
             staged.check_room()
             databases, notes = self._databases(staged)
             outcome.notes += notes
-            self._put(staged.databases, databases, staged.manifest, rehearse=True)
+            refuse(self._put(staged.databases, databases, staged.manifest, rehearse=True))
             staged.install_release()
             outcome.release, outcome.environment = staged.release, staged.environment
             self._exchange(staged, databases, request, outcome)
@@ -173,12 +177,13 @@ class Restore:
             exchange.forward()
             os.sync()
             self.note_phase("putting databases in their places")
-            report = self._ask_put(staged.databases, databases, staged.manifest)
+            report = self._put(staged.databases, databases, staged.manifest)
             # What was put nowhere need not be taken back, and may be what a lock is on.
             touched = [*report.get("done", []), *report.get("unsure", [])]
             put = [each for each in journal["databases"] if each["name"] in touched]
             write_journal(self.layout, {**journal, "databases": put})
-            outcome.notes += _notes(report)
+            refuse(report)
+            outcome.notes += sentences(report, "notes")
             exchange.settle()
             self._bring_log(staged)
             set_marks(self.layout.home, staged.manifest.get("migrated", [staged.release]))
@@ -203,25 +208,9 @@ class Restore:
         if not servers or not self.layout.current.exists():  # there was no site yet
             return
         target = self.layout.replaced / "databases"
-        target.mkdir(mode=0o700)
-        owner = self.layout.shared.stat()
-        os.chown(target, owner.st_uid, owner.st_gid)
-        task = {"shared": str(self.layout.shared), "target": str(target), "databases": servers}
-        report = run_as_worker(self.settings, self.program, "copy", task, target, ())
-        _refuse(report)
+        copy_databases(self.settings, self.program, target, servers, ())
 
     def _put(
-        self,
-        source: Path,
-        databases: Sequence[Database],
-        manifest: Mapping[str, Any],
-        *,
-        rehearse: bool = False,
-    ) -> list[str]:
-        """Have the site's user put databases in their places, and return what to tell."""
-        return _notes(self._ask_put(source, databases, manifest, rehearse=rehearse))
-
-    def _ask_put(
         self,
         source: Path,
         databases: Sequence[Database],
@@ -297,7 +286,7 @@ class Restore:
             kept = self.layout.replaced / "databases"
             servers = [each for each in journal["databases"] if each["kind"] != "sqlite"]
             if servers and kept.is_dir():
-                self._put(kept, servers, {})
+                refuse(self._put(kept, servers, {}))
         self.layout.restore_journal.unlink(missing_ok=True)
         if self.layout.current.exists():
             self.still.start()
@@ -341,15 +330,3 @@ def examine(restic: Restic, settings: Settings, which: str) -> Found:
             "Deploy the site here first, and then restore."
         )
     return Found(snapshot, manifest)
-
-
-def _notes(report: Mapping[str, Any]) -> list[str]:
-    """Return what a process of the site has to tell; raises `HostError` when it has problems."""
-    _refuse(report)
-    return [printable(str(note), 1000) for note in report.get("notes", [])]
-
-
-def _refuse(report: Mapping[str, Any]) -> None:
-    """Raise `HostError` when a process of the site has told problems."""
-    if problems := [printable(str(problem), 1000) for problem in report.get("problems", [])]:
-        raise HostError("\n".join(problems))

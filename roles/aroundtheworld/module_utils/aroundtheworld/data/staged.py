@@ -16,7 +16,7 @@ from ansible.module_utils.aroundtheworld.data.owners import Owners
 from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.data.room import shown, spare
 from ansible.module_utils.aroundtheworld.data.settings import Settings
-from ansible.module_utils.aroundtheworld.files import read_mapping
+from ansible.module_utils.aroundtheworld.files import make_directory, read_mapping
 from ansible.module_utils.aroundtheworld.layout import WHOLE, SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
@@ -91,8 +91,7 @@ class Staged:
                 "Mount it, so that the data is written to where it belongs."
             )
         self.remove()
-        self.layout.backup.mkdir(mode=0o711, exist_ok=True)
-        self.layout.backup.chmod(0o711)
+        make_directory(self.layout.backup, 0o711)
         needed, room = restic.restore_bytes(identity), spare(self.layout.backup)
         if room < needed:
             hint = ""

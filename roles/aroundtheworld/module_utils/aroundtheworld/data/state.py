@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
-from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
+from ansible.module_utils.aroundtheworld.files import make_directory, read_mapping, write_atomically
 from ansible.module_utils.aroundtheworld.layout import HomeLayout
 from ansible.module_utils.aroundtheworld.untrusted import printable
 
@@ -71,8 +71,7 @@ def _change(
 ) -> dict[str, Any]:
     state = {**before, **changes}
     if state != before:
-        layout.backup.mkdir(mode=0o711, exist_ok=True)
-        layout.backup.chmod(0o711)
+        make_directory(layout.backup, 0o711)
         write_atomically(path, json.dumps(state) + "\n", 0o644)
     return state
 

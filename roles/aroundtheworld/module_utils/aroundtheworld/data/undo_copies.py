@@ -7,22 +7,24 @@ off, and does not count.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.data.as_worker import LOW, run_as_worker
+from ansible.module_utils.aroundtheworld.data.as_worker import LOW, copy_databases, sentences
 from ansible.module_utils.aroundtheworld.data.settings import Settings
-from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
+from ansible.module_utils.aroundtheworld.files import (
+    make_directory,
+    read_mapping,
+    write_atomically,
+)
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
-from ansible.module_utils.aroundtheworld.untrusted import printable
 
 ABOUT, MAKING = "copy.json", ".making"
 Database = Mapping[str, str]
@@ -164,8 +166,7 @@ class UndoCopies:
         """Return the program's file, which is written first if there is another one."""
         path: Path = self.layout.undo / "program"
         for directory in (self.layout.backup, self.layout.undo):
-            directory.mkdir(mode=0o711, exist_ok=True)
-            directory.chmod(0o711)
+            make_directory(directory, 0o711)
         if not path.exists() or path.read_bytes() != self._program:
             text = self._program.decode("utf-8", "surrogateescape")
             write_atomically(path, text, 0o755)
@@ -186,30 +187,20 @@ class UndoCopies:
         """
         program, making = self.program, self.layout.undo / MAKING
         remove_half(self.layout)
-        target = making / "databases"
-        target.mkdir(parents=True)
-        making.chmod(0o711)
-        target.chmod(0o700)
-        # Whose data it is; where the host knows its users from may be out of sight here.
-        owner = self.layout.shared.stat()
-        os.chown(target, owner.st_uid, owner.st_gid)
-        begun = now()
-        task = {
-            "shared": str(self.layout.shared),
-            "target": str(target),
-            "databases": list(databases),
-        }
-        report = run_as_worker(self.settings, program, "copy", task, target, priority)
-        if problems := list(sentences(report, "problems")):
+        make_directory(making, 0o711)
+        begun, target = now(), making / "databases"
+        try:
+            report = copy_databases(self.settings, program, target, databases, priority)
+        except HostError:
             remove_half(self.layout)
-            raise HostError("\n".join(problems))
+            raise
         copy = UndoCopy(
             directory=self._directory(begun),
             time=begun,
             release=release,
             following=following,
             databases=[dict(database) for database in databases],
-            wal=list(sentences(report, "wal")),
+            wal=sentences(report, "wal"),
             migrated=list(migrated),
             done=False,
         )
@@ -231,9 +222,3 @@ class UndoCopies:
     def _write(directory: Path, copy: UndoCopy) -> None:
         text = json.dumps(copy.about(), indent=2, sort_keys=True) + "\n"
         write_atomically(directory / ABOUT, text, 0o600)
-
-
-def sentences(report: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Yield what the process of a site's user reported, fit to be shown."""
-    for entry in report.get(key, []):
-        yield printable(str(entry), 1000)

@@ -11,7 +11,11 @@ from typing import Any
 
 from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.clock import now
-from ansible.module_utils.aroundtheworld.files import read_mapping, write_atomically
+from ansible.module_utils.aroundtheworld.files import (
+    make_directory,
+    read_mapping,
+    write_atomically,
+)
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.maintenance.end import End
 from ansible.module_utils.aroundtheworld.maintenance.switch import Closing, Switch
@@ -102,8 +106,7 @@ class Standstill:
             ],
             "closing": closing and vars(closing),
         }
-        self.layout.backup.mkdir(mode=0o711, exist_ok=True)
-        self.layout.backup.chmod(0o711)
+        make_directory(self.layout.backup, 0o711)
         write_atomically(self.layout.standstill, json.dumps(record) + "\n", 0o600)
 
     def _starts_again(self, name: str) -> bool:

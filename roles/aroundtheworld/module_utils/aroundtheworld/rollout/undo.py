@@ -11,14 +11,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.data.as_worker import run_as_worker, unit_of
+from ansible.module_utils.aroundtheworld.data.as_worker import refuse, run_as_worker, unit_of
 from ansible.module_utils.aroundtheworld.data.undo_copies import (
     UndoCopies,
     UndoCopy,
     read_copies,
     read_record,
     record_path,
-    sentences,
 )
 from ansible.module_utils.aroundtheworld.files import write_atomically
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
@@ -173,9 +172,7 @@ class Undo:
 
     def _refuse(self, copy: UndoCopy) -> None:
         """Find what would fail later, before anything stops; raises `HostError` for that."""
-        report = self._run("put", {**self._task(copy), "rehearse": True})
-        if problems := list(sentences(report, "problems")):
-            raise HostError("\n".join(problems))
+        refuse(self._ask_put({**self._task(copy), "rehearse": True}))
 
     def _keep(self, copy: UndoCopy) -> None:
         """Copy the databases that are exchanged, as they are, and write that down."""
@@ -193,9 +190,7 @@ class Undo:
 
     def _put(self, copy: UndoCopy) -> None:
         """Put the databases of a copy in their places, and the marks of migrations with them."""
-        report = self._run("put", self._task(copy))
-        if problems := list(sentences(report, "problems")):
-            raise HostError(" ".join(problems))
+        refuse(self._ask_put(self._task(copy)))
         migration.set_marks(self._site.home, copy.migrated)
 
     @property
@@ -220,10 +215,11 @@ class Undo:
         today = {(each["name"], each["kind"]): each for each in self._copies.settings.databases}
         return [today.get((each["name"], each["kind"]), each) for each in copy.databases]
 
-    def _run(self, subcommand: str, task: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _ask_put(self, task: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have the site's user put databases in their places, and return what it reports."""
         copies = self._copies
         report: Mapping[str, Any] = run_as_worker(
-            copies.settings, copies.program, subcommand, task, self._site.shared, HIGH
+            copies.settings, copies.program, "put", task, self._site.shared, HIGH
         )
         return report
 

@@ -21,7 +21,7 @@ from aroundtheworld_controller.nginx.maintenance import (
     retry_after,
     until_text,
 )
-from aroundtheworld_controller.pools import derive_health
+from aroundtheworld_controller.pools import derive_health, pool_with_defaults, serving
 from aroundtheworld_controller.runs.run import who
 from aroundtheworld_controller.variables import BadInputError, checked
 
@@ -49,6 +49,27 @@ def visit(variables: Variables) -> dict[str, Any]:
 
 class ClosingAction(RoleAction):
     """An action plugin that closes a site."""
+
+    def site_variables(self, task_vars: TaskVars) -> Variables:
+        """Return the role's variables; of its pools, those that serve, with all their settings."""
+        variables = Variables(lambda name: self.value(name, task_vars))
+        pools = [pool_with_defaults(pool) for pool in variables["aroundtheworld_pools"]]
+        variables["aroundtheworld_pools"] = serving(pools)
+        return variables
+
+    def closing_of_all(self, task_vars: TaskVars, reason: str) -> dict[str, Any]:
+        """Return how the whole site is closed while its data is exchanged.
+
+        That is what the host's `Closing` has, by the same names.
+        """
+        variables = self.site_variables(task_vars)
+        variables |= {SCOPE: "all", UNTIL: "", REASON: reason}
+        closing = self.closing(variables, task_vars)
+        names = ("scope", "reason", "until", "retry_after", "page", "json", "who")
+        return {
+            "pools": [pool["name"] for pool in closing["pools"]],
+            **{name: closing[name] for name in names},
+        }
 
     def closing(self, variables: Variables, task_vars: TaskVars) -> dict[str, Any]:
         """Return how the site is to be closed, as the module takes it."""
