@@ -8,6 +8,8 @@ import getpass
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -28,6 +30,20 @@ from aroundtheworld.simulate import Simulation, simulate
 
 class CommandError(Exception):
     """A command fails; its text says why."""
+
+
+@contextmanager
+def database_to_write() -> Iterator[Database]:
+    """Have the database open; raises `CommandError` when it cannot be used."""
+    database = Database(database_url())
+    try:
+        yield database
+    except sa.exc.OperationalError as error:
+        raise CommandError(
+            f"The database cannot be used: {error.orig}. Was it migrated?"
+        ) from error
+    finally:
+        database.close()
 
 
 def check() -> list[str]:
@@ -83,19 +99,15 @@ def import_player(file: BinaryIO, entered: str) -> str:
     data = player_file.read(file.read(player_file.LARGEST_FILE + 1), now_ms())
     if entered:
         data["player"]["name"] = valid_name(entered)
-    database = Database(database_url())
-    try:
-        played = database.write(player_data.add, data)
-    except player_data.CannotAddError as error:
-        raise CommandError(str(error)) from error
-    except sa.exc.IntegrityError as error:
-        raise CommandError("Another import came first; nothing was imported. Try again") from error
-    except sa.exc.OperationalError as error:
-        raise CommandError(
-            f"The database cannot be used: {error.orig}. Was it migrated?"
-        ) from error
-    finally:
-        database.close()
+    with database_to_write() as database:
+        try:
+            played = database.write(player_data.add, data)
+        except player_data.CannotAddError as error:
+            raise CommandError(str(error)) from error
+        except sa.exc.IntegrityError as error:
+            raise CommandError(
+                "Another import came first; nothing was imported. Try again"
+            ) from error
     return f"The player {data['player']['name']} was added, with {played:,} rounds."
 
 
@@ -119,20 +131,13 @@ def valid_name(entered: str) -> str:
 def create_admin(entered: str) -> str:
     """Make an administrator of that name, with a password from the terminal or stdin."""
     name = valid_name(entered)
-    database = Database(database_url())
-    try:
+    with database_to_write() as database:
         password_hash = Passwords().hashed(read_password())
         existing = database.read(players.by_name, name)
         if existing is not None:
             database.write(players.make_admin, existing.id, password_hash)
             return f"{name} is an administrator, with a new password."
         database.write(players.add_admin, name, password_hash)
-    except sa.exc.OperationalError as error:
-        raise CommandError(
-            f"The database cannot be used: {error.orig}. Was it migrated?"
-        ) from error
-    finally:
-        database.close()
     return f"The administrator {name} was added."
 
 
@@ -154,7 +159,6 @@ def read_password() -> str:
 
 def fill(count: int, seed: int) -> str:
     """Add `count` simulated players, with a progress bar on a terminal."""
-    database = Database(database_url())
 
     def show(done: int) -> None:
         if sys.stderr.isatty():
@@ -164,15 +168,9 @@ def fill(count: int, seed: int) -> str:
                 f"\r[{bar:30}] {done:,} of {count:,} players", end=end, file=sys.stderr, flush=True
             )
 
-    try:
+    with database_to_write() as database:
         simulation = Simulation(world.load(), Random(seed), now_ms())  # noqa: S311
         played = simulate(database, simulation, count, show)
-    except sa.exc.OperationalError as error:
-        raise CommandError(
-            f"The database cannot be used: {error.orig}. Was it migrated?"
-        ) from error
-    finally:
-        database.close()
     return f"{count:,} players and {played:,} rounds were added."
 
 

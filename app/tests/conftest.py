@@ -23,6 +23,7 @@ from aroundtheworld.__main__ import main
 from aroundtheworld.app import AroundTheWorld, make_app
 from aroundtheworld.config import Config
 from aroundtheworld.db import players
+from aroundtheworld.db.engine import Database
 from aroundtheworld.db.migrate import migrate
 from aroundtheworld.passwords import Passwords
 from tests.matrix import chosen, takes_all
@@ -112,6 +113,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated database for a test, which runs once with each kind."""
     return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with contextlib.closing(Database(database_url)) as database:
+        yield database
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import re
 import xml.etree.ElementTree as ET
 from functools import cache
@@ -14,18 +13,11 @@ from tornado.testing import ExpectLog
 
 from aroundtheworld import analysis, charts, world
 from aroundtheworld.db import questions, rounds
-from aroundtheworld.db.engine import Database
 from aroundtheworld.db.schema import flights, journeys, round_questions
 from aroundtheworld.simulate import Simulation, simulate
 
 NOW = 1_800_000_000_000
 WORLD = world.load()
-
-
-@pytest.fixture
-def database(database_url):
-    with contextlib.closing(Database(database_url)) as database:
-        yield database
 
 
 @cache

@@ -30,13 +30,6 @@ def at_once(monkeypatch):
 
 
 @pytest.fixture
-def database(database_url):
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def directory(tmp_path):
     return tmp_path / "uploads" / "photos"
 

@@ -21,13 +21,6 @@ PARIS, LONDON = 2988507, 2643743
 
 
 @pytest.fixture
-def database(database_url):
-    database = Database(database_url)
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def sqlite_database(sqlite_url):
     database = Database(sqlite_url)
     yield database

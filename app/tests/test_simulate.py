@@ -2,24 +2,15 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
 import sqlalchemy as sa
 
 from aroundtheworld import world
 from aroundtheworld.db import journeys, players, rounds
-from aroundtheworld.db.engine import Database
 from aroundtheworld.db.schema import flights, round_questions
 from aroundtheworld.db.schema import journeys as journeys_table
 from aroundtheworld.simulate import DAY_MS, HISTORY_DAYS, Simulation, simulate
 
 NOW = 1_800_000_000_000
-
-
-@pytest.fixture
-def database(database_url):
-    database = Database(database_url)
-    yield database
-    database.close()
 
 
 def test_a_simulated_history_leaves_room_for_real_players(database):
