@@ -266,7 +266,7 @@ def test_a_removal_only_takes_the_site(plan):
     ("state", "way_on"),
     [
         ({"restore_cut_off": "A restore was cut off."}, "A restore was cut off. Then remove"),
-        ({"undoing": "4b1c09d2f3a7"}, "aroundtheworld_with_data=true completes it. Then remove"),
+        ({"undo_cut_off": "The way back was cut off."}, "The way back was cut off. Then remove"),
     ],
 )
 def test_a_removal_waits_for_the_data_to_be_in_its_place(plan, state, way_on):

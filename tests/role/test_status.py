@@ -11,6 +11,8 @@ from ansible.module_utils.aroundtheworld.certificate import parse
 from ansible.module_utils.aroundtheworld.changelog import append_log
 from ansible.module_utils.aroundtheworld.claims import KEYS
 from ansible.module_utils.aroundtheworld.crashes import Crashes
+from ansible.module_utils.aroundtheworld.data.journal import write_journal
+from ansible.module_utils.aroundtheworld.data.undo_copies import record_path
 from ansible.module_utils.aroundtheworld.layout import SiteLayout, SystemLayout
 from ansible.module_utils.aroundtheworld.worker_client import SILENT, WorkerStatus
 
@@ -238,6 +240,20 @@ def test_the_status_says_what_an_upgrade_of_debian_left(tmp_path):
     problems = status.site_status(FakeSystemd(), layout, 5)["problems"]
     assert any("its packages are for Python 3.11, which this host lost" in why for why in problems)
     assert any("an upgrade of Debian was cut off, nginx are" in why for why in problems)
+
+
+def test_the_status_says_that_an_exchange_of_the_data_was_cut_off(tmp_path, monkeypatch):
+    layout = SiteLayout(tmp_path / "home", "shop", tmp_path)
+    undo = record_path(layout)
+    undo.parent.mkdir(parents=True)
+    undo.write_text(json.dumps({"copy": "", "left": "", "from": "", "to": "r1", "closing": {}}))
+    write_journal(layout, {"phase": "exchanging", "backup": "8e5b80f3"})
+    problems = status.site_status(FakeSystemd(), layout, 5)["problems"]
+    assert any("restore of the backup 8e5b80f3 was cut off" in why for why in problems)
+    assert any("to release r1 with its data was cut off" in why for why in problems)
+    monkeypatch.setattr(status, "is_under_way", lambda site: True)
+    problems = status.site_status(FakeSystemd(), layout, 5)["problems"]
+    assert not any("cut off, and the site stands still" in why for why in problems)
 
 
 def test_the_status_says_who_holds_the_site(tmp_path):

@@ -83,6 +83,10 @@ undoing:
   description: The release of an undo that was cut off, or an empty text.
   type: str
   returned: always
+undo_cut_off:
+  description: What completes an undo that was cut off, or an empty text.
+  type: str
+  returned: always
 refused:
   description: Why the run may not have the site; then nothing else is read.
   type: str

@@ -205,6 +205,27 @@ def test_a_site_that_is_not_whole_is_not_backed_up(host, name):
         host.backup.make()
 
 
+@pytest.mark.parametrize(
+    ("path", "record", "sentence"),
+    [
+        ("restore.json", {"phase": "exchanging", "backup": "8e5b80f3"}, "--tags restore takes"),
+        (
+            "undo/under-way.json",
+            {"copy": "1", "left": "", "from": "r2", "to": "r1", "closing": {}},
+            "back to release r1 with its data was cut off, and the site stands still",
+        ),
+    ],
+)
+def test_data_in_the_middle_of_an_exchange_is_not_backed_up(host, path, record, sentence):
+    record_file = host.layout.backup / path
+    record_file.parent.mkdir(exist_ok=True)
+    record_file.write_text(json.dumps(record))
+    with pytest.raises(HostError, match=sentence):
+        host.backup.make()
+    record_file.unlink()
+    host.backup.make()
+
+
 def test_a_disk_that_is_not_mounted_is_no_empty_directory(host, monkeypatch):
     monkeypatch.setattr(backup_module, "missing_mounts", lambda place: [place / "photos"])
     with pytest.raises(HostError, match=r"shared/photos is not mounted, .* Mount it"):

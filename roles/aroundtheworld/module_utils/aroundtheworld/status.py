@@ -14,7 +14,9 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.certificate import served
 from ansible.module_utils.aroundtheworld.changelog import read_log
 from ansible.module_utils.aroundtheworld.crashes import PROPERTIES, Crashes, crashing
+from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
 from ansible.module_utils.aroundtheworld.data.state import backup_status
+from ansible.module_utils.aroundtheworld.data.undo_copies import undo_cut_off
 from ansible.module_utils.aroundtheworld.files import read_exactly
 from ansible.module_utils.aroundtheworld.host.packages import upgrade_problems
 from ansible.module_utils.aroundtheworld.interpreters import python_problems
@@ -73,6 +75,8 @@ def site_status(systemd: Systemd, layout: SiteLayout, changes: int) -> dict[str,
         problems.append("nginx does not run")
     if log and log[-1]["outcome"] == "failed":
         problems.append("the last change failed, and so did its revert")
+    if not rollout:
+        problems += filter(None, [restore_cut_off(layout), undo_cut_off(layout)])
     claim = belongings.read_claim(layout.name, layout.root)
     certificate, wrong = certificate_status(claim)
     backup, missed = backup_status(layout, time.time())

@@ -33,14 +33,8 @@ def host_problems(
 def data_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield why the data on the host `name` is not where it is to stay when its site is removed."""
     then = f"Then remove the site; with its data it goes at once, by -e {REMOVE_DATA}=true."
-    if problem := host.get("restore_cut_off"):
+    for problem in filter(None, (host.get("restore_cut_off"), host.get("undo_cut_off"))):
         yield f"{name}: {problem} {then}"
-    if release := host.get("undoing"):
-        yield (
-            f"{name}: The way back to release {release} with its data was cut off, and the site "
-            "stands still. --tags rollback -e aroundtheworld_with_data=true completes it. "
-            f"{then}"
-        )
 
 
 def unfinished_problems(host: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -32,6 +32,7 @@ from ansible.module_utils.aroundtheworld.data.room import shown, spare
 from ansible.module_utils.aroundtheworld.data.settings import Settings, restic_for
 from ansible.module_utils.aroundtheworld.data.state import change_state, due, read_state
 from ansible.module_utils.aroundtheworld.data.sums import sums
+from ansible.module_utils.aroundtheworld.data.undo_copies import undo_cut_off
 from ansible.module_utils.aroundtheworld.files import (
     make_directory,
     read_mapping,
@@ -116,7 +117,7 @@ class Backup:
         Raises:
             HostError: One of them is not.
         """
-        if cut_off := restore_cut_off(self.layout):
+        if cut_off := restore_cut_off(self.layout) or undo_cut_off(self.layout):
             raise HostError(cut_off)
         for path in (self.layout.shared, self.layout.claim, self.layout.secrets):
             if not path.exists():

@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
 from ansible.module_utils.aroundtheworld.files import make_directory, read_mapping, write_atomically
 from ansible.module_utils.aroundtheworld.layout import HomeLayout
 from ansible.module_utils.aroundtheworld.untrusted import printable
@@ -87,8 +86,7 @@ def backup_status(layout: HomeLayout, moment: float) -> tuple[dict[str, Any], li
     if state == NOTHING and drill == NO_DRILL:
         return {}, []
     known = {key: state[key] for key in ("at", "due", "repository", "last", "failed")}
-    problems = [*filter(None, [restore_cut_off(layout)])]
-    problems += [*_problems("backup", state, moment), *_problems("drill", drill, moment)]
+    problems = [*_problems("backup", state, moment), *_problems("drill", drill, moment)]
     return {**known, "drill": drill}, problems
 
 

@@ -153,6 +153,17 @@ def read_record(layout: SiteLayout) -> dict[str, Any]:
     return found if found.keys() >= {"copy", "left", "from", "to", "closing"} else {}
 
 
+def undo_cut_off(layout: SiteLayout) -> str:
+    """Return why release and data may not belong together now, or an empty text."""
+    record = read_record(layout)
+    if not record:
+        return ""
+    return (
+        f"The way back to release {record['to']} with its data was cut off, and the site stands "
+        "still. --tags rollback -e aroundtheworld_with_data=true completes it."
+    )
+
+
 class UndoCopies:
     """Makes copies of a site's databases, as the site's user in the sandbox, and removes them."""
 

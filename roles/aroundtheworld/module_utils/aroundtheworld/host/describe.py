@@ -22,7 +22,11 @@ from ansible.module_utils.aroundtheworld.claims import (
 )
 from ansible.module_utils.aroundtheworld.commands import Run
 from ansible.module_utils.aroundtheworld.data.journal import restore_cut_off
-from ansible.module_utils.aroundtheworld.data.undo_copies import read_copies, read_record
+from ansible.module_utils.aroundtheworld.data.undo_copies import (
+    read_copies,
+    read_record,
+    undo_cut_off,
+)
 from ansible.module_utils.aroundtheworld.host.certificate import describe_certificate
 from ansible.module_utils.aroundtheworld.host.names import name_problems
 from ansible.module_utils.aroundtheworld.host.packages import (
@@ -87,6 +91,7 @@ def describe_host(parameters: Mapping[str, Any], run: Run) -> dict[str, Any]:
             for copy in read_copies(layout)
         ],
         "undoing": read_record(layout).get("to", ""),
+        "undo_cut_off": undo_cut_off(layout),
         # Without the ports of other sites: `problems` names those sites.
         "taken_ports": occupied(layout, parameters, claimed_ports(claim, claims), run),
         "unfit": [
