@@ -129,6 +129,12 @@ def ask(request, site, clients):
     return ask
 
 
+@pytest.fixture(autouse=True)
+def _nobody_was_asked(site):
+    for worker in site.workers.values():
+        worker.requests.clear()
+
+
 def is_page(response, status):
     """Assert that this is the page of a status, and return its sentence."""
     assert response.status_code == status
@@ -201,7 +207,6 @@ def test_a_busy_pool(ask, site):
         for method in ("GET", "POST"):
             is_page(ask("/admin", method), 503)
             is_json(ask("/admin", method, accept="application/json"), 503)
-    site.workers["admin"].requests.clear()
 
 
 def test_what_nginx_does_not_have(ask, site):
