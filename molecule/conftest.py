@@ -153,16 +153,20 @@ def name(host: Host) -> str:
 
 
 @pytest.fixture(scope="module")
-def published(name: str) -> Callable[[int], str]:
+def published(name: str) -> Callable[..., str]:
     """Return a function that returns the URL of a port of the host as seen from here.
 
-    It has no slash at the end.
+    It has no slash at the end. A second argument names another host.
     """
-    return lambda port: f"http://127.0.0.1:{_known_hosts()[name]['ports'][str(port)]}"
+
+    def url(port: int, host: str = name) -> str:
+        return f"http://127.0.0.1:{_known_hosts()[host]['ports'][str(port)]}"
+
+    return url
 
 
 @pytest.fixture(scope="module")
-def http(published: Callable[[int], str]) -> str:
+def http(published: Callable[..., str]) -> str:
     """Return the URL of the host's port 80 as seen from here, without a slash at the end."""
     return published(80)
 

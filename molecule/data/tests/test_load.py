@@ -4,17 +4,12 @@ With MEASURE=yes, on a quiet machine, times and sizes are judged too and printed
 by PYTEST_ADDOPTS="-n 0 -rP -k test_load".
 """
 
-import itertools
-import json
 import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import pytest
 
-from bench.open_loop import OpenLoop, Request
+from tests.visitors import SERVED, visiting
 
 HOME = "/var/lib/tornado/aroundtheworld"
 PHOTOS = f"{HOME}/shared/uploads/photos"
@@ -22,11 +17,6 @@ MEASURED = bool(os.environ.get("MEASURE"))
 RATE = 200 if MEASURED else 60  # requests a second; two hosts and their visitors share a machine
 WORST = 1.5  # times the p99 without a backup
 GIGABYTE = 1000  # photos of a megabyte
-PATHS = ("/", "/api/ping", "/countries", "/leaderboard")
-
-WRITE = Request("/api/rounds", "POST", b"{}", {"Content-Type": "application/json"}, kind="write")
-# Of each five, one that writes.
-LOAD = [WRITE, *(Request(path) for path in PATHS)]
 
 
 @pytest.fixture(scope="module")
@@ -46,54 +36,20 @@ def fill(host, photos):
     host.check_output(f"for i in $(seq {photos}); do {each} >{PHOTOS}/$i.jpg; done")
 
 
-class Visitors:
-    """Visitors who come at a constant rate, whatever becomes of their requests."""
-
-    def __init__(self, http):
-        self.results, self._over, site = [], threading.Event(), urlsplit(http)
-        loop = OpenLoop(site.hostname, site.port, self.results.append)
-        self._pool = ThreadPoolExecutor(1)
-        load = itertools.cycle(LOAD)
-        self._running = self._pool.submit(loop.run, RATE, load, self._over.is_set)
-
-    def leave(self):
-        self._over.set()
-        self._running.result()
-        self._pool.shutdown()
-
-    def p99(self, begun, ended):
-        """The seconds that 99 of 100 requests of a time took at most."""
-        seconds = sorted(each.seconds for each in self.results if begun <= each.due < ended)
-        return seconds[int(0.99 * len(seconds))]
-
-    def written(self, before):
-        """The ids of rounds of which the visitors knew before a moment."""
-        return {
-            str(json.loads(each.body)["id"])
-            for each in self.results
-            if each.request.kind == "write" and each.due + each.seconds < before
-        }
-
-
 @pytest.mark.usefixtures("data")
 def test_visitors_feel_no_backup_and_their_writes_are_in_it(site, http):
     site.back_up()  # so that the next has as little to copy as every night
-    visitors = Visitors(http)
-    try:
+    with visiting(http, RATE) as visits:
         time.sleep(30 if MEASURED else 3)
         begun = time.monotonic()
         site.back_up()
         ended = time.monotonic()
-    finally:
-        visitors.leave()
-    statuses = {(each.request.path, each.outcome) for each in visitors.results}
-    expected = {(path, "200") for path in PATHS} | {(WRITE.path, "201")}
-    assert statuses == expected
-    written = visitors.written(begun)
+    assert visits.outcomes() == SERVED
+    written = visits.written(begun)
     assert len(written) > 20
     assert written <= set(site.restored("select id from rounds"))
     if MEASURED:
-        without, during = visitors.p99(begun - 25, begun), visitors.p99(begun, ended)
+        without, during = visits.p99(begun - 25, begun), visits.p99(begun, ended)
         print(
             f"p99 {without * 1000:.1f} ms without a backup, {during * 1000:.1f} ms while one was "
             f"made, which took {ended - begun:.1f} s: {during / without:.2f} times"

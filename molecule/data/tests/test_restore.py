@@ -14,6 +14,12 @@ HOME = "/var/lib/tornado/aroundtheworld"
 SHARED = f"{HOME}/shared"
 DATABASE = f"{SHARED}/aroundtheworld.db"
 REPOSITORY = "/var/backups/aroundtheworld"
+BACKUP = f"{HOME}/backup"
+# Where a restore writes first is a disk with 4 MiB left; a backup has a virtual environment, too.
+FILL_DISK = (
+    f"cp -a {BACKUP} /root/kept; size=$(( $(du -sm {BACKUP} | cut -f1) + 4 ))m; "
+    f"mount -t tmpfs -o size=$size,mode=0711 tmpfs {BACKUP} && cp -a /root/kept/. {BACKUP}"
+)
 
 
 @pytest.fixture
@@ -130,8 +136,9 @@ def test_rows_and_files_are_those_of_the_backup(site, data, host, http, restore,
         ("runuser -u postgres -- psql -q stock -c 'create table of_admin (x int)'",
          "runuser -u postgres -- psql -q stock -c 'drop table of_admin'", [],
          "its user owns not all of it (table public.of_admin of postgres)"),
+        (FILL_DISK, f"umount -l {BACKUP}; rm -r /root/kept", [], f"may be used in {BACKUP}."),
     ],
-    ids=["password", "damaged", "rights"],
+    ids=["password", "damaged", "rights", "full"],
 )  # fmt: skip
 def test_what_keeps_a_restore_from_being_made_stops_nothing(
     site, data, host, restore, visited, http, breaking, mending, words, sentence

@@ -1,0 +1,66 @@
+"""Visitors of the game who read and write at a constant rate, for scenarios."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from bench.open_loop import OpenLoop, Request, Result
+
+READS = ("/", "/api/ping", "/countries", "/leaderboard")
+WRITE = Request("/api/rounds", "POST", b"{}", {"Content-Type": "application/json"}, kind="write")
+SERVED = {*((path, "200") for path in READS), (WRITE.path, "201")}
+"""Each path with the status that it has on a site that serves."""
+
+
+class Visits:
+    """The requests of visitors, of which one in five writes a row."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.results: list[Result] = []
+
+    def outcomes(self, begun: float = 0, ended: float = float("inf")) -> set[tuple[str, str]]:
+        """Return the paths with what became of them, of requests due in a time (monotonic)."""
+        return {(each.request.path, each.outcome) for each in self._due(begun, ended)}
+
+    def p99(self, begun: float, ended: float) -> float:
+        """Return the seconds that 99 of 100 requests of a time took at most."""
+        seconds = sorted(each.seconds for each in self._due(begun, ended))
+        return seconds[int(0.99 * len(seconds))]
+
+    def written(self, before: float = float("inf")) -> set[str]:
+        """Return the ids of the rows of which the visitors knew before a moment (monotonic)."""
+        return {
+            str(json.loads(each.body)["id"])
+            for each in self.results
+            if each.request is WRITE and each.outcome == "201" and each.due + each.seconds < before
+        }
+
+    def _due(self, begun: float, ended: float) -> Iterator[Result]:
+        return (each for each in self.results if begun <= each.due < ended)
+
+
+@contextmanager
+def visiting(http: str, rate: float) -> Iterator[Visits]:
+    """Have visitors come to a site during the block, whatever becomes of their requests.
+
+    Args:
+        http: The site's URL.
+        rate: Requests a second.
+    """
+    visits, over, site = Visits(), threading.Event(), urlsplit(http)
+    loop = OpenLoop(site.hostname or "", site.port or 80, visits.results.append)
+    load = itertools.cycle([WRITE, *map(Request, READS)])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(loop.run, rate, load, over.is_set)
+        try:
+            yield visits
+        finally:
+            over.set()
+    running.result()
