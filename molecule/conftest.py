@@ -125,8 +125,12 @@ def pytest_runtest_makereport(
     report = yield
     host = getattr(item, "funcargs", {}).get("host")
     if report.failed and host is not None:
-        journal = "journalctl --no-pager --lines=40 --output=short-precise"
-        output = host.run(f"systemctl --no-pager --failed; {journal} -u 'aroundtheworld*' -u nginx")
+        # Of every site, whatever its name; a test logs in again and again.
+        journal = "journalctl --no-pager --output=short-precise --lines=400"
+        others = "sshd|systemd-logind|session-|user@|user-runtime-dir"
+        output = host.run(
+            f"systemctl --no-pager --failed; {journal} | grep -Ev '{others}' | tail -60"
+        )
         report.sections.append((f"journal of {_name(host)}", output.stdout))
     return report
 

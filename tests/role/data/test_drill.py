@@ -21,11 +21,14 @@ from ansible.module_utils.aroundtheworld.data.sums import sums
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
-from tests.matrix import chosen, in_turn
+from tests.matrix import chosen
+from tests.role.data.quick_key import quicken
+
+PASSWORD = "a very long password"
 
 
 class Shop:
-    """A site with a real repository; each call of restic takes half a second to make its key."""
+    """A site with a real repository."""
 
     def __init__(self, root):
         self.root, self.layout = root, SiteLayout(root / "home", "shop", root)
@@ -41,9 +44,10 @@ class Shop:
     def make(self):
         for directory in (self.layout.shared, self.layout.backup_settings, self.layout.backup):
             directory.mkdir(parents=True)
-        (self.layout.backup_settings / "password").write_text("a very long password\n")
+        (self.layout.backup_settings / "password").write_text(f"{PASSWORD}\n")
         (self.layout.shared / "ada.jpg").write_bytes(os.urandom(200_000))
         self.restic.make()
+        quicken(Path(self.settings.repository), PASSWORD)
 
     @property
     def restic(self):
@@ -155,20 +159,17 @@ def test_a_drill_ends_before_it_takes_the_last_room(host, monkeypatch):
         host.drill.watch()
 
 
-@in_turn(1)
 def test_a_copy_that_is_not_the_one_that_was_made_is_found(bare):
     bare.back_up(copies={"shop.sqlite": "0" * 64})
     with pytest.raises(HostError, match=r"damaged. Its copy shop.sqlite is not the one that was"):
         bare.drill.make()
 
 
-@in_turn(2)
 def test_a_backup_of_an_older_role_has_no_sums_and_can_be_tried(bare):
     bare.back_up(copies={})
     assert bare.drill.make()["failed"] == {}
 
 
-@in_turn(0)
 def test_a_copy_that_is_missing_is_found(bare):
     more = {"name": "other", "kind": "sqlite", "place": "/x"}
     bare.back_up(databases=[more])
@@ -251,7 +252,6 @@ def test_a_repository_that_somebody_has_for_himself_is_waited_for(host, monkeypa
     assert issubclass(BusyError, HostError)
 
 
-@in_turn(2)
 def test_a_drill_that_failed_is_written_down_beside_a_backup_that_went_well(
     host, monkeypatch, capsys
 ):

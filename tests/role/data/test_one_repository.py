@@ -7,15 +7,18 @@ from ansible.module_utils.aroundtheworld.data.chosen import choose
 from ansible.module_utils.aroundtheworld.data.restic import Restic
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
-from tests.matrix import in_turn
+from tests.role.data.quick_key import quicken
+
+PASSWORD = "a very long password"
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("repository")
-    (tmp_path / "password").write_text("a very long password\n")
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
     restic = Restic(str(tmp_path / "backups"), tmp_path / "password", tmp_path / "cache")
     restic.make()
+    quicken(tmp_path / "backups", PASSWORD)
     return restic
 
 
@@ -40,7 +43,6 @@ def last(repository, site, host):
     return repository._output("dump", snapshot["id"], word)
 
 
-@in_turn(2)
 def test_three_sites_share_a_repository_and_one_of_them_has_moved(repository, back_up):
     back_up("shop", "www1", "shop before it moved")
     back_up("shop2", "www1", "shop2")
@@ -57,7 +59,6 @@ def test_three_sites_share_a_repository_and_one_of_them_has_moved(repository, ba
         choose(repository.snapshots(), "shop", "www3", "")
 
 
-@in_turn(0)
 def test_no_retention_removes_what_another_site_or_host_has(repository, back_up):
     others = {
         back_up(site, host, "word")[:8]
@@ -72,7 +73,6 @@ def test_no_retention_removes_what_another_site_or_host_has(repository, back_up)
     assert stays in after
 
 
-@in_turn(1)
 def test_two_backups_at_once_are_two_backups(repository, back_up):
     with ThreadPoolExecutor() as pool:
         list(pool.map(back_up, ("left", "right"), ("www1", "www1"), ("left", "right")))
