@@ -19,6 +19,11 @@ DATABASE = f"{HOME}/shared/aroundtheworld.db"
 PAUSE = 0.2  # seconds between two writes
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the order of the files also with ORDER=random: a host is upgraded once, step by step."""
+    items.sort(key=lambda item: (item.path, item.reportinfo()[1] or 0))
+
+
 @dataclass
 class Visits:
     """What became of the requests of visitors.
