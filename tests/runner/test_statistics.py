@@ -97,7 +97,7 @@ def test_a_websocket_is_a_1xx(start, listening):
         await connection.write_message("here")
         assert await connection.read_message() == "here"
         wait_counted(worker, **{"1xx": 1})
-        connection.close()
+        await harness.hang_up(connection)
 
     asyncio.run(talk())
     time.sleep(0.1)
