@@ -127,7 +127,7 @@ def pytest_runtest_makereport(
     if report.failed and host is not None:
         # Of every site, whatever its name; a test logs in again and again.
         journal = "journalctl --no-pager --output=short-precise --lines=400"
-        others = "sshd|systemd-logind|session-|user@|user-runtime-dir"
+        others = "[Ss]ession (opened|closed|[0-9c])|session-|Accepted|isconnect|user@|user-runtime"
         output = host.run(
             f"systemctl --no-pager --failed; {journal} | grep -Ev '{others}' | tail -60"
         )
