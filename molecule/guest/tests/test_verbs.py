@@ -22,6 +22,7 @@ VERB = """\
         name: aroundtheworld
         tasks_from: "{{ verb }}"
 """
+# With another site beside the first, which is as the inventory has it.
 LOOP = (
     VERB
     + """\
@@ -35,7 +36,10 @@ LOOP = (
         aroundtheworld_server_names: ["{{ ['site', 'shop'][number | int] }}.example.org"]
         aroundtheworld_metrics_port: "{{ [9145, 0][number | int] | int }}"
         aroundtheworld_pools:
-          - {name: public, ports: ["{{ first_port | int }}"], paths: [/]}
+          - name: public
+            ports: ["{{ first_port | int }}", "{{ first_port | int + 1 }}"]
+            paths: [/]
+            drain_timeout: 10
           - {name: admin, ports: ["{{ first_port | int + 3 }}"], paths: [/admin], blocking: true}
 """
 )
