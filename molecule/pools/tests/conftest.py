@@ -15,6 +15,7 @@ from testinfra.host import Host
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 INVENTORIES = CHECKOUT / "inventory"
+CANARY = 1  # seconds; `rollout` shows what the first worker is watched for
 
 
 class Visitor:
@@ -80,6 +81,7 @@ def deploy(
             shutil.copytree(CHECKOUT / "examples" / "guestbook", app)
             (app / "guestbook" / "release.txt").write_text(release)
             variables["app_dir"] = str(app)
+        variables.setdefault("canary_seconds", CANARY)
         extra = {f"aroundtheworld_{name}": value for name, value in variables.items()}
         run = ansible_playbook(*more, "-e", json.dumps(extra), *arguments)
         if "--tags" not in arguments and (run.returncode == 0 or run.changed):
