@@ -38,6 +38,11 @@ class Site:
         """Make a backup as the timer does."""
         self.host.check_output(f"systemctl start {SERVICE}")
 
+    def have_one(self) -> None:
+        """Have a backup, if there is none."""
+        if not self.host.file(f"{REPOSITORY}/config").exists or not self.snapshots():
+            self.back_up()
+
     def snapshots(self) -> list[dict[str, Any]]:
         """Return the site's snapshots."""
         found: list[dict[str, Any]] = json.loads(self.restic("snapshots", "--json"))

@@ -132,7 +132,8 @@ def test_what_keeps_a_backup_from_being_made_is_a_sentence(
     assert site.state()["failed"] == {}
 
 
-def test_another_password_is_told(back_up):
+def test_another_password_is_told(site, back_up):
+    site.have_one()
     run = back_up("-e", "aroundtheworld_backup_password=another-long-password")
     assert run.returncode != 0
     assert "was made with another password than this" in run.output
@@ -221,6 +222,7 @@ FETCH = (
 
 
 def test_a_dry_run_makes_no_backup(site, back_up):
+    site.have_one()
     before = site.snapshots()
     run = back_up("--check", "--diff")
     assert run.returncode == 0

@@ -143,8 +143,7 @@ def test_rows_and_files_are_those_of_the_backup(site, data, host, http, restore,
 def test_what_keeps_a_restore_from_being_made_stops_nothing(
     site, data, host, restore, visited, http, breaking, mending, words, sentence
 ):
-    if not site.snapshots():
-        site.back_up()
+    site.have_one()
     before = site.write()
     host.check_output(breaking)
     try:
