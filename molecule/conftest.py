@@ -28,7 +28,7 @@ from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
 from bench.open_loop import OpenLoop, Request
-from tests.matrix import about
+from tests.matrix import about, commit, takes_all
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 REBOOT_TIMEOUT = 60  # seconds
@@ -85,6 +85,10 @@ def pytest_configure(config: pytest.Config) -> None:
     tests = _scenario("MOLECULE_SCENARIO_DIRECTORY") / "tests"
     if not any("def test_" in file.read_text() for file in tests.glob("test_*.py")):
         raise pytest.UsageError(f"There is no test in {tests}, and Molecule would let that pass.")
+    config.addinivalue_line(
+        "markers",
+        "once: on one of the hosts, on each in turn from commit to commit; a module as a whole",
+    )
     config.option.hosts = ",".join(f"ssh://{name}" for name in _known_hosts())
     config.option.ssh_config = str(_scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "ssh_config")
 
@@ -103,18 +107,29 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, of modules that name their `HOSTS`, the tests of every other host."""
-
-    def is_elsewhere(item: pytest.Item) -> bool:
-        if not isinstance(item, pytest.Function) or not hasattr(item.module, "HOSTS"):
-            return False
-        host = item.callspec.params["_testinfra_host"]
-        assert isinstance(host, Host)
-        return _name(host) not in item.module.HOSTS
-
-    elsewhere = [item for item in items if is_elsewhere(item)]
-    items[:] = [item for item in items if item not in elsewhere]
-    config.hook.pytest_deselected(items=elsewhere)
+    """Leave out what is for other hosts: by a module's `HOSTS`, or by the marker `once`."""
+    elsewhere: set[int] = set()
+    once: dict[str, dict[str, list[pytest.Item]]] = {}
+    for item in items:
+        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+            continue
+        host = item.callspec.params.get("_testinfra_host")
+        if not isinstance(host, Host):
+            continue
+        name = _name(host)
+        if name not in getattr(item.module, "HOSTS", [name]):
+            elsewhere.add(id(item))
+        elif item.get_closest_marker("once"):
+            whole = item.parent and item.parent.get_closest_marker("once")
+            test = "" if whole else item.name.replace(str(host.backend.get_pytest_id()), "")
+            once.setdefault(f"{item.path}::{test}", {}).setdefault(name, []).append(item)
+    for number, (_, by_host) in enumerate(sorted(once.items())):
+        names = sorted(by_host)
+        if not takes_all():
+            names.pop((number + int(commit(), 16)) % len(names))
+            elsewhere |= {id(item) for name in names for item in by_host[name]}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in elsewhere])
+    items[:] = [item for item in items if id(item) not in elsewhere]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,7 +40,7 @@ class Site:
 
     def have_one(self) -> None:
         """Have a backup, if there is none."""
-        if not self.host.file(f"{REPOSITORY}/config").exists or not self.snapshots():
+        if self.host.run(f"test -e {REPOSITORY}/config").rc or not self.snapshots():
             self.back_up()
 
     def snapshots(self) -> list[dict[str, Any]]:

@@ -83,6 +83,7 @@ def test_what_the_list_does_not_name_is_named(site, host, back_up):
     assert "/etc/shadow" not in files
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("breaking", "mending", "sentence"),
     [
@@ -132,6 +133,7 @@ def test_what_keeps_a_backup_from_being_made_is_a_sentence(
     assert site.state()["failed"] == {}
 
 
+@pytest.mark.once
 def test_another_password_is_told(site, back_up):
     site.have_one()
     run = back_up("-e", "aroundtheworld_backup_password=another-long-password")
@@ -141,6 +143,7 @@ def test_another_password_is_told(site, back_up):
     assert back_up().returncode == 0
 
 
+@pytest.mark.once
 def test_while_a_backup_is_made_others_read_who_it_is_and_no_secret(
     site, host, ansible_playbook, back_up
 ):
@@ -159,6 +162,7 @@ def test_while_a_backup_is_made_others_read_who_it_is_and_no_secret(
         assert backup_password not in text
 
 
+@pytest.mark.once
 def test_what_a_killed_backup_left_goes_with_it(site, host, back_up):
     site.back_up()
     before = len(site.snapshots())
@@ -175,6 +179,7 @@ def test_what_a_killed_backup_left_goes_with_it(site, host, back_up):
     assert len(site.snapshots()) >= before
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("which", ["last", "time"])
 def test_a_backup_is_laid_beside_the_site(site, host, ansible_playbook, which):
     host.check_output(f"echo then | install -o tornado -m 0600 /dev/stdin {SHARED}/word.txt")

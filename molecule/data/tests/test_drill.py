@@ -17,6 +17,8 @@ FETCH = (
 # A pack may hold what only an older backup has, so none is spared: another bit in each 4 KiB.
 DAMAGE = f"""
 import pathlib
+
+pytestmark = pytest.mark.once
 for path in pathlib.Path("{REPOSITORY}/data").rglob("*"):
     if path.is_file():
         content = bytearray(path.read_bytes())

@@ -125,6 +125,7 @@ def test_rows_and_files_are_those_of_the_backup(site, data, host, http, restore,
     assert "and databases of the backup" in run.output
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("breaking", "mending", "words", "sentence"),
     [
@@ -242,6 +243,7 @@ def test_a_bare_host_serves_what_was_there(site, data, host, ansible_playbook, v
         host.run(f"userdel neighbour; rm -rf {SHARED}/uploads")
 
 
+@pytest.mark.once
 @in_turn(2)
 def test_what_is_mounted_is_filled_in_place(site, data, host, restore):
     photos = f"{SHARED}/photos"

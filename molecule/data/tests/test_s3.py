@@ -7,6 +7,8 @@ import pytest
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 REPOSITORY = "s3:http://127.0.0.1:8333/backups/aroundtheworld"
 KEY, SECRET = "AKIDSHOP", "s3cret-key-of-the-shop"
 CONFIGURATION = {

@@ -24,6 +24,8 @@ import sys
 
 import sqlalchemy as sa
 
+pytestmark = pytest.mark.once
+
 DESTROYS = {destroys}
 
 

@@ -39,35 +39,6 @@ class Answer:
     headers: http.client.HTTPMessage
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out a test with the marker `once` on all hosts but one: it shows what the plan says."""
-
-    def host_of(item: pytest.Function) -> str:
-        host: Any = item.callspec.params["_testinfra_host"]
-        return str(host.backend.get_pytest_id()).removeprefix("ssh://")
-
-    elsewhere: list[pytest.Item] = []
-    by_test: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        if not isinstance(item, pytest.Function) or not item.path.is_relative_to(SCENARIO):
-            continue
-        if item.get_closest_marker("once"):
-            test = f"{item.path}::{item.name.replace(host_of(item), '')}"
-            by_test.setdefault(test, []).append(item)
-    for number, same in enumerate(by_test.values()):
-        same.pop(number % len(same))
-        elsewhere += same
-    items[:] = [item for item in items if item not in elsewhere]
-    config.hook.pytest_deselected(items=elsewhere)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that the hook above reads."""
-    config.addinivalue_line(
-        "markers", "once: shows the same on all hosts, so it runs on a single host"
-    )
-
-
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """Return the directory of the project."""

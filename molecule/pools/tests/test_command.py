@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 def test_it_replaces_another_pool_and_leaves_nothing_of_it(have, deploy, units, visitor):
     have("flask")

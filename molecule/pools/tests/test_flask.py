@@ -8,6 +8,8 @@ import yaml
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 VARIABLES = CHECKOUT / "inventory" / "guestbook-flask" / "group_vars" / "aroundtheworld.yml"
 

@@ -8,6 +8,8 @@ import yaml
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 VARIABLES = CHECKOUT / "inventory" / "guestbook-queue" / "group_vars" / "aroundtheworld.yml"
 PUBLIC, _, QUICK = yaml.safe_load(VARIABLES.read_text())["aroundtheworld_pools"]

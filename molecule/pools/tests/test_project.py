@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 PROJECT = Path(__file__).resolve().parents[1] / "project"
 POOLS = [{"name": "public", "ports": [10001, 10002], "paths": ["/"]}]
 HOME = "/var/lib/tornado/aroundtheworld"

@@ -18,6 +18,8 @@ WORKERS = ["aroundtheworld@post-1.service", "aroundtheworld@post-2.service"]
 # Prints what a statement finds in the database, as the site's user.
 ASK = """
 import json, os, sqlite3, sys
+
+pytestmark = pytest.mark.once
 connection = sqlite3.connect(os.environ["DATABASE"], timeout=10)
 with connection:
     print(json.dumps(connection.execute(sys.argv[1]).fetchall()))

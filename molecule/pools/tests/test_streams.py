@@ -13,6 +13,8 @@ import pytest
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 APP = Path(__file__).resolve().parents[1] / "streams"
 LOCK = Path(__file__).resolve().parents[3] / "examples" / "guestbook" / "requirements.txt"
 READERS = 12

@@ -10,6 +10,8 @@ from tornado.websocket import websocket_connect
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 PATIENCE = 40  # seconds of silence; other pools have nginx wait 30
 
 

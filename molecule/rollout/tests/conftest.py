@@ -64,25 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "measures: times, so nothing else may run meanwhile")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Run each test on a single host, on each in turn, unless there is time to measure."""
-    if MEASURED:
-        return
-    by_test: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            host = item.callspec.params.get("_testinfra_host")
-            if isinstance(host, Host) and item.path.is_relative_to(SCENARIO):
-                test = item.name.replace(host.backend.get_pytest_id(), "")
-                by_test.setdefault(f"{item.path}::{test}", []).append(item)
-    left_out = {
-        id(item)
-        for number, same in enumerate(by_test.values())
-        for place, item in enumerate(same)
-        if place != number % len(same)
-    }
-    config.hook.pytest_deselected(items=[item for item in items if id(item) in left_out])
-    items[:] = [item for item in items if id(item) not in left_out]
+    if not MEASURED and item.path.is_relative_to(SCENARIO):
+        item.add_marker("once")
 
 
 @pytest.fixture(scope="session")
