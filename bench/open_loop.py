@@ -18,8 +18,11 @@ import select
 import socket
 import ssl
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 PATIENCE = 10.0  # seconds until a request without a response has failed
@@ -152,6 +155,18 @@ class OpenLoop:
         for connection in self._idle:
             connection.close()
         self._poll.close()
+
+    @contextmanager
+    def running(self, rate: float, requests: Iterable[Request]) -> Iterator[None]:
+        """Send `rate` requests a second during a block, and wait for the last answers after it."""
+        over = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self.run, rate, requests, over.is_set)
+            try:
+                yield
+            finally:
+                over.set()
+        running.result()
 
     def _send(self, request: Request, due: float) -> None:
         connection: socket.socket | None = None

@@ -12,11 +12,9 @@ import os
 import re
 import ssl
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +218,7 @@ def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> Iterator[Counter[str]]:
-        site, over = urlsplit(url), threading.Event()
+        site = urlsplit(url)
         outcomes: Counter[str] = Counter()
         requests = itertools.cycle(
             Request(path, headers=headers or {}, fresh=True) for path in paths
@@ -232,13 +230,8 @@ def visited() -> Callable[..., AbstractContextManager[Counter[str]]]:
             patience=VISITORS_PATIENCE,
             tls=(tls, (headers or {})["Host"]) if tls else None,
         )
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(client.run, rate, requests, over.is_set)
-            try:
-                yield outcomes
-            finally:
-                over.set()
-        running.result()
+        with client.running(rate, requests):
+            yield outcomes
 
     return block
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -54,13 +52,8 @@ def visiting(http: str, rate: float) -> Iterator[Visits]:
         http: The site's URL.
         rate: Requests a second.
     """
-    visits, over, site = Visits(), threading.Event(), urlsplit(http)
+    visits, site = Visits(), urlsplit(http)
     loop = OpenLoop(site.hostname or "", site.port or 80, visits.results.append)
     load = itertools.cycle([WRITE, *map(Request, READS)])
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(loop.run, rate, load, over.is_set)
-        try:
-            yield visits
-        finally:
-            over.set()
-    running.result()
+    with loop.running(rate, load):
+        yield visits

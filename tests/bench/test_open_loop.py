@@ -13,6 +13,7 @@ import pytest
 
 from bench.open_loop import OpenLoop, Request, Result
 from tests import certificates
+from tests.waiting import until
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
@@ -103,6 +104,15 @@ def test_requests_leave_at_their_time_on_connections_that_are_kept(site):
     # Not in which order: the server notes them in a thread for each connection.
     assert Counter(visitors.server.paths) == {"/": 40, "/row": 10}
     assert visitors.server.connections < 10
+
+
+def test_during_a_block_requests_go_on_and_all_are_answered_after_it(site):
+    visitors, slow = site(lambda handler: (time.sleep(0.3), answer(handler))), []
+    client = OpenLoop("127.0.0.1", visitors.server.server_port, slow.append)
+    with client.running(50, itertools.cycle([Request()])):
+        until(lambda: len(visitors.server.paths), lambda count: count > 5)
+    assert {result.outcome for result in slow} == {"200"}
+    assert len(slow) == len(visitors.server.paths)
 
 
 def test_latency_counts_from_when_a_request_was_due(site, monkeypatch):
