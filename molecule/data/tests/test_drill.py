@@ -6,6 +6,8 @@ import pytest
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 HOME = "/var/lib/tornado/aroundtheworld"
 SCRATCH = f"{HOME}/backup/drill"
 STATE = f"{HOME}/backup/drill.json"
@@ -17,8 +19,6 @@ FETCH = (
 # A pack may hold what only an older backup has, so none is spared: another bit in each 4 KiB.
 DAMAGE = f"""
 import pathlib
-
-pytestmark = pytest.mark.once
 for path in pathlib.Path("{REPOSITORY}/data").rglob("*"):
     if path.is_file():
         content = bytearray(path.read_bytes())

@@ -7,6 +7,8 @@ import pytest
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 DATABASE = "v3ry-secret/&?"
 # PostgreSQL's programs get the password in their own environment, as the site's user.
 CLIENTS = ("pg_dump", "pg_restore", "psql")
@@ -16,8 +18,6 @@ PLACES = (
 )
 WATCH = """
 import json, pathlib, time
-
-pytestmark = pytest.mark.once
 values = [value.encode() for value in json.loads(pathlib.Path("/root/values").read_text())]
 found, looks, begun, next_files = set(), 0, time.time(), 0
 def has(text):

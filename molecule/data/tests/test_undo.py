@@ -11,6 +11,8 @@ import pytest
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 HOME = "/var/lib/tornado/aroundtheworld"
 GAME = f"{HOME}/shared/aroundtheworld.db"
@@ -23,8 +25,6 @@ import subprocess
 import sys
 
 import sqlalchemy as sa
-
-pytestmark = pytest.mark.once
 
 DESTROYS = {destroys}
 

@@ -40,9 +40,11 @@ def current(host):
 def job(host, have):
     """Have the public side and the job on the host, which has not run yet."""
     have("queue", pools=[PUBLIC, NIGHT])
-    host.check_output(f"systemctl stop {SERVICE}; systemctl reset-failed {SERVICE} || true")
+    host.check_output(f"systemctl stop {SERVICE}")
     host.check_output(f"truncate --size=0 {SHARED}/nights.log")
     host.check_output(f"chown tornado: {SHARED}/nights.log")
+    yield
+    host.run(f"systemctl stop {SERVICE}; systemctl reset-failed {SERVICE}")
 
 
 @pytest.mark.usefixtures("job")

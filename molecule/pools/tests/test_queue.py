@@ -9,6 +9,8 @@ import yaml
 
 from tests.waiting import until
 
+pytestmark = pytest.mark.once
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 VARIABLES = CHECKOUT / "inventory" / "guestbook-queue" / "group_vars" / "aroundtheworld.yml"
 POOLS = yaml.safe_load(VARIABLES.read_text())["aroundtheworld_pools"]
@@ -18,8 +20,6 @@ WORKERS = ["aroundtheworld@post-1.service", "aroundtheworld@post-2.service"]
 # Prints what a statement finds in the database, as the site's user.
 ASK = """
 import json, os, sqlite3, sys
-
-pytestmark = pytest.mark.once
 connection = sqlite3.connect(os.environ["DATABASE"], timeout=10)
 with connection:
     print(json.dumps(connection.execute(sys.argv[1]).fetchall()))
