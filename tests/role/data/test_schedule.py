@@ -96,7 +96,14 @@ def test_a_host_gets_program_settings_and_timer_once(host):
 def test_the_service_sees_what_it_needs_of_the_host_and_gives_way(host):
     host.converge()
     service = (host.layout.units / "shop-backup.service").read_text()
-    for line in ("Nice=19", "IOSchedulingClass=idle", "NoNewPrivileges=yes", "ProtectSystem=full"):
+    for line in (
+        "Slice=shop.slice",
+        "CPUWeight=10",
+        "Nice=19",
+        "IOSchedulingClass=idle",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=full",
+    ):
         assert f"\n{line}\n" in service
     assert "TemporaryFileSystem=/etc:ro /home:ro" in service
     assert f"BindPaths=-{host.layout.backup} -{host.root}/backups\n" in service

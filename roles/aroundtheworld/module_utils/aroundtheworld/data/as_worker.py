@@ -75,7 +75,9 @@ def run_as_worker(
     process = Process([*map(str, _lines(settings))], [])
     properties = process.properties(unit, release, release / "venv", release.name)
     room = max(spare(writes), 1)
-    more = [*priority, f"ReadWritePaths={writes}", f"LimitFSIZE={room}", "WorkingDirectory=/"]
+    # A weight counts in the slice of the site's workers only.
+    more = [f"Slice={settings.layout.site_slice}", *priority, "WorkingDirectory=/"]
+    more += [f"ReadWritePaths={writes}", f"LimitFSIZE={room}"]
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
     command += [*properties, *(f"--property={line}" for line in more), "--"]
     command += ["/usr/bin/python3", "-I", "-B", str(program), subcommand]

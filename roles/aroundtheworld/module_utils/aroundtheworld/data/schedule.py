@@ -46,6 +46,8 @@ Type=oneshot
 ExecStart={script} {does} {site}
 ExecStopPost={script} {tidies} {site}
 TimeoutStopSec=60
+# Weights count among those that are in the same slice: here that is the site's workers.
+Slice={slice}
 Nice=19
 CPUSchedulingPolicy=batch
 CPUWeight=10
@@ -211,6 +213,7 @@ class Schedule:
         values = {
             "mark": belongings.mark(layout.name),
             "site": layout.name,
+            "slice": layout.site_slice,
             "script": layout.backup_script,
             "work": layout.backup / "cache",
             "hidden": " ".join(f"{path}:ro" for path in HIDDEN),
