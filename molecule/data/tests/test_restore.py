@@ -99,7 +99,7 @@ def answers(visitor):
         response = visitor.get(path)
         text = re.sub(r'name="_xsrf" value="[^"]+"', "", response.text)
         found[path] = (response.status_code, text)
-    assert len(found) > 100
+    assert len(found) >= 100
     return found
 
 
