@@ -6,6 +6,7 @@ scenario in turn, over SSH.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -26,7 +27,7 @@ from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
 from bench.open_loop import OpenLoop, Request
-from tests.matrix import about, commit, takes_all
+from tests.matrix import MEASURED, about, commit, takes_all
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 REBOOT_TIMEOUT = 60  # seconds
@@ -87,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "once: on one of the hosts, on each in turn from commit to commit; a module as a whole",
     )
+    config.addinivalue_line("markers", "measures: with MEASURE=yes, nothing else runs meanwhile")
     config.option.hosts = ",".join(f"ssh://{name}" for name in _known_hosts())
     config.option.ssh_config = str(_scenario("MOLECULE_EPHEMERAL_DIRECTORY") / "ssh_config")
 
@@ -128,6 +130,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             elsewhere |= {id(item) for name in names for item in by_host[name]}
     config.hook.pytest_deselected(items=[item for item in items if id(item) in elsewhere])
     items[:] = [item for item in items if id(item) not in elsewhere]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let tests of both hosts run side by side, but a test that measures alone."""
+    alone = MEASURED and item.get_closest_marker("measures") is not None
+    directory = _scenario("MOLECULE_EPHEMERAL_DIRECTORY")
+    with (directory / ".queue").open("w") as queue, (directory / ".quiet").open("w") as quiet:
+        # A test that waits keeps its place in the queue, or measuring tests might wait forever.
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        fcntl.flock(quiet, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(queue, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

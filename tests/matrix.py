@@ -2,6 +2,8 @@
 
 Which cases these are follows from the commit's hash, so that a run can be repeated, and the next
 commit takes others. The head of pytest's report names the commit. ``MATRIX=all`` takes all cases.
+
+``MEASURE=yes`` has scenarios judge times, too.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import pytest
 from tests.role_files import CHECKOUT
 
 PARTS = 3
+MEASURED = bool(os.environ.get("MEASURE"))
+"""Whether the machine is quiet enough for times, and for many requests a second."""
 Case = TypeVar("Case")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -27,9 +27,9 @@ class Visits:
         """Return the paths with what became of them, of requests due in a time (monotonic)."""
         return {(each.request.path, each.outcome) for each in self._due(begun, ended)}
 
-    def p99(self, begun: float, ended: float) -> float:
-        """Return the seconds that 99 of 100 requests of a time took at most."""
-        seconds = sorted(each.seconds for each in self._due(begun, ended))
+    def p99(self, spans: Iterable[tuple[float, float]]) -> float:
+        """Return the seconds that 99 of 100 requests due in one of these times took at most."""
+        seconds = sorted(each.seconds for span in spans for each in self._due(*span))
         return seconds[int(0.99 * len(seconds))]
 
     def written(self, before: float = float("inf")) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -22,6 +21,8 @@ from typing import Any
 
 import pytest
 from testinfra.host import Host
+
+from tests.matrix import MEASURED
 
 SCENARIO = Path(__file__).resolve().parents[1]
 CHECKOUT = SCENARIO.parents[1]
@@ -43,25 +44,6 @@ for line in open("/proc/locks"):
 
 
 RUN = secrets.token_hex(4)
-MEASURED = bool(os.environ.get("MEASURE"))
-
-
-@pytest.fixture(autouse=True)
-def _two_hosts_side_by_side(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let tests of both hosts run side by side, but a test that measures alone."""
-    directory = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-    alone = MEASURED and request.node.get_closest_marker("measures") is not None
-    with (directory / ".queue").open("w") as queue, (directory / ".quiet").open("w") as quiet:
-        # A test that waits keeps its place in the queue, or measuring tests might wait forever.
-        fcntl.flock(queue, fcntl.LOCK_EX)
-        fcntl.flock(quiet, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(queue, fcntl.LOCK_UN)
-        yield
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker of the fixture above."""
-    config.addinivalue_line("markers", "measures: times, so nothing else may run meanwhile")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -128,7 +128,7 @@ def test_copies_are_made_as_the_site_runs_with_one_more_place_to_write(host):
     assert f"ReadWritePaths={target}" in lines
     assert f"LoadCredential=here:{host.layout.claim}" in lines
     assert not [line for line in lines if "gone" in line]
-    assert {"Nice=19", "CPUWeight=10", "Slice=shop.slice"} <= {*lines}  # beside the workers
+    assert {"Nice=19", "CPUWeight=10", "Slice=-.slice"} <= {*lines}  # beside nginx and workers
     assert any(line.startswith("LimitFSIZE=") for line in lines)
     assert f"WorkingDirectory={host.layout.release('r1')}" in lines
     assert command[-5:] == ["/usr/bin/python3", "-I", "-B", str(host.backup.program), "copy"]

@@ -97,7 +97,7 @@ def test_the_service_sees_what_it_needs_of_the_host_and_gives_way(host):
     host.converge()
     service = (host.layout.units / "shop-backup.service").read_text()
     for line in (
-        "Slice=shop.slice",
+        "Slice=-.slice",
         "CPUWeight=10",
         "Nice=19",
         "IOSchedulingClass=idle",

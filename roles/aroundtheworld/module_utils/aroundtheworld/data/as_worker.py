@@ -17,8 +17,12 @@ from ansible.module_utils.aroundtheworld.systemd import HostError
 from ansible.module_utils.aroundtheworld.untrusted import printable, printable_lines
 
 REPORT_BYTES = 1024 * 1024
-# For what visitors should not feel.
-LOW = ("Nice=19", "CPUWeight=10", "IOWeight=10", "IOSchedulingClass=idle")
+# For what visitors should not feel. A weight counts among its neighbours only: beside the slices of
+# the system and of all sites, it yields to nginx as well as to workers.
+LOW = (
+    *("Slice=-.slice", "Nice=19", "CPUSchedulingPolicy=batch"),
+    *("CPUWeight=10", "IOWeight=10", "IOSchedulingClass=idle"),
+)
 # By subcommand, what has not been done.
 FAILED = {
     "copy": "The databases could not be copied",
@@ -75,8 +79,7 @@ def run_as_worker(
     process = Process([*map(str, _lines(settings))], [])
     properties = process.properties(unit, release, release / "venv", release.name)
     room = max(spare(writes), 1)
-    # A weight counts in the slice of the site's workers only.
-    more = [f"Slice={settings.layout.site_slice}", *priority, "WorkingDirectory=/"]
+    more = [*priority, "WorkingDirectory=/"]
     more += [f"ReadWritePaths={writes}", f"LimitFSIZE={room}"]
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--unit={unit}"]
     command += [*properties, *(f"--property={line}" for line in more), "--"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.aroundtheworld import belongings
+from ansible.module_utils.aroundtheworld.data.as_worker import LOW
 from ansible.module_utils.aroundtheworld.data.backup import check_directory
 from ansible.module_utils.aroundtheworld.data.mounts import missing_mounts
 from ansible.module_utils.aroundtheworld.data.restic import directory_of
@@ -46,13 +47,7 @@ Type=oneshot
 ExecStart={script} {does} {site}
 ExecStopPost={script} {tidies} {site}
 TimeoutStopSec=60
-# Weights count among those that are in the same slice: here that is the site's workers.
-Slice={slice}
-Nice=19
-CPUSchedulingPolicy=batch
-CPUWeight=10
-IOWeight=10
-IOSchedulingClass=idle
+{priority}
 OOMScoreAdjust=500
 Environment=TMPDIR={work} HOME=/root
 UMask=0077
@@ -213,7 +208,7 @@ class Schedule:
         values = {
             "mark": belongings.mark(layout.name),
             "site": layout.name,
-            "slice": layout.site_slice,
+            "priority": "\n".join(LOW),
             "script": layout.backup_script,
             "work": layout.backup / "cache",
             "hidden": " ".join(f"{path}:ro" for path in HIDDEN),
