@@ -157,10 +157,18 @@ class OpenLoop:
         self._poll.close()
 
     @contextmanager
-    def running(self, rate: float, requests: Iterable[Request]) -> Iterator[None]:
-        """Send `rate` requests a second during a block, and wait for the last answers after it."""
+    def running(
+        self, rate: float, requests: Iterable[Request], *, first: bool = False
+    ) -> Iterator[None]:
+        """Send `rate` requests a second during a block, and wait for the last answers after it.
+
+        Args:
+            rate: Requests a second.
+            requests: What to send.
+            first: Whether the client, and not the block, does what `come_first` does.
+        """
         over = threading.Event()
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1, initializer=come_first if first else None) as pool:
             running = pool.submit(self.run, rate, requests, over.is_set)
             try:
                 yield

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from bench.open_loop import OpenLoop, Request, Result
+from tests.matrix import MEASURED
 
 READS = ("/", "/api/ping", "/countries", "/leaderboard")
 WRITE = Request("/api/rounds", "POST", b"{}", {"Content-Type": "application/json"}, kind="write")
@@ -55,5 +56,5 @@ def visiting(http: str, rate: float) -> Iterator[Visits]:
     visits, site = Visits(), urlsplit(http)
     loop = OpenLoop(site.hostname or "", site.port or 80, visits.results.append)
     load = itertools.cycle([WRITE, *map(Request, READS)])
-    with loop.running(rate, load):
+    with loop.running(rate, load, first=MEASURED):
         yield visits

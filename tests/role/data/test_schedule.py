@@ -9,7 +9,11 @@ from ansible.module_utils.aroundtheworld import belongings
 from ansible.module_utils.aroundtheworld.data import schedule as schedule_module
 from ansible.module_utils.aroundtheworld.data import state
 from ansible.module_utils.aroundtheworld.data.schedule import Schedule, back_up_now
-from ansible.module_utils.aroundtheworld.data.settings import read_settings, read_variables
+from ansible.module_utils.aroundtheworld.data.settings import (
+    read_settings,
+    read_variables,
+    restic_for,
+)
 from ansible.module_utils.aroundtheworld.layout import SiteLayout
 from ansible.module_utils.aroundtheworld.systemd import HostError
 
@@ -132,6 +136,14 @@ def test_credentials_are_roots_alone_and_in_nothing_that_is_shown(host):
     assert "a-secret-key" not in "".join(told)
     host.converge()
     assert read_variables(host.layout) == {}
+
+
+@pytest.mark.parametrize(("there_are", "it_takes"), [(1, "1"), (2, "1"), (8, "4")])
+def test_half_of_the_processors_are_left_to_the_site(host, monkeypatch, there_are, it_takes):
+    host.converge()
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(there_are)))
+    restic = restic_for(read_settings("shop", host.root))
+    assert restic.variables == {"GOMAXPROCS": it_takes}
 
 
 def test_another_time_is_the_timers_and_none_takes_it_away(host):

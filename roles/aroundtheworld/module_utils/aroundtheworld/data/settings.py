@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,15 @@ def read_variables(layout: SystemLayout) -> dict[str, str]:
 
 
 def restic_for(settings: Settings) -> Restic:
-    """Return the repository of a site's backups, as its program on the host asks it."""
+    """Return the repository of a site's backups, as its program on the host asks it.
+
+    The site serves meanwhile, so half of the processors are left to it: what works at the lowest
+    priority still slows down whatever begins where it runs.
+    """
     layout = settings.layout
     cache = layout.backup / "cache"
-    variables = read_variables(layout)
+    processors = max(1, len(os.sched_getaffinity(0)) // 2)
+    variables = {"GOMAXPROCS": str(processors), **read_variables(layout)}
     return Restic(settings.repository, password_path(layout), cache, variables=variables)
 
 
