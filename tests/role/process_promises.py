@@ -65,6 +65,7 @@ PROCESS = {
     "it does not try to write byte code into its release": (
         "[Service] Environment=PYTHONDONTWRITEBYTECODE=1"
     ),
+    "what it prints is in the journal at once": "[Service] Environment=PYTHONUNBUFFERED=1",
     "it may have as many files and connections as Debian allows": ("[Service] LimitNOFILE=524288"),
     "it writes the site's shared directory": f"[Service] ReadWritePaths={HOME}/shared",
 }
