@@ -153,7 +153,7 @@ class OpenLoop:
             self._read(self._patience)
             self._give_up(time.monotonic() - self._patience)
         for connection in self._idle:
-            connection.close()
+            self._close(connection)
         self._poll.close()
 
     @contextmanager
@@ -184,7 +184,7 @@ class OpenLoop:
             connection.sendall(request.encoded(self._host))
         except OSError as error:
             if connection:
-                connection.close()
+                self._close(connection)
             self._note(Result(request, due, time.monotonic() - due, type(error).__name__))
             return
         self._pending[connection.fileno()] = _Pending(connection, request, due)
@@ -198,6 +198,12 @@ class OpenLoop:
             connection.setblocking(False)
         self._poll.register(connection, select.EPOLLIN)
         return connection
+
+    def _close(self, connection: socket.socket) -> None:
+        # A process that another thread is just starting has the connection too, and until it runs
+        # its program, events would go on to come.
+        self._poll.unregister(connection)
+        connection.close()
 
     def _read_until(self, due: float) -> None:
         """Read responses until then, and once where it is later already."""
@@ -216,7 +222,7 @@ class OpenLoop:
             if pending is None:  # the site closes a connection on which nothing was sent
                 idle = next(kept for kept in self._idle if kept.fileno() == descriptor)
                 self._idle.remove(idle)
-                idle.close()
+                self._close(idle)
                 continue
             try:
                 response = pending.read()
@@ -229,7 +235,7 @@ class OpenLoop:
     def _finish(self, descriptor: int, status: str, headers: dict[str, str], body: bytes) -> None:
         pending = self._pending.pop(descriptor)
         if pending.request.fresh or headers.get("connection", "").lower() == "close":
-            pending.connection.close()
+            self._close(pending.connection)
         else:
             self._idle.append(pending.connection)
         seconds = time.monotonic() - pending.due
@@ -245,7 +251,7 @@ class OpenLoop:
 
     def _fail(self, descriptor: int, outcome: str) -> None:
         pending = self._pending.pop(descriptor)
-        pending.connection.close()
+        self._close(pending.connection)
         seconds = time.monotonic() - pending.due
         self._note(Result(pending.request, pending.due, seconds, outcome))
 
