@@ -8,13 +8,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from testinfra.host import Host
+
 from bench.open_loop import OpenLoop, Request, Result
 from tests.matrix import MEASURED
 
+DATABASE = "/var/lib/tornado/aroundtheworld/shared/aroundtheworld.db"
 READS = ("/", "/api/ping", "/countries", "/leaderboard")
-WRITE = Request("/api/rounds", "POST", b"{}", {"Content-Type": "application/json"}, kind="write")
+WRITE = Request("/api/rounds", "POST", b"{}", {"Content-Type": "application/json"})
 SERVED = {*((path, "200") for path in READS), (WRITE.path, "201")}
 """Each path with the status that it has on a site that serves."""
+
+
+def rows_on(host: Host) -> set[str]:
+    """Return the ids of the rows that visitors wrote, as the database of a site has them."""
+    query = "sqlite3.connect(sys.argv[1]).execute('select id from rounds')"
+    code = f"import sqlite3, sys; print(*(id for id, in {query}))"
+    return set(host.check_output("python3 -c %s %s", code, DATABASE).split())
 
 
 class Visits:

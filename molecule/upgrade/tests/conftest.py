@@ -14,8 +14,9 @@ import httpx
 import pytest
 from testinfra.host import Host
 
+from tests.visitors import rows_on
+
 HOME = "/var/lib/tornado/aroundtheworld"
-DATABASE = f"{HOME}/shared/aroundtheworld.db"
 PAUSE = 0.2  # seconds between two writes
 
 
@@ -96,9 +97,7 @@ def visitors(
 @pytest.fixture(scope="module")
 def rows(host: Host) -> Callable[[], set[str]]:
     """Return a function that returns the ids of all rows that players wrote."""
-    query = "sqlite3.connect(sys.argv[1]).execute('select id from rounds')"
-    code = f"import sqlite3, sys; print(*(id for id, in {query}))"
-    return lambda: set(host.check_output("python3 -c %s %s", code, DATABASE).split())
+    return lambda: rows_on(host)
 
 
 @pytest.fixture(scope="module")
