@@ -115,6 +115,22 @@ def test_during_a_block_requests_go_on_and_all_are_answered_after_it(site):
     assert len(slow) == len(visitors.server.paths)
 
 
+def test_a_closed_connection_that_a_starting_process_has_as_well_is_forgotten(site, monkeypatch):
+    connect, copies = OpenLoop._connect, []
+
+    def copied(client: OpenLoop) -> socket.socket:
+        connection = connect(client)
+        copies.append(connection.dup())
+        return connection
+
+    monkeypatch.setattr(OpenLoop, "_connect", copied)
+    visitors = site(answer)
+    visitors.come(100, 20, Request("/", fresh=True))
+    assert visitors.outcomes == {"200": 20}
+    for copy in copies:
+        copy.close()
+
+
 def test_latency_counts_from_when_a_request_was_due(site, monkeypatch):
     connect, pauses = OpenLoop._connect, [0.3]
 
