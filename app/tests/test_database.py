@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from random import Random
@@ -16,6 +17,7 @@ from aroundtheworld.db.engine import Database, create_engine
 from aroundtheworld.db.migrate import alembic_config, current_revision, migrate, newest_revision
 from aroundtheworld.db.schema import metadata
 from aroundtheworld.quiz import make_round
+from tests.waiting import until
 
 PARIS, LONDON = 2988507, 2643743
 
@@ -136,6 +138,36 @@ def test_sqlite_is_set_up_for_several_processes(sqlite_database):
     assert pragma("journal_mode") == "wal"
     assert pragma("foreign_keys") == 1
     assert pragma("busy_timeout") == 5000
+
+
+async def write_rounds(database, count):
+    """Write rounds as visitors of a worker do."""
+    for _ in range(count):
+        questions = make_round(world.load(), Random(1))
+        await database.write_async(rounds.start, None, questions, PARIS)
+
+
+def test_no_visitor_waits_until_the_log_is_in_the_file(sqlite_database, tmp_path, monkeypatch):
+    monkeypatch.setattr("aroundtheworld.db.engine.CHECKPOINT_SECONDS", 3600)
+    before = (tmp_path / "game.db").read_bytes()
+    asyncio.run(write_rounds(sqlite_database, 200))
+    sqlites_own_limit = 1000 * 4096
+    assert (tmp_path / "game.db-wal").stat().st_size > sqlites_own_limit
+    assert (tmp_path / "game.db").read_bytes() == before
+
+
+def test_soon_after_each_write_the_log_is_in_the_file(sqlite_database, tmp_path, monkeypatch):
+    monkeypatch.setattr("aroundtheworld.db.engine.CHECKPOINT_SECONDS", 0.01)
+    states = [(tmp_path / "game.db").read_bytes()]
+    with asyncio.Runner() as worker:
+
+        def later():
+            worker.run(asyncio.sleep(0.01))
+            return (tmp_path / "game.db").read_bytes()
+
+        for _ in range(2):
+            worker.run(write_rounds(sqlite_database, 1))
+            states.append(until(later, lambda state: state != states[-1], pause=0))
 
 
 def test_starting_and_reading_writes_nothing(sqlite_url, tmp_path):

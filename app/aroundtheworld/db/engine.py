@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
@@ -18,6 +19,10 @@ T = TypeVar("T")
 # How long to wait for somebody else's write, and for a server, before giving up.
 BUSY_TIMEOUT_SECONDS: float = 5
 CONNECT_TIMEOUT_SECONDS = 5
+# How long after a visitor's write SQLite's log is copied into the file; and how many pages of 4 KB
+# the log may have until a write copies them itself, which its visitor waits for.
+CHECKPOINT_SECONDS: float = 1
+CHECKPOINT_PAGES = 4000
 # What a URL of PostgreSQL begins with; the short one is what most hosting providers write.
 POSTGRESQL = ("postgresql", "postgres")
 
@@ -64,6 +69,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     cursor.execute("PRAGMA foreign_keys = ON")
     # Safe with a write-ahead log: a crash of the process loses nothing.
     cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     cursor.close()
 
 
@@ -96,6 +102,7 @@ class Database:
         # delay readers. SQLite takes a single writer at a time, so more would only queue.
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="database-read")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-write")
+        self._next_checkpoint: asyncio.TimerHandle | None = None
 
     def read(
         self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -131,13 +138,37 @@ class Database:
         self, query: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Do as `write`, on a thread."""
-        return await self._run(self._writer, lambda: self.write(query, *args, **kwargs))
+        result = await self._run(self._writer, lambda: self.write(query, *args, **kwargs))
+        self._checkpoint_soon()
+        return result
+
+    def _checkpoint(self) -> None:
+        """Copy SQLite's log into the file, as far as nobody reads an older state; wait for no one.
+
+        Whoever writes next begins the log anew. See https://sqlite.org/wal.html, "Checkpointing".
+        """
+        with closing(self.engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _checkpoint_soon(self) -> None:
+        """Have the log copied after the answer: it takes several times as long as a write."""
+        if self._next_checkpoint or self.engine.dialect.name != "sqlite":
+            return
+
+        def begin() -> None:
+            self._next_checkpoint = None
+            loop.run_in_executor(self._readers, self._checkpoint)
+
+        loop = asyncio.get_running_loop()
+        self._next_checkpoint = loop.call_later(CHECKPOINT_SECONDS, begin)
 
     async def _run(self, executor: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
 
     def close(self) -> None:
-        """Finish what runs and close every connection."""
+        """Finish what runs and close every connection; the last of all copies SQLite's log."""
+        if self._next_checkpoint:
+            self._next_checkpoint.cancel()
         self._readers.shutdown()
         self._writer.shutdown()
         self.engine.dispose()
