@@ -13,6 +13,7 @@ request, which is more than the site takes itself. Sockets and select take less 
 
 from __future__ import annotations
 
+import http.client
 import os
 import select
 import socket
@@ -92,7 +93,7 @@ class _Pending:
         except ssl.SSLWantReadError:  # a session ticket, or a part of a record
             return None
         if not more:
-            raise ConnectionResetError
+            raise http.client.RemoteDisconnected  # in good order, unlike ConnectionResetError
         self._received += more
         head, end, body = self._received.partition(b"\r\n\r\n")
         if not end:

@@ -157,7 +157,8 @@ def pytest_runtest_makereport(
         journal = "journalctl --no-pager --output=short-precise --lines=400"
         others = "[Ss]ession (opened|closed|[0-9c])|session-|Accepted|isconnect|user@|user-runtime"
         output = host.run(
-            f"systemctl --no-pager --failed; {journal} | grep -Ev '{others}' | tail -60"
+            f"systemctl --no-pager --failed; {journal} | grep -Ev '{others}' | tail -60; "
+            "tail -n 20 /var/log/nginx/error.log"
         )
         report.sections.append((f"journal of {_name(host)}", output.stdout))
     return report

@@ -1,8 +1,10 @@
 """The client that benchmarks and scenarios use a site with."""
 
 import itertools
+import os
 import socket
 import ssl
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -160,15 +162,23 @@ def test_a_site_that_stands_still_is_felt_by_all_who_come_meanwhile(site):
     assert sum(seconds > 0.2 for seconds in visitors.seconds) > 15
 
 
+def reset(handler: BaseHTTPRequestHandler) -> None:
+    at_once = struct.pack("ii", 1, 0)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    os.close(handler.connection.detach())
+    handler.close_connection = True
+
+
 @pytest.mark.parametrize(
     ("respond", "outcome", "patience"),
     [
         (lambda handler: answer(handler, 503), "503", 20),
-        (lambda handler: handler.connection.shutdown(2), "ConnectionResetError", 20),
+        (lambda handler: handler.connection.shutdown(2), "RemoteDisconnected", 20),
+        (reset, "ConnectionResetError", 20),
         (lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n"), "ValueError", 20),
         (lambda handler: time.sleep(0.6), "no response in 0.2 s", 0.2),
     ],
-    ids=["an error", "a broken connection", "no length", "no response"],
+    ids=["an error", "a closed connection", "a reset connection", "no length", "no response"],
 )
 def test_failures_are_counted(site, respond, outcome, patience):
     visitors = site(respond)

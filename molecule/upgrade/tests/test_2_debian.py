@@ -6,7 +6,7 @@ The upgrade is a real one, and there is no way back on this host.
 import pytest
 
 HOSTS = ("debian12",)
-NOBODY_LISTENS = {"ConnectionRefusedError", "ConnectionResetError"}
+NOBODY_LISTENS = {"ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected"}
 SOURCES = "/etc/apt/sources.list"
 # The host is thrown away, so nothing has to survive a power failure.
 OPTIONS = "--option Dpkg::Options::=--force-confold --option Dpkg::Options::=--force-unsafe-io"
