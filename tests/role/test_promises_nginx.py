@@ -148,7 +148,7 @@ SERVER = {
     """,
     # The workers.
     "connections to workers can be kept": "proxy_http_version 1.1;",
-    "a host whose workers are gone is not waited for": "proxy_connect_timeout 5s;",
+    "a host whose workers are gone is not waited for": "proxy_connect_timeout 4s;",
     "a worker that takes nothing is given up after a minute": "proxy_send_timeout 60s;",
     "each worker of the pool may be tried": "proxy_next_upstream_tries 0;",
     "a slow client does not occupy a worker": """

@@ -6,6 +6,7 @@ nginx and the rendered site are real; the workers respond with what they receive
 import contextlib
 import itertools
 import json
+import socket
 import time
 
 import pytest
@@ -277,3 +278,25 @@ def test_the_site_reports_which_configuration_nginx_runs(make_site):
     assert (status, headers["Cache-Control"]) == (200, "no-store")
     assert len(text.strip()) == 16
     assert text.strip() in (site.host.etc / "sites-enabled" / "shop.conf").read_text()
+
+
+@pytest.fixture
+def full():
+    """A worker that takes no connection any more: as many as it keeps are waiting already."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield listening.getsockname()[1]
+
+
+def test_a_worker_that_takes_no_connection_costs_time_and_no_request(make_site, full):
+    site = make_site(siblings=[full])
+    begun = time.monotonic()
+    for number in range(2):  # one to each of the two
+        assert site.received(f"/{number}")["path"] == f"/{number}"
+    assert time.monotonic() - begun > 3, "the full one was not asked"
