@@ -82,7 +82,8 @@ class _Pending:
         """Read on; return status, headers and body when the response is whole.
 
         Raises:
-            OSError: the connection broke.
+            OSError: the connection broke, or was closed without a response.
+            http.client.IncompleteRead: it was closed in the middle of one.
             ValueError: the response is not HTTP with a length, as nginx sends it to this client.
         """
         try:
@@ -93,7 +94,10 @@ class _Pending:
         except ssl.SSLWantReadError:  # a session ticket, or a part of a record
             return None
         if not more:
-            raise http.client.RemoteDisconnected  # in good order, unlike ConnectionResetError
+            # In good order, unlike ConnectionResetError.
+            if self._received:
+                raise http.client.IncompleteRead(self._received)
+            raise http.client.RemoteDisconnected("")
         self._received += more
         head, end, body = self._received.partition(b"\r\n\r\n")
         if not end:
@@ -227,7 +231,7 @@ class OpenLoop:
                 continue
             try:
                 response = pending.read()
-            except (OSError, ValueError, IndexError) as error:
+            except (OSError, ValueError, IndexError, http.client.IncompleteRead) as error:
                 self._fail(descriptor, type(error).__name__)
                 continue
             if response:

@@ -169,16 +169,29 @@ def reset(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
 
 
+def stop_in_the_middle(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    handler.close_connection = True
+
+
 @pytest.mark.parametrize(
     ("respond", "outcome", "patience"),
     [
         (lambda handler: answer(handler, 503), "503", 20),
         (lambda handler: handler.connection.shutdown(2), "RemoteDisconnected", 20),
         (reset, "ConnectionResetError", 20),
+        (stop_in_the_middle, "IncompleteRead", 20),
         (lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n"), "ValueError", 20),
         (lambda handler: time.sleep(0.6), "no response in 0.2 s", 0.2),
     ],
-    ids=["an error", "a closed connection", "a reset connection", "no length", "no response"],
+    ids=[
+        "an error",
+        "a closed connection",
+        "a reset connection",
+        "half a response",
+        "no length",
+        "no response",
+    ],
 )
 def test_failures_are_counted(site, respond, outcome, patience):
     visitors = site(respond)
