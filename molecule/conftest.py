@@ -158,7 +158,7 @@ def pytest_runtest_makereport(
         others = "[Ss]ession (opened|closed|[0-9c])|session-|Accepted|isconnect|user@|user-runtime"
         output = host.run(
             f"systemctl --no-pager --failed; {journal} | grep -Ev '{others}' | tail -60; "
-            "tail -n 20 /var/log/nginx/error.log"
+            "tail -n 20 /var/log/nginx/error.log /var/log/nginx/*/error.log"
         )
         report.sections.append((f"journal of {_name(host)}", output.stdout))
     return report
