@@ -142,8 +142,8 @@ def test_sqlite_is_set_up_for_several_processes(sqlite_database):
 
 async def write_rounds(database, count):
     """Write rounds as visitors of a worker do."""
+    questions = make_round(world.load(), Random(1))
     for _ in range(count):
-        questions = make_round(world.load(), Random(1))
         await database.write_async(rounds.start, None, questions, PARIS)
 
 
